@@ -1,0 +1,115 @@
+"""One voice for bad input: "Argument `name` must be …, but got …"."""
+
+import math
+import numbers
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether `value` can be looked at now, rather than standing for a number under `jit`, `vmap` or `grad`."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def fail(name: str, requirement: str, value: Any) -> ValueError:
+    """The error for an argument that is not what it must be; the caller raises it."""
+    shown = np.array2string(np.asarray(value), threshold=8) if hasattr(value, "shape") else repr(value)
+    return ValueError(f"Argument `{name}` must be {requirement}, but got {shown}.")
+
+
+def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> None:
+    """Raise unless every entry of `value` is a positive integer (or, where allowed, infinity). Traced values pass."""
+    if not is_concrete(value):
+        return
+    requirement = "a positive integer" + (" or infinity" if allow_infinity else "")
+    numbers_ = _as_real(name, value, requirement)
+    whole = np.isfinite(numbers_) & (numbers_ == np.floor(numbers_))
+    valid = (numbers_ > 0) & (whole | (np.isposinf(numbers_) & allow_infinity))
+    if not valid.all():
+        raise fail(name, requirement, value)
+
+
+def check_real(name: str, value: Any, requirement: str, *, minimum: float = -math.inf, strict: bool = False) -> None:
+    """Raise unless every entry of `value` is finite and ≥ `minimum` (> when `strict`). Traced values pass."""
+    if not is_concrete(value):
+        return
+    numbers_ = _as_real(name, value, requirement)
+    if not (np.isfinite(numbers_) & ((numbers_ > minimum) if strict else (numbers_ >= minimum))).all():
+        raise fail(name, requirement, value)
+
+
+def static_integer(name: str, value: Any) -> int:
+    """`value` as a Python integer, for what decides an array's shape; a traced value raises."""
+    if not is_concrete(value):
+        raise ValueError(
+            f"Argument `{name}` must be known when the program is traced, because it decides the shape of an array, "
+            f"but got a traced value. Close over it, or pass the problem through `equinox.filter_jit`."
+        )
+    if np.ndim(value) != 0:
+        raise fail(name, "a single number (it decides the shape of an array)", value)
+    check_dimension(name, value)
+    return int(value)
+
+
+def check_times(times: Any) -> Float[Array, " times"]:
+    """`times` as a floating-point vector, checked to be finite, nonnegative and sorted.
+
+    Traced values are checked when the program runs.
+    """
+    requirement = "a non-empty vector of finite, nonnegative times in increasing order"
+    vector = as_float(times)
+    if vector.ndim != 1 or vector.size == 0:
+        raise fail("times", requirement, times)
+    invalid = ~jnp.all(jnp.isfinite(vector)) | jnp.any(vector < 0) | jnp.any(vector[1:] < vector[:-1])
+    if is_concrete(invalid):
+        if invalid:
+            raise fail("times", requirement, times)
+        return vector
+    checked: Array = eqx.error_if(vector, invalid, f"Argument `times` must be {requirement}.")
+    return checked
+
+
+def check_samples(name: str, samples: Any, dimension: int | None = None) -> Float[Array, "samples dim"]:
+    """`samples` as a floating-point matrix, one sample a row, checked to be finite (when concrete)."""
+    requirement = "a finite array of shape (num_samples, input_dim)"
+    matrix = as_float(samples)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {matrix.shape}.")
+    if dimension is not None and matrix.shape[1] != dimension:
+        raise ValueError(
+            f"Argument `{name}` must have {dimension} columns (the problem's `input_dim`), "
+            f"but got shape {matrix.shape}."
+        )
+    if is_concrete(matrix) and not bool(jnp.all(jnp.isfinite(matrix))):
+        count = int(jnp.sum(~jnp.isfinite(matrix)))
+        raise ValueError(f"Argument `{name}` must be {requirement}, but {count} entries are NaN or infinite.")
+    return matrix
+
+
+def as_float(value: ArrayLike) -> Float[Array, "..."]:
+    """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
+    array = jnp.asarray(value)
+    is_float = jnp.issubdtype(array.dtype, jnp.floating)
+    return array if is_float else jnp.asarray(array, jnp.result_type(float))
+
+
+def common_float_dtype(*values: Any) -> jnp.dtype:
+    """The widest floating-point type among the arrays in `values`; JAX's default one when there is none."""
+    dtypes = [
+        jnp.asarray(value).dtype
+        for value in values
+        if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
+    ]
+    return jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+
+
+def _as_real(name: str, value: Any, requirement: str) -> Float[np.ndarray, "..."]:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real and not (hasattr(value, "dtype") and np.issubdtype(np.asarray(value).dtype, np.number)):
+        raise fail(name, requirement, value)
+    return np.asarray(value, dtype=np.float64)

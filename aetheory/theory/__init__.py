@@ -1,0 +1,1 @@
+"""What autoencoders should do: spectra, learning regimes and limits."""

@@ -1,0 +1,137 @@
+"""The gradient flow of a weight-tied linear autoencoder on any ensemble, random or deterministic."""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax.numpy as jnp
+import optimistix
+from jaxtyping import Array, Float
+
+from aetheory.training.curve import Risks
+from aetheory.training.flow import SolverStats, solve_flow
+
+
+class Ensemble(eqx.Module):
+    """Weights W and a sample covariance S in the eigenbasis of S, with the linear functional that makes them a risk.
+
+    The risks are, with M = W Wᵀ and the sum over independent blocks b,
+
+        train      = train_offset      + Σ_b scale_b tr(M S M − 2 S M)_b
+        population = population_offset + Σ_b scale_b tr(M P M − 2 P M)_b
+
+    so that an offset is the risk of the zero map. A simulation is one block of scale 1/p; a limit is a few small
+    deterministic blocks (1 × 1 where the eigenvectors of M and S decouple) weighted by a quadrature.
+
+    Arguments:
+        weights: W at time 0, shape (*blocks, rows, columns); its first `rank` rows are the range of S.
+        spectrum: the eigenvalues of S on those rows, shape (*blocks, rank); S is 0 on the others.
+        scale: shape (*blocks,).
+        train_offset, population_offset: the risks of the zero map.
+        population_covariance: P in the eigenbasis of S, shape (*blocks, rows, rows); `None` for the identity.
+    """
+
+    weights: Float[Array, "*blocks rows columns"]
+    spectrum: Float[Array, "*blocks rank"]
+    scale: Float[Array, "*blocks"]
+    train_offset: Float[Array, ""]
+    population_offset: Float[Array, ""]
+    population_covariance: Float[Array, "*blocks rows rows"] | None = None
+
+
+def vector_field(
+    time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble
+) -> Float[Array, "*blocks columns rows"]:
+    """dWᵀ/dt for dW/dt = −[(M−I)S + S(M−I)] W = 2 S W − W (Wᵀ S W) − S W (Wᵀ W).
+
+    The state is Wᵀ: products of the form A Aᵀ run at full speed on every backend, those of the form Aᵀ A do not.
+    The two groupings of the cubic terms cost 4·columns²·(rows + rank) and 6·columns·rows·rank flops.
+
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, gradient flow of the tied linear autoencoder.
+    """
+    spectrum = ensemble.spectrum[..., None, :]
+    rank, (columns, rows) = ensemble.spectrum.shape[-1], transposed.shape[-2:]
+    inside = transposed[..., :rank]
+    scaled = inside * spectrum
+    if 3 * rank * rows < 2 * columns * (rows + rank):
+        overlap = inside.mT @ transposed
+        cubic = scaled @ overlap
+        linear = 2 * scaled - (transposed @ overlap.mT) * spectrum
+    else:
+        cubic = (scaled @ inside.mT) @ transposed
+        linear = 2 * scaled - (transposed @ transposed.mT) @ scaled
+    if rank == rows:
+        return linear - cubic
+    return (-cubic).at[..., :rank].add(linear)
+
+
+def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble) -> Risks:
+    """The train and population risk of the ensemble at the weights W, given as Wᵀ.
+
+    A risk that can reach 0 (columns ≥ rank of the covariance) is a sum of squares, so that it keeps its relative
+    accuracy there; otherwise it is bounded below, and the cheaper traces of H × H matrices serve.
+    """
+    rank, (columns, rows) = ensemble.spectrum.shape[-1], transposed.shape[-2:]
+    inside = transposed[..., :rank]
+    gram = transposed @ transposed.mT
+
+    def traces(weighted_gram: Float[Array, "*blocks columns columns"]) -> Float[Array, "*blocks"]:
+        quartic = jnp.sum(gram * weighted_gram, axis=(-2, -1))
+        return quartic - 2 * jnp.trace(weighted_gram, axis1=-2, axis2=-1)
+
+    def total(offset: Float[Array, ""], moved: Float[Array, "*blocks"]) -> Float[Array, ""]:
+        return offset + jnp.sum(ensemble.scale * moved)
+
+    if columns >= rank:
+        error = _minus_identity(inside.mT @ transposed)
+        squares = jnp.sum(error**2, axis=-1)
+        fixed = ensemble.train_offset - jnp.sum(ensemble.scale * jnp.sum(ensemble.spectrum, axis=-1))
+        train = total(fixed, jnp.sum(ensemble.spectrum * squares, axis=-1))
+    else:
+        train = total(ensemble.train_offset, traces((inside * ensemble.spectrum[..., None, :]) @ inside.mT))
+
+    if ensemble.population_covariance is not None:
+        weighted = transposed @ ensemble.population_covariance @ transposed.mT
+        population = total(ensemble.population_offset, traces(weighted))
+    elif columns >= rows:
+        error = _minus_identity(transposed.mT @ transposed)
+        fixed = ensemble.population_offset - rows * jnp.sum(ensemble.scale)
+        population = total(fixed, jnp.sum(error**2, axis=(-2, -1)))
+    else:
+        population = total(ensemble.population_offset, traces(gram))
+    return Risks(train, population)
+
+
+def _minus_identity(matrices: Float[Array, "*blocks rows columns"]) -> Float[Array, "*blocks rows columns"]:
+    identity = jnp.eye(*matrices.shape[-2:], dtype=matrices.dtype)
+    return matrices - jnp.broadcast_to(identity, matrices.shape)
+
+
+def evolve(
+    ensemble: Ensemble,
+    times: Float[Array, " times"],
+    *,
+    rtol: Float[Array, ""],
+    step_size: Float[Array, ""] | None = None,
+    max_steps: int,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    deterministic: bool = False,
+) -> tuple[Risks, SolverStats]:
+    """The risks of the ensemble at `times` along its gradient flow (or descent of `step_size`), and the cost.
+
+    The error of a random ensemble is controlled in the root mean square over its entries, all alike; that of a
+    `deterministic` one in its worst entry, since a few of many may carry the risk.
+    """
+    observed, _, stats = solve_flow(
+        vector_field,
+        ensemble.weights.mT,
+        times,
+        ensemble,
+        risks,
+        rtol=rtol,
+        step_size=step_size,
+        max_steps=max_steps,
+        adjoint=adjoint,
+        norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
+    )
+    return observed, stats

@@ -1,0 +1,157 @@
+"""The one ODE solve behind every flow of the library."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from aetheory._checks import check_real, fail, is_concrete
+
+DEFAULT_MAX_STEPS = 16_384
+
+
+class SolverStats(eqx.Module):
+    """What a flow cost and how it ended. Fields gain leading axes under `jax.vmap` and over repeats.
+
+    Arguments:
+        num_steps: steps taken, rejected ones included.
+        num_rejected_steps: steps the error control threw away.
+        succeeded: whether the solver reached the last time.
+        result: Diffrax's own result code.
+    """
+
+    num_steps: Int[Array, "*batch"]
+    num_rejected_steps: Int[Array, "*batch"]
+    succeeded: Bool[Array, "*batch"]
+    result: diffrax.RESULTS
+
+    @property
+    def message(self) -> str:
+        """How the flow ended, in words; for a batch, how many of its flows stopped early."""
+        failures = int(jnp.sum(~self.succeeded))
+        if failures == 0:
+            return "reached the last time"
+        return f"{failures} of {self.succeeded.size} flows stopped early, out of steps or with a vanishing step size"
+
+
+def solve_flow(
+    vector_field: Callable[[Any, PyTree, Any], PyTree],
+    state: PyTree,
+    times: Float[Array, " times"],
+    args: Any,
+    observe: Callable[[Any, PyTree, Any], PyTree],
+    *,
+    rtol: Float[Array, ""],
+    step_size: Float[Array, ""] | None = None,
+    max_steps: int = DEFAULT_MAX_STEPS,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
+    keep_final_state: bool = False,
+) -> tuple[PyTree, PyTree, SolverStats]:
+    """Integrate `vector_field(t, state, args)` from time 0 and record `observe(t, state, args)` at `times`.
+
+    The state is never stored along the way. Without `step_size` the step is adaptive (Tsitouras' 5(4) method) with
+    the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
+    with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
+    `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
+
+    Returns:
+        The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
+        when the solve stops early: the statistics say so.
+    """
+    end = jnp.where(times[-1] > 0, times[-1], 1).astype(times.dtype)
+    subs = [diffrax.SubSaveAt(ts=times, fn=observe)]
+    if keep_final_state:
+        subs.append(diffrax.SubSaveAt(t1=True))
+    solver: diffrax.AbstractSolver[Any]
+    controller: diffrax.AbstractStepSizeController[Any, Any]
+    if step_size is None:
+        solver = diffrax.Tsit5()
+        tolerance = effective_rtol(rtol, state)
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance * _root_mean_square(state), norm=norm)
+    else:
+        solver, controller = diffrax.Euler(), diffrax.ConstantStepSize()
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(vector_field),
+        solver,
+        t0=jnp.zeros_like(end),
+        t1=end,
+        dt0=step_size,
+        y0=state,
+        args=args,
+        saveat=diffrax.SaveAt(subs=subs),
+        stepsize_controller=controller,
+        max_steps=max_steps,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        throw=False,
+    )
+    observed = solution.ys[0]
+    final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1]) if keep_final_state else None
+    stats = SolverStats(
+        num_steps=solution.stats["num_steps"],
+        num_rejected_steps=solution.stats["num_rejected_steps"],
+        succeeded=solution.result == diffrax.RESULTS.successful,
+        result=solution.result,
+    )
+    return observed, final, stats
+
+
+def effective_rtol(rtol: Float[Array, ""], state: PyTree) -> Float[Array, ""]:
+    """The relative tolerance, raised to 16 units of rounding: the tightest that a float32 flow can honour."""
+    epsilon = max(float(np.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(state))
+    return jnp.maximum(rtol, 16 * epsilon)
+
+
+def check_solver_options(rtol: Any, max_steps: Any) -> None:
+    """Raise unless the tolerance is positive and finite and the number of steps a positive integer."""
+    check_real("rtol", rtol, "finite and positive", minimum=0.0, strict=True)
+    if not isinstance(max_steps, int) or max_steps < 1:
+        raise fail("max_steps", "a positive integer", max_steps)
+
+
+def steps_needed(times: Float[Array, " times"], step_size: Any, max_steps: int) -> int:
+    """The step limit for Euler's method: the number of steps that reaches the last time, when it can be computed now.
+
+    Rounded up to a power of two, so that few different programs are compiled.
+    """
+    check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
+    if not (is_concrete(times) and is_concrete(step_size)):
+        return max_steps
+    steps = math.ceil(float(times[-1]) / float(jnp.min(step_size))) + 2
+    return max(max_steps, 1 << math.ceil(math.log2(steps)))
+
+
+def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree, max_steps: int) -> PyTree:
+    """`value`, or an error (at run time, under `jit`) if the flow stopped early or `observed` is not finite."""
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(observed) if eqx.is_inexact_array(leaf)]
+    diverged = ~jnp.all(jnp.stack(finite)) if finite else jnp.asarray(False)
+    if stats is not None:
+        value = eqx.error_if(
+            value,
+            ~stats.succeeded,
+            f"The flow did not reach the last time: it ran out of steps (`max_steps` = {max_steps}) or its step size "
+            f"vanished. An explicit solver needs about 2·rate·time steps, the rate of a linear autoencoder being 4 times "
+            f"the largest eigenvalue of the covariance. Try fewer or earlier times, a larger `max_steps` or a larger `rtol`; `throw=False` returns "
+            f"the curve as it is, with the reason in `stats`.",
+        )
+    return eqx.error_if(
+        value,
+        diverged,
+        "The flow diverged: a recorded value is NaN or infinite. Try a smaller `step_size` or initial scale; "
+        "`throw=False` returns the values as they are.",
+    )
+
+
+def _root_mean_square(state: PyTree) -> Float[Array, ""]:
+    leaves = jax.tree.leaves(state)
+    total = sum(jnp.sum(jax.lax.stop_gradient(leaf) ** 2) for leaf in leaves)
+    mean = jnp.asarray(total / sum(leaf.size for leaf in leaves))
+    # a state that starts at zero stays there; the floor keeps 0/0 out of its error norm
+    return jnp.sqrt(jnp.maximum(mean, np.finfo(mean.dtype).tiny))

@@ -1,0 +1,40 @@
+"""Run every test under strict types and shapes; both precisions where a test asks for them."""
+
+import os
+
+import jaxtyping
+import pytest
+
+# Before anything of the library is imported: every annotated call is checked against its shapes at run time.
+_hook = jaxtyping.install_import_hook("aetheory", "beartype.beartype")
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import matplotlib as mpl  # noqa: E402
+
+mpl.use("agg")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+@pytest.fixture(params=[32, 64], ids=["float32", "float64"])
+def precision(request):
+    """Run the test in both precisions; the value is the dtype."""
+    with jax.enable_x64(request.param == 64):
+        yield jnp.dtype(f"float{request.param}")
+
+
+@pytest.fixture
+def x64():
+    """Run the test in float64."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def mnist_folder():
+    """The folder with MNIST's IDX files; skips where there is none."""
+    folder = os.path.join(os.environ.get("AETHEORY_DATA", ""), "mnist")
+    if not os.path.isdir(folder):
+        pytest.skip("set AETHEORY_DATA to a folder with mnist/ to run this")
+    return folder
