@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 
 def is_concrete(value: Any) -> bool:
@@ -91,7 +91,7 @@ def check_samples(name: str, samples: Any, dimension: int | None = None) -> Floa
     return matrix
 
 
-def as_float(value: ArrayLike) -> Float[Array, "..."]:
+def as_float(value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
     array = jnp.asarray(value)
     is_float = jnp.issubdtype(array.dtype, jnp.floating)

@@ -214,10 +214,9 @@ def sample_wishart_spectrum(
     """
     dim, num_samples = static_integer("dim", dim), static_integer("num_samples", num_samples)
     small, large = min(dim, num_samples), max(dim, num_samples)
-    key_diagonal, key_below = jax.random.split(key)
-    diagonal = _sample_chi(key_diagonal, large - jnp.arange(small), dtype)
-    below = _sample_chi(key_below, small - 1 - jnp.arange(small - 1), dtype)
-    bidiagonal = jnp.diag(diagonal) + (jnp.diag(below, -1) if small > 1 else 0)
+    degrees = jnp.concatenate([large - jnp.arange(small), small - 1 - jnp.arange(small - 1)])
+    chi = _sample_chi(key, degrees, dtype)
+    bidiagonal = jnp.diag(chi[:small]) + (jnp.diag(chi[small:], -1) if small > 1 else 0)
     return jnp.sort(jnp.linalg.svd(bidiagonal, compute_uv=False)) ** 2 / num_samples
 
 

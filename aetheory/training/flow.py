@@ -137,9 +137,9 @@ def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree,
             value,
             ~stats.succeeded,
             f"The flow did not reach the last time: it ran out of steps (`max_steps` = {max_steps}) or its step size "
-            f"vanished. An explicit solver needs about 2·rate·time steps, the rate of a linear autoencoder being 4 times "
-            f"the largest eigenvalue of the covariance. Try fewer or earlier times, a larger `max_steps` or a larger `rtol`; `throw=False` returns "
-            f"the curve as it is, with the reason in `stats`.",
+            f"vanished. An explicit solver needs about 2·rate·time steps; a linear autoencoder relaxes at 4 times the "
+            f"largest eigenvalue of the covariance. Try earlier times, a larger `max_steps` or a larger `rtol`; "
+            f"`throw=False` returns the curve as it is, with the reason in `stats`.",
         )
     return eqx.error_if(
         value,

@@ -68,6 +68,7 @@ def gradient_descent(
     recorded_steps = _check_record_at(record_at, num_steps)
     if batch_size is not None:
         batch_size = static_integer("batch_size", batch_size)
+        _check_common_axis(data)
 
     key = jax.random.key(0) if key is None else key  # full batch: never used
     measure = loss if metrics is None else metrics
@@ -103,6 +104,7 @@ def _descend(
     recorded_steps: tuple[int, ...],
 ) -> tuple[Trajectory[Autoencoder], Int[Array, ""]]:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
+    update = optax.with_extra_args_support(optimizer).update
 
     def draw(step_number: Int[Array, ""] | int) -> PyTree:
         step_key = jax.random.fold_in(key, step_number)
@@ -127,8 +129,13 @@ def _descend(
         parameters, state, records, failed_step = carry
         index, slot = inputs
         batch = draw(index)
-        value, gradient = jax.value_and_grad(lambda free: loss(eqx.combine(free, rest), batch))(parameters)
-        updates, state = optimizer.update(gradient, state, parameters)
+
+        def objective(free: PyTree) -> Float[Array, ""]:
+            return loss(eqx.combine(free, rest), batch)
+
+        value, gradient = jax.value_and_grad(objective)(parameters)
+        # line searches need the objective itself; other optimisers ignore the extra arguments
+        updates, state = update(gradient, state, parameters, value=value, grad=gradient, value_fn=objective)
         parameters = eqx.apply_updates(parameters, updates)
         failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(value), index, failed_step)
         return (parameters, state, record(records, slot, parameters, batch), failed_step), None
@@ -146,6 +153,13 @@ def _descend(
     last = loss(eqx.combine(parameters, rest), draw(num_steps))
     failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(last), num_steps, failed_step)
     return Trajectory(jnp.asarray(recorded_steps), records, eqx.combine(parameters, rest)), failed_step
+
+
+def _check_common_axis(data: PyTree) -> None:
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(data)]
+    if len({shape[:1] for shape in shapes}) != 1 or shapes[0][:1] in ((), (0,)):
+        requirement = "a pytree of arrays with a common, non-empty leading axis when `batch_size` is given"
+        raise ValueError(f"Argument `data` must be {requirement}, but got shapes {shapes}.")
 
 
 def _check_record_at(record_at: Any, num_steps: int) -> tuple[int, ...]:

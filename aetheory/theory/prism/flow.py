@@ -103,7 +103,8 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
 
 
 def _minus_identity(matrices: Float[Array, "*blocks rows columns"]) -> Float[Array, "*blocks rows columns"]:
-    identity = jnp.eye(*matrices.shape[-2:], dtype=matrices.dtype)
+    rows, columns = matrices.shape[-2:]
+    identity = jnp.eye(rows, columns, dtype=matrices.dtype)
     return matrices - jnp.broadcast_to(identity, matrices.shape)
 
 

@@ -28,8 +28,8 @@ Method = Literal["flow", "closed-form"]
 REGIMES: tuple[Regime, ...] = get_args(Regime)
 """The learning regimes that `predict` knows."""
 
-_CLOSED_FORM: tuple[Regime, ...] = ("large-data", "mean-field")
-_FINITE_SIZE: tuple[Regime, ...] = ("large-data", "mean-field")
+_CLOSED_FORM = ("large-data", "mean-field")
+_FINITE_SIZE = ("large-data", "mean-field")
 
 
 class _Accuracy(NamedTuple):
@@ -41,7 +41,7 @@ class _Accuracy(NamedTuple):
     latest_time: float
 
 
-_ACCURACY: dict[Regime, _Accuracy] = {
+_ACCURACY: dict[str, _Accuracy] = {
     "large-data": _Accuracy(64, (1e-3, 10.0), (0.02, 50.0), math.inf),
     "mean-field": _Accuracy(192, (1e-2, 10.0), (0.0, 50.0), 100.0),
     "narrow-latent": _Accuracy(128, (1e-3, 10.0), (0.0, 50.0), 20.0),
@@ -68,9 +68,9 @@ class _DataLaw(NamedTuple):
 def predict(
     problem: LinearProblem,
     times: Any,
-    regime: Regime,
+    regime: str,
     *,
-    method: Method | None = None,
+    method: str | None = None,
     finite_size: bool = False,
     data: Any = None,
     held_out: Any = None,
@@ -162,7 +162,7 @@ def _limit_flow(
     times: Float[Array, " times"],
     law: _DataLaw | None,
     rtol: Float[Array, ""],
-    options: tuple[Regime, int, bool],
+    options: tuple[str, int, bool],
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint | None,
 ) -> tuple[Risks, SolverStats]:
@@ -175,7 +175,7 @@ def _limit_flow(
 
 @eqx.filter_jit
 def _closed_form(
-    parameters: _Parameters, times: Float[Array, " times"], law: _DataLaw | None, options: tuple[Regime, int, bool]
+    parameters: _Parameters, times: Float[Array, " times"], law: _DataLaw | None, options: tuple[str, int, bool]
 ) -> Risks:
     regime, _, finite_size = options
 
@@ -193,7 +193,7 @@ def _closed_form(
     return one(parameters) if parameters.init_scale.ndim == 0 else jax.vmap(one)(parameters)
 
 
-def limit_ensemble(parameters: _Parameters, law: _DataLaw | None, options: tuple[Regime, int, bool]) -> Ensemble:
+def limit_ensemble(parameters: _Parameters, law: _DataLaw | None, options: tuple[str, int, bool]) -> Ensemble:
     """The deterministic ensemble whose flow is the limit of one regime."""
     regime, num_nodes, _ = options
     init_scale, latent_ratio, sample_ratio, _ = parameters
@@ -208,14 +208,14 @@ def limit_ensemble(parameters: _Parameters, law: _DataLaw | None, options: tuple
     return ensembles.small_data(init_scale, latent_ratio, sample_ratio, num_nodes)
 
 
-def _initial_eigenvalues(parameters: _Parameters, options: tuple[Regime, int, bool]) -> Quadrature:
+def _initial_eigenvalues(parameters: _Parameters, options: tuple[str, int, bool]) -> Quadrature:
     """The law of the eigenvalues of M(0) = W Wᵀ: free Poisson of rate y and jump x."""
     _, num_nodes, finite_size = options
     law = MarchenkoPastur(1 / parameters.latent_ratio, parameters.init_scale * parameters.latent_ratio)
     return law.edge_quadrature(num_nodes, parameters.input_dim if finite_size else None)
 
 
-def _spectrum(parameters: _Parameters, law: _DataLaw | None, options: tuple[Regime, int, bool]) -> _DataLaw:
+def _spectrum(parameters: _Parameters, law: _DataLaw | None, options: tuple[str, int, bool]) -> _DataLaw:
     """The spectrum of S: Marchenko–Pastur of ratio z, or the data's own."""
     if law is not None:
         return law
@@ -265,7 +265,7 @@ def _check_choices(
         raise fail("num_samples", "finite for the small-data regime", problem.num_samples)
 
 
-def _warn_outside_accuracy(regime: Regime, parameters: _Parameters, times: Float[Array, " times"]) -> None:
+def _warn_outside_accuracy(regime: str, parameters: _Parameters, times: Float[Array, " times"]) -> None:
     values: Any = (*parameters, times)
     if not all(is_concrete(value) for value in values):
         return

@@ -1,0 +1,1 @@
+"""The main job: each system's published figures, from computation to files on disk."""

@@ -1,0 +1,63 @@
+"""Where results go: checked before any work, written whole or not at all."""
+
+import json
+import os
+import platform
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import xarray
+from matplotlib.figure import Figure
+
+_PACKAGES = ("aetheory", "jax", "jaxlib", "equinox", "diffrax", "numpy")
+
+
+class OutputFolder:
+    """A folder of results. Files appear under their final name only once they are complete.
+
+    Arguments:
+        path: created, parents included, if it is not there.
+
+    Raises:
+        OSError: the folder cannot be made or written to; nothing has been computed yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise OSError(
+                f"Argument `out` must be a folder that can be written to, but got '{path}': {error.strerror}."
+            ) from error
+
+    def write_dataset(self, name: str, dataset: xarray.Dataset) -> None:
+        """Store `dataset` as the group `name` of `curves.zarr`, replacing it."""
+        dataset.to_zarr(self.path / "curves.zarr", group=name, mode="w", consolidated=False)
+
+    def write_figure(self, figure: Figure) -> None:
+        """`figure.png` and `figure.svg`."""
+        for suffix in ("png", "svg"):
+            temporary = self.path / f".figure.{suffix}"
+            figure.savefig(temporary, format=suffix, dpi=200)
+            os.replace(temporary, self.path / f"figure.{suffix}")
+
+    def write_json(self, name: str, content: dict[str, Any]) -> None:
+        """`content` as a readable JSON file."""
+        temporary = self.path / f".{name}"
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+        os.replace(temporary, self.path / name)
+
+
+def provenance() -> dict[str, Any]:
+    """Versions, precision and device: what a result depends on besides its settings."""
+    return {
+        "versions": {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()},
+        "device": jax.devices()[0].device_kind,
+        "dtype": str(jax.numpy.result_type(float)),
+    }
