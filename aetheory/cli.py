@@ -24,10 +24,11 @@ class Precision(StrEnum):
     float64 = "float64"
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"aetheory {version('aetheory')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

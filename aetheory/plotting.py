@@ -1,8 +1,9 @@
 """Figures. Every function draws into Matplotlib axes, returns them, and changes no global style."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.colors import to_hex
 
 from aetheory._checks import fail
 from aetheory.training.curve import Curve
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """The colour-blind-safe palette of M. Okabe and K. Ito."""
 
-Risk = Literal["train", "population"]
 _LOOK: dict[str, tuple[str, str]] = {"train": ("-", "o"), "population": ("--", "s")}
 
 
@@ -21,7 +21,7 @@ def plot_curve(
     curve: Curve,
     ax: "Axes | None" = None,
     *,
-    risks: tuple[Risk, ...] = ("train", "population"),
+    risks: tuple[str, ...] = ("train", "population"),
     colour: str | None = None,
     label: str | None = None,
     markers: bool | None = None,
@@ -63,7 +63,7 @@ def plot_curve(
         (drawn,) = ax.plot(
             times, values, color=colour, markersize=3.5, linewidth=1.5, label=f"{label or curve.label}, {risk}", **look
         )
-        colour = str(drawn.get_color())
+        colour = to_hex(drawn.get_color())
         if curve.std is not None and markers:
             spread = np.asarray(getattr(curve.std, risk))
             ax.fill_between(times, values - spread, values + spread, color=colour, alpha=0.18, linewidth=0)

@@ -23,7 +23,7 @@ class LinearAutoencoder(eqx.Module):
 
     @classmethod
     def initialise(
-        cls, key: PRNGKeyArray, input_dim: int, latent_dim: int, init_variance: float | Float[Array, ""]
+        cls, key: PRNGKeyArray, input_dim: int, latent_dim: int, init_variance: float | int | Float[Array, ""]
     ) -> "LinearAutoencoder":
         """Independent N(0, init_variance) weights.
 

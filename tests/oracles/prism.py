@@ -38,10 +38,7 @@ def marchenko_pastur_integral(function, ratio):
         return function(s) * 2 * np.sin(angle) ** 2 / (np.pi * s)
 
     pieces = np.concatenate([[0], np.pi * np.logspace(-10, 0, 24)])
-    total = sum(
-        quad(integrand, *ends, epsabs=1e-11, epsrel=1e-11, limit=200)[0]
-        for ends in itertools.pairwise(pieces)
-    )
+    total = sum(quad(integrand, *ends, epsabs=1e-11, epsrel=1e-11, limit=200)[0] for ends in itertools.pairwise(pieces))
     return total + max(0.0, 1 - 1 / ratio) * function(0.0)
 
 

@@ -1,0 +1,148 @@
+"""What the linear autoencoder's flow and limits cost, as ratios against peers timed in the same run.
+
+python benchmarks/prism.py [--dtype float32|float64]
+"""
+
+import argparse
+import functools
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.integrate import solve_ivp
+
+import aetheory as ae
+from aetheory.theory.prism import ensembles
+from aetheory.theory.prism.flow import evolve
+
+_TOLERANCE = 1e-6
+_EVALUATIONS_PER_STEP = 6  # of the first-same-as-last Tsitouras method
+
+
+def best_time(function: Callable[[], Any], repeats: int = 3) -> float:
+    """Seconds of the fastest of a few calls, after one that compiles."""
+    wait: Any = jax.block_until_ready
+    wait(function())
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        wait(function())
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def matrix_product_rate(dtype: Any, size: int = 2048) -> tuple[float, float]:
+    """Flops per second of a large product, in JAX and in NumPy."""
+    matrix = jax.random.normal(jax.random.key(0), (size, size), dtype)
+    product = jax.jit(jnp.matmul)
+    copy = np.asarray(matrix)
+    return tuple(2 * size**3 / best_time(run) for run in (lambda: product(matrix, matrix), lambda: copy @ copy))  # type: ignore[return-value]
+
+
+def one_flow(dtype: Any) -> None:
+    """One flow at p = 1000, H = 500, N = 2000, 61 times, against matrix products and SciPy."""
+    input_dim, latent_dim, num_samples = 1000, 500, 2000
+    times = jnp.linspace(0, 3, 61, dtype=dtype)
+    ensemble = ensembles.gaussian(
+        jax.random.key(1), input_dim, latent_dim, num_samples, jnp.asarray(1 / input_dim, dtype)
+    )
+    flow = jax.jit(lambda ensemble: evolve(ensemble, times, rtol=jnp.asarray(_TOLERANCE, dtype), max_steps=4096))
+    risks, stats = flow(ensemble)
+    seconds = best_time(lambda: flow(ensemble))
+    evaluations = _EVALUATIONS_PER_STEP * int(stats.num_steps) + 2
+    rate = 8 * input_dim * latent_dim**2 * evaluations / seconds
+    jax_rate, numpy_rate = matrix_product_rate(dtype)
+    print(f"one flow (p=1000, H=500, N=2000, 61 times): {seconds:.2f} s, {int(stats.num_steps)} steps")
+    print(f"  {rate / 1e9:.1f} Gflop/s counting 8pH² per evaluation and nothing for the risks")
+    print(f"  {rate / jax_rate:.0%} of a 2048³ product in JAX ({jax_rate / 1e9:.1f} Gflop/s)   wanted: 60 %")
+    print(f"  {rate / numpy_rate:.0%} of a 2048³ product in NumPy ({numpy_rate / 1e9:.1f} Gflop/s)")
+
+    weights, covariance = np.asarray(ensemble.weights), np.diag(np.asarray(ensemble.spectrum))
+    identity = np.eye(input_dim, dtype=weights.dtype)
+
+    def velocity(_: float, flat: Any) -> Any:
+        w = flat.reshape(input_dim, latent_dim)
+        product = (w @ w.T - identity) @ covariance
+        return (-(product + product.T) @ w).ravel()
+
+    start = time.perf_counter()
+    size = float(np.sqrt(np.mean(weights**2)))
+    solution = solve_ivp(
+        velocity,
+        (0, 3),
+        weights.ravel(),
+        t_eval=np.asarray(times, float),
+        rtol=_TOLERANCE,
+        atol=_TOLERANCE * size,
+    )
+    final = solution.y[:, -1].reshape(input_dim, latent_dim)
+    peer = time.perf_counter() - start
+    error = final @ final.T - identity
+    population = float(np.sum(error**2)) / input_dim
+    print(f"  {peer / seconds:.1f}x as fast as SciPy's solve_ivp on full matrices ({peer:.1f} s)   wanted: 3x")
+    print(f"  last population risks differ by {abs(population - float(risks.population[-1])):.1e}")
+
+
+def closed_form_curves(dtype: Any) -> None:
+    """10 000 curves of 100 times by vmap."""
+    times = jnp.linspace(0, 3, 100, dtype=dtype)
+    variances = jnp.geomspace(0.01, 3, 10_000, dtype=dtype) / 300
+    for regime in ("large-data", "mean-field"):
+
+        def curve(variance: Any, regime: str = regime) -> Any:
+            predicted = ae.predict(ae.LinearProblem(300, 150, 600, variance), times, regime)
+            return predicted.train, predicted.population
+
+        seconds = best_time(functools.partial(jax.jit(jax.vmap(curve)), variances))
+        print(f"10 000 {regime} curves: {seconds:.3f} s   wanted: 5 s")
+
+
+_FRESH = {
+    "import aetheory   wanted: 2.5 s": "import aetheory",
+    "first predict, compilation included   wanted: 5 s": (
+        "import aetheory as ae, numpy as np, time; start = time.perf_counter(); "
+        "ae.predict(ae.LinearProblem(300, 150, 600, 1/300), np.linspace(0, 3, 61), 'narrow-latent').train"
+        ".block_until_ready()"
+    ),
+    "p = 1 000 000, H = 50, N = 100, with import and compilation   wanted: 10 s, 1 GB": (
+        "import aetheory as ae, numpy as np, jax, time; start = time.perf_counter(); "
+        "ae.simulate(ae.LinearProblem(10**6, 50, 100, 1e-6), np.linspace(0, 1e-3, 61), jax.random.key(0))"
+        ".train.block_until_ready()"
+    ),
+}
+
+
+def fresh_processes(dtype: str) -> None:
+    """What a user waits for in a new interpreter: seconds and peak memory."""
+    for name, code in _FRESH.items():
+        x64 = "import jax; jax.config.update('jax_enable_x64', True); " if dtype == "float64" else ""
+        # not ru_maxrss, which a child inherits from the process that started it
+        peak = "[line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1]"
+        program = f"import time; start = time.perf_counter(); {x64}{code}; print(time.perf_counter() - start, {peak})"
+        runs = [
+            subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
+            for _ in range(2)
+        ]
+        seconds, memory = min((float(run[0]), float(run[1]) / 1e6) for run in runs)
+        print(f"{name}: {seconds:.2f} s, {memory:.2f} GB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dtype", choices=("float32", "float64"), default="float64")
+    arguments = parser.parse_args()
+    jax.config.update("jax_enable_x64", arguments.dtype == "float64")  # type: ignore[no-untyped-call]
+    dtype = jnp.dtype(arguments.dtype)
+    print(f"JAX {jax.__version__} on {jax.devices()[0].device_kind}, {arguments.dtype}")
+    one_flow(dtype)
+    closed_form_curves(dtype)
+    fresh_processes(arguments.dtype)
+
+
+if __name__ == "__main__":
+    main()

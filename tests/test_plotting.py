@@ -1,0 +1,55 @@
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+import aetheory as ae
+from aetheory.plotting import plot_curve
+
+
+@pytest.fixture
+def curves():
+    times = jnp.asarray([0.0, 1.0, 2.0])
+    theory = ae.Curve(times, 1 / (1 + times), 1 / (1 + times / 2), label="large-data")
+    std = ae.Risks(jnp.full(3, 0.1), jnp.full(3, 0.2))
+    return theory, ae.Curve(times, theory.train, theory.population, std, label="simulation", num_repeats=4)
+
+
+def test_lines_for_theory_dots_and_bands_for_simulation(curves):
+    theory, simulation = curves
+    _, ax = plt.subplots()
+    assert theory.plot(ax=ax) is ax
+    assert plot_curve(simulation, ax, colour="red", label="mine") is ax
+    solid, dashed, dots, squares = ax.get_lines()
+    assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
+    assert to_hex(solid.get_color()) == dashed.get_color()
+    assert (dots.get_marker(), squares.get_marker(), dots.get_linestyle()) == ("o", "s", "None")
+    np.testing.assert_allclose(dots.get_ydata(), theory.train)
+    assert [line.get_label() for line in ax.get_lines()] == [
+        "large-data, train",
+        "large-data, population",
+        "mine, train",
+        "mine, population",
+    ]
+    assert len(ax.collections) == 2
+    band = ax.collections[1].get_paths()[0].vertices[:, 1]
+    assert band.max() == pytest.approx(1.2)
+    plt.close("all")
+
+
+def test_one_risk_in_new_axes(curves):
+    ax = curves[0].plot(risks=("population",))
+    (line,) = ax.get_lines()
+    np.testing.assert_allclose(line.get_ydata(), curves[0].population)
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    plt.close("all")
+
+
+def test_bad_input(curves):
+    batch = ae.Curve(curves[0].times, jnp.ones((2, 3)), jnp.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"`curve` must be a single curve, but has shape \(2, 3\)"):
+        plot_curve(batch)
+    with pytest.raises(ValueError, match="`risks` must be made of 'train' and 'population'"):
+        curves[0].plot(risks=("test",))
