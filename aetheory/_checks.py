@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+_REAL_KINDS = (jnp.integer, jnp.floating)
+
 
 def is_concrete(value: Any) -> bool:
     """Whether `value` can be looked at now, rather than standing for a number under `jit`, `vmap` or `grad`."""
@@ -18,7 +20,11 @@ def is_concrete(value: Any) -> bool:
 
 def fail(name: str, requirement: str, value: Any) -> ValueError:
     """The error for an argument that is not what it must be; the caller raises it."""
-    shown = np.array2string(np.asarray(value), threshold=8) if hasattr(value, "shape") else repr(value)
+    shown = (
+        np.array2string(np.asarray(value), threshold=8)
+        if hasattr(value, "shape") and is_concrete(value)
+        else repr(value)
+    )
     return ValueError(f"Argument `{name}` must be {requirement}, but got {shown}.")
 
 
@@ -62,7 +68,10 @@ def check_times(times: Any) -> Float[Array, " times"]:
     Traced values are checked when the program runs.
     """
     requirement = "a non-empty vector of finite, nonnegative times in increasing order"
-    vector = as_float(times)
+    try:
+        vector = as_float(times)
+    except (TypeError, ValueError) as error:
+        raise fail("times", requirement, times) from error
     if vector.ndim != 1 or vector.size == 0:
         raise fail("times", requirement, times)
     invalid = ~jnp.all(jnp.isfinite(vector)) | jnp.any(vector < 0) | jnp.any(vector[1:] < vector[:-1])
@@ -85,8 +94,8 @@ def check_samples(name: str, samples: Any, dimension: int | None = None) -> Floa
             f"Argument `{name}` must have {dimension} columns (the problem's `input_dim`), "
             f"but got shape {matrix.shape}."
         )
-    if is_concrete(matrix) and not bool(jnp.all(jnp.isfinite(matrix))):
-        count = int(jnp.sum(~jnp.isfinite(matrix)))
+    # in NumPy, because JAX would trace the test of a constant inside `jit`
+    if is_concrete(matrix) and (count := np.sum(~np.isfinite(np.asarray(matrix)))):
         raise ValueError(f"Argument `{name}` must be {requirement}, but {count} entries are NaN or infinite.")
     return matrix
 
@@ -94,6 +103,8 @@ def check_samples(name: str, samples: Any, dimension: int | None = None) -> Floa
 def as_float(value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
     array = jnp.asarray(value)
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError("a complex number where a real one is needed")
     is_float = jnp.issubdtype(array.dtype, jnp.floating)
     return array if is_float else jnp.asarray(array, jnp.result_type(float))
 
@@ -110,6 +121,12 @@ def common_float_dtype(*values: Any) -> jnp.dtype:
 
 def _as_real(name: str, value: Any, requirement: str) -> Float[np.ndarray, "..."]:
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real and not (hasattr(value, "dtype") and np.issubdtype(np.asarray(value).dtype, np.number)):
+    if not real and not _is_numeric_array(value):
         raise fail(name, requirement, value)
     return np.asarray(value, dtype=np.float64)
+
+
+def _is_numeric_array(value: Any) -> bool:
+    """Whether `value` is an array of real numbers that can be looked at now."""
+    dtype = getattr(value, "dtype", None)
+    return dtype is not None and is_concrete(value) and any(jnp.issubdtype(dtype, kind) for kind in _REAL_KINDS)

@@ -91,7 +91,7 @@ class ImageSource(eqx.Module):
     @property
     def covariance(self) -> Float[Array, "input_dim input_dim"]:
         """The covariance of a sample drawn from the set: that of the centred samples, divided by N."""
-        centred = self.samples - jnp.mean(self.samples, axis=0)
+        centred = self.samples - jnp.mean(self.samples, axis=0, keepdims=True)
         # Accelerators round the factors of a product to ten bits unless told otherwise.
         return jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / self.num_samples
 
@@ -153,7 +153,7 @@ class Whitening(eqx.Module):
         if rows.shape[1] != self.mean.shape[0]:
             wanted = f"of shape (num_samples, {self.mean.shape[0]}), as the whitened samples were"
             raise ValueError(f"Argument `samples` must be {wanted}, but got shape {rows.shape}.")
-        return jnp.matmul(rows - self.mean, self.matrix, precision=jax.lax.Precision.HIGHEST)
+        return jnp.matmul(rows - self.mean[None, :], self.matrix, precision=jax.lax.Precision.HIGHEST)
 
 
 def whiten(samples: Num[AnyArrayLike, "..."]) -> tuple[Float[Array, "num_samples rank"], Whitening]:

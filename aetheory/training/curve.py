@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -55,19 +56,27 @@ class Curve(eqx.Module):
         import xarray
 
         dims = (*(f"batch_{axis}" for axis in range(self.train.ndim - 1)), "time")
-        variables = {"train": self.train, "population": self.population}
-        if self.std is not None:
-            variables |= {"train_std": self.std.train, "population_std": self.std.population}
-        described = {
-            name: (dims, np.asarray(values), {"long_name": name.replace("_", " ") + " risk", "units": "1"})
-            for name, values in variables.items()
-        }
-        time = ("time", np.asarray(self.times), {"long_name": "flow time", "units": "1"})
+        described = {}
+        for risk in ("train", "population"):
+            described[risk] = (dims, np.asarray(getattr(self, risk)), {"long_name": f"{risk} risk", "units": "1"})
+            if self.std is not None:
+                name = f"standard deviation of the {risk} risk over repeats"
+                values = np.asarray(getattr(self.std, risk))
+                described[f"{risk}_std"] = (dims, values, {"long_name": name, "units": "1"})
+        time = ("time", self._common_times(), {"long_name": "flow time", "units": "1"})
         attributes: dict[str, Any] = {"label": self.label, "num_repeats": self.num_repeats}
         if self.stats is not None:
             attributes["num_steps"] = int(np.max(np.asarray(self.stats.num_steps)))
             attributes["solver"] = self.stats.message
         return xarray.Dataset(described, coords={"time": time}, attrs=attributes)
+
+    def _common_times(self) -> Float[np.ndarray, " times"]:
+        """The times without the leading axes that `jax.vmap` gives them."""
+        times = np.asarray(self.times).reshape(-1, self.times.shape[-1])
+        if (times != times[0]).any():
+            raise ValueError("The curves of this batch have different times and do not fit one dataset.")
+        common: Float[np.ndarray, " times"] = times[0]
+        return common
 
     def plot(self, ax: "Axes | None" = None, **options: Any) -> "Axes":
         """Draw the curve; see `aetheory.plotting.plot_curve` for the options."""
@@ -77,9 +86,11 @@ class Curve(eqx.Module):
         return axes
 
     def __repr__(self) -> str:
-        if not is_concrete(self.train):
-            return f"Curve({self.label}, traced, shape {self.train.shape})"
-        parts = [f"{self.label}", f"{self.times.size} times in [{self.times[0]:.4g}, {self.times[-1]:.4g}]"]
+        leaves = jax.tree.leaves(self)
+        if not all(isinstance(leaf, jax.Array | np.ndarray) and is_concrete(leaf) for leaf in leaves):
+            return f"Curve({self.label}, traced, shape {getattr(self.train, 'shape', None)})"
+        first, last = jnp.min(self.times), jnp.max(self.times)
+        parts = [f"{self.label}", f"{self.times.shape[-1]} times in [{first:.4g}, {last:.4g}]"]
         if self.train.ndim == 1:
             parts += [
                 f"train {self.train[0]:.4g} → {self.train[-1]:.4g}",

@@ -66,7 +66,8 @@ def solve_flow(
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
         when the solve stops early: the statistics say so.
     """
-    end = jnp.where(times[-1] > 0, times[-1], 1).astype(times.dtype)
+    # where only the start is asked for, a step too short to move anything
+    end = jnp.where(times[-1] > 0, times[-1], float(np.finfo(times.dtype).tiny)).astype(times.dtype)
     subs = [diffrax.SubSaveAt(ts=times, fn=observe)]
     if keep_final_state:
         subs.append(diffrax.SubSaveAt(t1=True))
@@ -116,7 +117,7 @@ def check_solver_options(rtol: Any, max_steps: Any) -> None:
         raise fail("max_steps", "a positive integer", max_steps)
 
 
-def steps_needed(times: Float[Array, " times"], step_size: Any, max_steps: int) -> int:
+def steps_needed(times: Any, step_size: Any, max_steps: int) -> int:
     """The step limit for Euler's method: the number of steps that reaches the last time, when it can be computed now.
 
     Rounded up to a power of two, so that few different programs are compiled.
@@ -124,7 +125,8 @@ def steps_needed(times: Float[Array, " times"], step_size: Any, max_steps: int) 
     check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
     if not (is_concrete(times) and is_concrete(step_size)):
         return max_steps
-    steps = math.ceil(float(times[-1]) / float(jnp.min(step_size))) + 2
+    # in NumPy, because JAX would trace constants inside `jit`
+    steps = math.ceil(float(np.max(times)) / float(np.min(step_size))) + 2
     return max(max_steps, 1 << math.ceil(math.log2(steps)))
 
 

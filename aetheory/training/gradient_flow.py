@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from aetheory._checks import as_float, check_times
+from aetheory._checks import as_float, check_times, common_float_dtype
 from aetheory.training.flow import (
     DEFAULT_MAX_STEPS,
     check_solver_options,
@@ -29,7 +29,7 @@ def gradient_flow(
     data: PyTree = None,
     *,
     metrics: Callable[[Autoencoder, Any], PyTree] | None = None,
-    step_size: float | Float[Array, ""] | None = None,
+    step_size: float | int | Float[Array, ""] | None = None,
     rtol: float | Float[Array, ""] = 1e-6,
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
@@ -59,14 +59,17 @@ def gradient_flow(
         ValueError: an argument is out of its range.
         RuntimeError: the flow ran out of steps or left the finite numbers (with `throw`).
     """
-    times = check_times(times)
+    vector = check_times(times)
     check_solver_options(rtol, max_steps)
     if step_size is not None:
         max_steps = steps_needed(times, step_size, max_steps)
-        step_size = as_float(step_size).astype(times.dtype)
+    # in the precision of the parameters, which a wider time would promote
+    dtype = common_float_dtype(*jax.tree.leaves(eqx.filter(autoencoder, eqx.is_inexact_array)))
+    vector = vector.astype(dtype)
+    step_size = None if step_size is None else as_float(step_size).astype(dtype)
     measure = loss if metrics is None else metrics
-    run = _follow(autoencoder, loss, measure, times, data, as_float(rtol), step_size, max_steps, adjoint)
-    return require_finished(run, run.stats, run.metrics, max_steps) if throw else run
+    run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint)
+    return require_finished(run, run.stats, (run.metrics, run.autoencoder), max_steps) if throw else run
 
 
 @eqx.filter_jit

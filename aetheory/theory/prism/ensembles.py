@@ -46,12 +46,14 @@ def data_covariance(
     mean = jnp.mean(samples, axis=0, keepdims=True)
     centred = samples - mean
     num_samples, dim = samples.shape
-    if held_out is None:
-        gram = centred.T @ centred if dim <= num_samples else centred @ centred.T
-        return DataCovariance(jnp.maximum(jnp.linalg.eigvalsh(gram / num_samples), 0))
-    spectrum, basis = jnp.linalg.eigh(centred.T @ centred / num_samples)
-    projected = (held_out - mean) @ basis
-    return DataCovariance(jnp.maximum(spectrum, 0), projected.T @ projected / held_out.shape[0])
+    with jax.default_matmul_precision("highest"):
+        if held_out is None:
+            gram = centred.T @ centred if dim <= num_samples else centred @ centred.T
+            return DataCovariance(jnp.maximum(jnp.linalg.eigvalsh(gram / num_samples), 0))
+        spectrum, basis = jnp.linalg.eigh(centred.T @ centred / num_samples)
+        projected = (held_out - mean) @ basis
+        covariance = projected.T @ projected / held_out.shape[0]
+    return DataCovariance(jnp.maximum(spectrum, 0), covariance)
 
 
 def check_data(problem: LinearProblem, data: Any, held_out: Any) -> DataCovariance:

@@ -4,6 +4,7 @@ from typing import Any
 
 import diffrax
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import optimistix
 from jaxtyping import Array, Float
@@ -123,16 +124,18 @@ def evolve(
     The error of a random ensemble is controlled in the root mean square over its entries, all alike; that of a
     `deterministic` one in its worst entry, since a few of many may carry the risk.
     """
-    observed, _, stats = solve_flow(
-        vector_field,
-        ensemble.weights.mT,
-        times,
-        ensemble,
-        risks,
-        rtol=rtol,
-        step_size=step_size,
-        max_steps=max_steps,
-        adjoint=adjoint,
-        norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
-    )
+    # float32 products on an accelerator are otherwise rounded to ten bits, far above the solver's tolerance
+    with jax.default_matmul_precision("highest"):
+        observed, _, stats = solve_flow(
+            vector_field,
+            ensemble.weights.mT,
+            times,
+            ensemble,
+            risks,
+            rtol=rtol,
+            step_size=step_size,
+            max_steps=max_steps,
+            adjoint=adjoint,
+            norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
+        )
     return observed, stats

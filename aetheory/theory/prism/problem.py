@@ -5,12 +5,13 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array
+from jaxtyping import Real as Real_
 
 from aetheory._checks import as_float, check_dimension, check_real
 
-Dimension = int | float | Int[Array, "..."] | Float[Array, "..."]
-Real = float | int | Float[Array, "..."]
+Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
 
 class LinearProblem(eqx.Module):
@@ -34,9 +35,9 @@ class LinearProblem(eqx.Module):
     autoencoders", arXiv:2606.05335.
     """
 
-    input_dim: Dimension
-    latent_dim: Dimension
-    num_samples: Dimension
+    input_dim: Real
+    latent_dim: Real
+    num_samples: Real
     init_variance: Real
 
     def __check_init__(self) -> None:
@@ -71,4 +72,6 @@ def _numbers(*values: Any) -> list[Any]:
     """Python floats where all are Python numbers, otherwise arrays of one shape."""
     if all(isinstance(value, numbers.Real) for value in values):
         return [float(value) for value in values]
-    return list(jnp.broadcast_arrays(*(as_float(value) for value in values)))
+    # Python numbers stay weakly typed, so that the arrays decide the precision
+    arrays = (as_float(float(value) if isinstance(value, numbers.Real) else value) for value in values)
+    return list(jnp.broadcast_arrays(*arrays))

@@ -39,7 +39,7 @@ def simulate(
     num_repeats: int = 1,
     data: Any = None,
     held_out: Any = None,
-    step_size: float | Float[Array, ""] | None = None,
+    step_size: float | int | Float[Array, ""] | None = None,
     rtol: float | Float[Array, ""] = 1e-6,
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
@@ -83,7 +83,7 @@ def simulate(
     num_repeats = static_integer("num_repeats", num_repeats)
     dims = (static_integer("input_dim", problem.input_dim), static_integer("latent_dim", problem.latent_dim))
     num_samples = _static_num_samples(problem.num_samples)
-    times = check_times(times)
+    vector = check_times(times)
     check_solver_options(rtol, max_steps)
     if step_size is not None:
         max_steps = steps_needed(times, step_size, max_steps)
@@ -91,13 +91,14 @@ def simulate(
         raise ValueError("Argument `held_out` must be None without `data`, but got an array.")
     covariance = None if data is None else ensembles.check_data(problem, data, held_out)
 
-    dtype = common_float_dtype(times, problem.init_variance, data)
+    dtype = common_float_dtype(vector, problem.init_variance, data)
     init_variance = jnp.asarray(problem.init_variance).astype(dtype)
     if init_variance.ndim != 0:
         raise fail("init_variance", "a scalar (map over several with `jax.vmap`)", problem.init_variance)
+    vector = vector.astype(dtype)
     risks, stats = _simulate(
         init_variance,
-        times.astype(dtype),
+        vector,
         jax.random.split(key, num_repeats),
         covariance,
         as_float(rtol).astype(dtype),
@@ -110,7 +111,7 @@ def simulate(
         risks = require_finished(risks, stats, risks, max_steps)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), risks)
     std = None if num_repeats == 1 else jax.tree.map(lambda leaf: jnp.std(leaf, axis=0, ddof=1), risks)
-    return Curve(times, mean.train, mean.population, std, stats, "simulation", num_repeats)
+    return Curve(vector, mean.train, mean.population, std, stats, "simulation", num_repeats)
 
 
 @eqx.filter_jit
