@@ -207,40 +207,47 @@ def sample_wishart_spectrum(
 ) -> Float[Array, " rank"]:
     """The min(dim, num_samples) nonzero eigenvalues of XXᵀ/N, X of shape (dim, num_samples) with N(0, 1) entries.
 
-    Drawn from the bidiagonal β-Laguerre model (β = 1) without forming X: the cost depends on the smaller dimension
-    only. In increasing order.
+    Drawn without forming X: the cost depends on the smaller dimension only. In increasing order.
+
+    Raises:
+        ValueError: a dimension that is not a positive integer.
 
     Source: I. Dumitriu, A. Edelman (2002), "Matrix models for beta ensembles", arXiv:math-ph/0206043.
     """
     dim, num_samples = static_integer("dim", dim), static_integer("num_samples", num_samples)
-    small, large = min(dim, num_samples), max(dim, num_samples)
-    degrees = jnp.concatenate([large - jnp.arange(small), small - 1 - jnp.arange(small - 1)])
-    chi = _sample_chi(key, degrees, dtype)
-    bidiagonal = jnp.diag(chi[:small]) + (jnp.diag(chi[small:], -1) if small > 1 else 0)
-    return jnp.sort(jnp.linalg.svd(bidiagonal, compute_uv=False)) ** 2 / num_samples
+    degrees = jnp.asarray(max(dim, num_samples), jnp.result_type(float) if dtype is None else dtype)
+    return sample_laguerre_spectrum(key, min(dim, num_samples), degrees) / num_samples
 
 
-def sample_bartlett_factor(
-    key: PRNGKeyArray, dim: int, num_samples: int, dtype: jnp.dtype | None = None
-) -> Float[Array, "dim dim"]:
-    """The lower triangular L of X = L Q, Q Qᵀ = I, for X of shape (dim, num_samples ≥ dim) with N(0, 1) entries.
+def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, " size"]:
+    """The eigenvalues of XXᵀ, X of shape (size, degrees ≥ size) with N(0, 1) entries, in increasing order.
 
-    Independent entries: χ with num_samples − i degrees of freedom on the diagonal, N(0, 1) below it.
+    The squared singular values of the bidiagonal β-Laguerre model (β = 1): independent χ with degrees − i degrees
+    of freedom on the diagonal, size − 1 − i below it. `degrees` may be traced: one program serves all of them.
+
+    Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
+    """
+    index = jnp.arange(size, dtype=degrees.dtype)
+    chi = _sample_chi(key, jnp.concatenate([degrees - index, size - 1 - index[:-1]]))
+    bidiagonal = jnp.diag(chi[:size]) + (jnp.diag(chi[size:], -1) if size > 1 else 0)
+    return jnp.sort(jnp.linalg.svd(bidiagonal, compute_uv=False)) ** 2
+
+
+def sample_bartlett_factor(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, "size size"]:
+    """The lower triangular L of X = L Q, Q Qᵀ = I, for X of shape (size, degrees ≥ size) with N(0, 1) entries.
+
+    Independent entries: χ with degrees − i degrees of freedom on the diagonal, N(0, 1) below it. `degrees` may be
+    traced: one program serves all of them.
 
     Source: M. Bartlett (1933), "On the theory of statistical regression".
     """
-    dim, num_samples = static_integer("dim", dim), static_integer("num_samples", num_samples)
-    if num_samples < dim:
-        raise ValueError(f"Argument `num_samples` must be at least `dim` = {dim}, but got {num_samples}.")
     key_diagonal, key_below = jax.random.split(key)
-    dtype = jnp.result_type(float) if dtype is None else dtype
-    below = jnp.tril(jax.random.normal(key_below, (dim, dim), dtype), -1)
-    return below + jnp.diag(_sample_chi(key_diagonal, num_samples - jnp.arange(dim), dtype))
+    below = jnp.tril(jax.random.normal(key_below, (size, size), degrees.dtype), -1)
+    return below + jnp.diag(_sample_chi(key_diagonal, degrees - jnp.arange(size, dtype=degrees.dtype)))
 
 
-def _sample_chi(key: PRNGKeyArray, degrees: Array, dtype: jnp.dtype | None) -> Float[Array, " n"]:
-    dtype = jnp.result_type(float) if dtype is None else dtype
-    return jnp.sqrt(2 * jax.random.gamma(key, degrees.astype(dtype) / 2, degrees.shape, dtype))
+def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"]) -> Float[Array, " n"]:
+    return jnp.sqrt(2 * jax.random.gamma(key, degrees / 2, degrees.shape, degrees.dtype))
 
 
 def _standard_jacobi_matrix(root: Float[Array, ""], size: int) -> Float[Array, "size size"]:

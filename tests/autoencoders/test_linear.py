@@ -6,9 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from oracles.draws import weights_on_data
 
 from aetheory import LinearAutoencoder, LinearProblem, gradient_descent, gradient_flow, reconstruction_loss, simulate
-from aetheory.theory.prism.ensembles import data_covariance, gaussian_weights
+from aetheory.theory.prism.ensembles import data_covariance
 
 INPUT_DIM, LATENT_DIM, VARIANCE = 9, 4, 0.08
 TIMES = np.array([0.0, 0.125, 0.25, 0.625, 1.5, 3.0])
@@ -36,7 +37,7 @@ def drawn_autoencoder(samples, basis, dtype, held_out=None):
         *(None if array is None else jnp.asarray(array, dtype) for array in (samples, held_out))
     )
     repeat_key = jax.random.split(KEY, 1)[0]
-    draw = gaussian_weights(repeat_key, covariance, INPUT_DIM, LATENT_DIM, jnp.asarray(VARIANCE, dtype))
+    draw = weights_on_data(repeat_key, covariance, (INPUT_DIM, LATENT_DIM, len(samples)), VARIANCE, dtype)
     return LinearAutoencoder(jnp.asarray(basis, dtype) @ draw.weights)
 
 

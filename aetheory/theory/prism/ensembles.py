@@ -6,7 +6,7 @@ Y. Gusev, D. Yarotsky, arXiv:2606.05335.
 """
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,7 +20,7 @@ from aetheory.theory.spectra import (
     Quadrature,
     free_poisson,
     sample_bartlett_factor,
-    sample_wishart_spectrum,
+    sample_laguerre_spectrum,
     square_root,
 )
 
@@ -69,51 +69,94 @@ def check_data(problem: LinearProblem, data: Any, held_out: Any) -> DataCovarian
     return data_covariance(samples, None if held_out is None else check_samples("held_out", held_out, input_dim))
 
 
-def gaussian(
-    key: PRNGKeyArray, input_dim: int, latent_dim: int, num_samples: int | float, init_variance: Float[Array, ""]
-) -> Ensemble:
-    """One draw of Gaussian weights and of the spectrum of S for Gaussian data; S = I when `num_samples` is infinite.
+class Reduction(NamedTuple):
+    """The shapes and the kind of a random draw: all that a compiled program depends on.
+
+    Arguments:
+        rank: rows of W in the range of S.
+        outside: rows of W outside it; all of them, or those of the factor that replaces them.
+        columns: min(p, H).
+        latent_factor: H ≥ p, and W = L Q is cut to L.
+        outside_factor: more than H rows lie outside, and an H × H factor replaces them.
+        population: S = I.
+    """
+
+    rank: int
+    outside: int
+    columns: int
+    latent_factor: bool
+    outside_factor: bool
+    population: bool
+
+
+class Dimensions(NamedTuple):
+    """p, H and N as they enter a reduced draw: degrees of freedom and normalisations, which may be traced."""
+
+    input_dim: Float[Array, ""]
+    latent_dim: Float[Array, ""]
+    num_samples: Float[Array, ""]
+
+
+def reduction(input_dim: int, latent_dim: int, num_samples: int | float, rank: int | None = None) -> Reduction:
+    """The law-exact reduction of a problem; `rank` overrides the min(p, N) nonzero eigenvalues of S."""
+    rank = min(input_dim, int(min(num_samples, input_dim))) if rank is None else rank
+    latent_factor = latent_dim >= input_dim
+    outside_factor = not latent_factor and input_dim - rank > latent_dim
+    return Reduction(
+        rank=rank,
+        outside=latent_dim if outside_factor else input_dim - rank,
+        columns=min(input_dim, latent_dim),
+        latent_factor=latent_factor,
+        outside_factor=outside_factor,
+        population=math.isinf(num_samples),
+    )
+
+
+def gaussian(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction, init_variance: Float[Array, ""]) -> Ensemble:
+    """One draw of Gaussian weights and of the spectrum of S for Gaussian data; S = I when N is infinite.
 
     Neither the data nor more than min(p, N + H) × min(p, H) weights are formed.
     """
     key_data, key_weights = jax.random.split(key)
-    dtype = init_variance.dtype
-    if math.isinf(num_samples):
-        spectrum = jnp.ones(input_dim, dtype)
+    if shapes.population:
+        spectrum = jnp.ones(shapes.rank, init_variance.dtype)
     else:
-        spectrum = sample_wishart_spectrum(key_data, input_dim, int(num_samples), dtype)
-    return gaussian_weights(key_weights, DataCovariance(spectrum), input_dim, latent_dim, init_variance)
+        degrees = jnp.maximum(dimensions.input_dim, dimensions.num_samples)
+        spectrum = sample_laguerre_spectrum(key_data, shapes.rank, degrees) / dimensions.num_samples
+    return gaussian_weights(key_weights, DataCovariance(spectrum), dimensions, shapes, init_variance)
 
 
 def gaussian_weights(
-    key: PRNGKeyArray, data: DataCovariance, input_dim: int, latent_dim: int, init_variance: Float[Array, ""]
+    key: PRNGKeyArray,
+    data: DataCovariance,
+    dimensions: Dimensions,
+    shapes: Reduction,
+    init_variance: Float[Array, ""],
 ) -> Ensemble:
     """One draw of Gaussian weights in the eigenbasis of a given covariance."""
-    rank = data.spectrum.shape[0]
-    weights = square_root(init_variance) * _standard_weights(key, rank, input_dim, latent_dim, init_variance.dtype)
-    population_trace = float(input_dim) if data.held_out is None else jnp.trace(data.held_out)
+    input_dim = dimensions.input_dim
+    population_trace = input_dim if data.held_out is None else jnp.trace(data.held_out)
     return Ensemble(
-        weights=weights,
+        weights=square_root(init_variance) * _standard_weights(key, dimensions, shapes),
         spectrum=data.spectrum,
-        scale=jnp.asarray(1 / input_dim, init_variance.dtype),
+        scale=1 / input_dim,
         train_offset=jnp.sum(data.spectrum) / input_dim,
-        population_offset=jnp.asarray(population_trace / input_dim, init_variance.dtype),
+        population_offset=population_trace / input_dim,
         population_covariance=data.held_out,
     )
 
 
-def _standard_weights(
-    key: PRNGKeyArray, rank: int, input_dim: int, latent_dim: int, dtype: jnp.dtype
-) -> Float[Array, "rows columns"]:
-    if latent_dim > input_dim:  # W = L Q, and the flow never moves Q
-        return sample_bartlett_factor(key, input_dim, latent_dim, dtype)
-    outside = input_dim - rank
-    if outside <= latent_dim:
-        return jax.random.normal(key, (input_dim, latent_dim), dtype)
+def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:
+    if shapes.latent_factor:  # W = L Q, and the flow never moves Q
+        return sample_bartlett_factor(key, shapes.columns, dimensions.latent_dim)
+    dtype = dimensions.input_dim.dtype
+    if not shapes.outside_factor:
+        return jax.random.normal(key, (shapes.rank + shapes.outside, shapes.columns), dtype)
     # The rows B outside the range of S enter through BᵀB only, and that is Wishart.
     key_inside, key_outside = jax.random.split(key)
-    inside = jax.random.normal(key_inside, (rank, latent_dim), dtype)
-    return jnp.concatenate([inside, sample_bartlett_factor(key_outside, latent_dim, outside, dtype).T])
+    inside = jax.random.normal(key_inside, (shapes.rank, shapes.columns), dtype)
+    factor = sample_bartlett_factor(key_outside, shapes.columns, dimensions.input_dim - shapes.rank)
+    return jnp.concatenate([inside, factor.T])
 
 
 def large_data(eigenvalues: Quadrature) -> Ensemble:

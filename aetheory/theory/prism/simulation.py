@@ -92,6 +92,9 @@ def simulate(
     covariance = None if data is None else ensembles.check_data(problem, data, held_out)
 
     dtype = common_float_dtype(vector, problem.init_variance, data)
+    rank = None if covariance is None else covariance.spectrum.shape[0]
+    shapes = ensembles.reduction(*dims, num_samples, rank)
+    dimensions = ensembles.Dimensions(*(jnp.asarray(size, dtype) for size in (*dims, num_samples)))
     init_variance = jnp.asarray(problem.init_variance).astype(dtype)
     if init_variance.ndim != 0:
         raise fail("init_variance", "a scalar (map over several with `jax.vmap`)", problem.init_variance)
@@ -103,7 +106,8 @@ def simulate(
         covariance,
         as_float(rtol).astype(dtype),
         None if step_size is None else as_float(step_size).astype(dtype),
-        (*dims, num_samples),
+        dimensions,
+        shapes,
         max_steps,
         adjoint,
     )
@@ -122,20 +126,19 @@ def _simulate(
     covariance: ensembles.DataCovariance | None,
     rtol: Float[Array, ""],
     step_size: Float[Array, ""] | None,
-    dims: tuple[int, int, int | float],
+    dimensions: ensembles.Dimensions,
+    shapes: ensembles.Reduction,
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint | None,
 ) -> tuple[Risks, SolverStats]:
-    input_dim, latent_dim, num_samples = dims
-
     def one(key: PRNGKeyArray) -> tuple[Risks, SolverStats]:
         if covariance is None:
-            ensemble = ensembles.gaussian(key, input_dim, latent_dim, num_samples, init_variance)
+            ensemble = ensembles.gaussian(key, dimensions, shapes, init_variance)
         else:
-            ensemble = ensembles.gaussian_weights(key, covariance, input_dim, latent_dim, init_variance)
+            ensemble = ensembles.gaussian_weights(key, covariance, dimensions, shapes, init_variance)
         return evolve(ensemble, times, rtol=rtol, step_size=step_size, max_steps=max_steps, adjoint=adjoint)
 
-    size = jax.eval_shape(lambda: ensembles.gaussian(keys[0], *dims, init_variance).weights).size
+    size = (shapes.rank + shapes.outside) * shapes.columns
     result: tuple[Risks, SolverStats] = jax.lax.map(one, keys, batch_size=_repeats_at_once(len(keys), size))
     return result
 

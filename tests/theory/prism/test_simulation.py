@@ -3,10 +3,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.draws import gaussian_ensemble, weights_on_data
 from oracles.prism import full_matrix_flow
 
 import aetheory as ae
-from aetheory.theory.prism import ensembles
+from aetheory.theory.prism import ensembles, simulation
 from aetheory.theory.prism.flow import Ensemble, evolve
 
 TIMES = np.array([0.0, 0.1, 0.5, 1.5])
@@ -78,7 +79,7 @@ def test_reduced_draws_have_the_law_of_the_unreduced_flow(x64, dims, shape):
     input_dim, latent_dim, num_samples = dims
     repeats, scale = 1000, 0.6
     case = ae.LinearProblem(input_dim, latent_dim, num_samples, scale / input_dim)
-    drawn = ensembles.gaussian(jax.random.key(0), *dims, jnp.asarray(0.1))
+    drawn = gaussian_ensemble(jax.random.key(0), dims, 0.1)
     assert drawn.weights.shape == shape
     reduced = ae.simulate(case, TIMES, jax.random.key(11), num_repeats=repeats)
 
@@ -114,9 +115,8 @@ def test_gradient_descent_of_a_step_size_is_the_euler_scheme(precision):
     case = ae.LinearProblem(input_dim, latent_dim, num_samples, variance)
     key = jax.random.key(4)
     curve = ae.simulate(case, step * np.arange(0, 51, 10), key, step_size=step)
-    drawn = ensembles.gaussian(
-        jax.random.split(key, 1)[0], input_dim, latent_dim, num_samples, jnp.asarray(variance, precision)
-    )
+    dims = (input_dim, latent_dim, num_samples)
+    drawn = gaussian_ensemble(jax.random.split(key, 1)[0], dims, variance, precision)
     weights, covariance = np.asarray(drawn.weights, float), np.diag(np.asarray(drawn.spectrum, float))
     train, population = [], []
     for iteration in range(51):
@@ -144,7 +144,7 @@ def test_data_are_centred_and_their_covariance_used(x64):
     covariance = centred.T @ centred / 30
     spectrum, basis = np.linalg.eigh(covariance)
     data = ensembles.DataCovariance(jnp.asarray(spectrum))
-    drawn = ensembles.gaussian_weights(jax.random.split(key, 1)[0], data, 7, 3, jnp.asarray(0.05))
+    drawn = weights_on_data(jax.random.split(key, 1)[0], data, (7, 3, 30), 0.05)
     weights = basis @ np.asarray(drawn.weights)
     held_out = (other - samples.mean(0)).T @ (other - samples.mean(0)) / 40
     train, isotropic = full_matrix_flow(weights, covariance, TIMES)
@@ -170,8 +170,26 @@ def test_large_dimensions_cost_their_smaller_ones(x64):
     curve = ae.simulate(case, np.array([0.0, 1e-5, 2e-5]), jax.random.key(0))
     assert float(curve.population[0]) == pytest.approx(1.0, abs=1e-4)
     assert float(curve.train[0]) > float(curve.train[-1])
-    drawn = jax.eval_shape(lambda key: ensembles.gaussian(key, 10**6, 5, 10, jnp.asarray(1e-6)), jax.random.key(0))
+    drawn = jax.eval_shape(lambda key: gaussian_ensemble(key, (10**6, 5, 10), 1e-6), jax.random.key(0))
     assert drawn.weights.shape == (15, 5)
+
+
+def test_one_program_serves_all_dimensions_of_one_reduced_shape(x64, monkeypatch):
+    """N ≥ p only sets degrees of freedom, and so does H ≥ p: neither is compiled anew."""
+    traces = []
+
+    def counted(*args, **options):
+        traces.append(1)
+        return evolve(*args, **options)
+
+    monkeypatch.setattr(simulation, "evolve", counted)
+    times = np.array([0.0, 0.11, 0.22])
+    for num_samples, latent_dim in ((20, 13), (50, 40), (10**6, 10**7)):
+        ae.simulate(ae.LinearProblem(13, latent_dim, num_samples, 0.5 / latent_dim), times, jax.random.key(0))
+    assert len(traces) == 1
+    for input_dim in (40, 10**5):
+        ae.simulate(ae.LinearProblem(input_dim, 2, 5, 0.01), times * 1e-5, jax.random.key(0))
+    assert len(traces) == 2
 
 
 def test_zero_variance_stays_at_the_zero_map(precision):
@@ -185,9 +203,7 @@ def test_statistics_over_repeats_and_reproducibility(x64):
     several = ae.simulate(case, TIMES, key, num_repeats=5)
     again = ae.simulate(case, TIMES, key, num_repeats=5)
     np.testing.assert_array_equal(several.train, again.train)
-    singles = [
-        follow(ensembles.gaussian(part, 8, 3, 20, jnp.asarray(0.06)), rtol=1e-6)[0] for part in jax.random.split(key, 5)
-    ]
+    singles = [follow(gaussian_ensemble(part, (8, 3, 20), 0.06), rtol=1e-6)[0] for part in jax.random.split(key, 5)]
     np.testing.assert_allclose(several.train, np.mean(singles, axis=0), rtol=1e-6)
     np.testing.assert_allclose(several.std.train, np.std(singles, axis=0, ddof=1), rtol=1e-4, atol=1e-9)
     assert several.stats.num_steps.shape == (5,)
