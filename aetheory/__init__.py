@@ -4,6 +4,7 @@ from aetheory.autoencoders import LinearAutoencoder as LinearAutoencoder
 from aetheory.autoencoders import reconstruction_loss as reconstruction_loss
 from aetheory.sources import ImageSource as ImageSource
 from aetheory.sources import load_images as load_images
+from aetheory.theory import expansion as expansion
 from aetheory.theory import spectra as spectra
 from aetheory.theory.prism import REGIMES as REGIMES
 from aetheory.theory.prism import LinearProblem as LinearProblem

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from aetheory._cache import cache_directory
+
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -77,10 +79,9 @@ def _configure_jax(x64: bool) -> None:
     """
     import jax
 
-    root = Path(os.environ.get("AETHEORY_CACHE") or Path.home() / ".cache" / "aetheory")
     settings = {
         "jax_enable_x64": x64,
-        "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(root / "compiled"),
+        "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache_directory() / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0,
         "jax_persistent_cache_min_entry_size_bytes": -1,
     }
