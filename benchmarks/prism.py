@@ -77,22 +77,26 @@ def one_flow(dtype: Any) -> None:
         return (-(product + product.T) @ w).ravel()
 
     for name, velocity in {"as published": published, "one p x p product spared by symmetry": symmetric}.items():
-        peer, final = _solve_with_scipy(velocity, weights, np.asarray(times, float))
-        population = float(np.sum((final @ final.T - identity) ** 2)) / input_dim
-        print(
-            f"  {peer / seconds:.1f}x as fast as SciPy's solve_ivp on full matrices, {name} ({peer:.1f} s)   wanted: 3x"
-        )
+        peer, population = _scipy_flow(velocity, weights, covariance, np.asarray(times, float))
+        print(f"  {peer / seconds:.1f}x as fast as SciPy on full matrices, {name} ({peer:.1f} s)   wanted: 3x")
         print(f"    last population risks differ by {abs(population - float(risks.population[-1])):.1e}")
 
 
-def _solve_with_scipy(velocity: Callable[[float, Any], Any], weights: Any, times: Any) -> tuple[float, Any]:
-    """Seconds for the weights at all times (no risks) at the same tolerances, and the last weights."""
+def _scipy_flow(
+    velocity: Callable[[float, Any], Any], weights: Any, covariance: Any, times: Any
+) -> tuple[float, float]:
+    """Seconds for both risks at all times at the same tolerances, and the last population risk."""
     start = time.perf_counter()
     size = float(np.sqrt(np.mean(weights**2)))
     solution = solve_ivp(
         velocity, (0, times[-1]), weights.ravel(), t_eval=times, rtol=_TOLERANCE, atol=_TOLERANCE * size
     )
-    return time.perf_counter() - start, solution.y[:, -1].reshape(weights.shape)
+    risks = []
+    for flat in solution.y.T:
+        w = flat.reshape(weights.shape)
+        error = w @ w.T - np.eye(len(w))
+        risks.append((np.sum(error * (error @ covariance)) / len(w), np.sum(error**2) / len(w)))
+    return time.perf_counter() - start, float(risks[-1][1])
 
 
 def closed_form_curves(dtype: Any) -> None:

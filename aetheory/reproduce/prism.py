@@ -66,12 +66,16 @@ class Result:
         """The same over the simulated risk at the start."""
         return self.deviation(risk) / float(getattr(self.simulation, risk)[0])
 
+    def noise(self, risk: str) -> float:
+        """The largest standard error of the simulated mean: what a deviation is to be measured against."""
+        return float(jnp.max(getattr(self.simulation.standard_error, risk)))
+
 
 def panels(size: Size) -> tuple[Panel, ...]:
     """The five panels at one of three sizes; dimensions deep in each regime, where the limits should hold."""
     dim, _ = _SCALE[size]
     wide = min(2 * dim, 2000)  # where one of the other dimensions is small, p costs little
-    return (_large_data(dim), _mean_field(dim), _narrow_latent(wide), _small_data(wide), _digits())
+    return (_large_data(dim), _mean_field(dim), _narrow_latent(wide), _small_data(max(wide, 400)), _digits())
 
 
 def run_panel(panel: Panel, key: PRNGKeyArray, num_repeats: int) -> Iterator[Result]:
@@ -129,7 +133,7 @@ def draw(results: dict[str, tuple[Panel, list[Result]]]) -> Figure:
         ax.set_xscale("log")
         if panel.log_risk:
             ax.set_yscale("log")
-            ax.set_ylim(bottom=_SMALLEST_RISK)
+            ax.set_ylim(bottom=max(_SMALLEST_RISK, ax.get_ylim()[0]))
         handles, labels = ax.get_legend_handles_labels()
         chosen = [index for index, label in enumerate(labels) if not label.endswith((", train", ", population"))]
         ax.legend([handles[index] for index in chosen], [labels[index] for index in chosen], frameon=False, fontsize=8)
@@ -153,15 +157,21 @@ def summarise(results: dict[str, tuple[Panel, list[Result]]]) -> dict[str, Any]:
                 "init_variance": float(result.setting.problem.init_variance),
                 "num_repeats": result.simulation.num_repeats,
                 **{
-                    f"{risk}_deviation{suffix}": measure(risk)
+                    f"{risk}_{name}": measure(risk)
                     for risk in ("train", "population")
-                    for suffix, measure in (("", result.deviation), ("_relative", result.relative_deviation))
+                    for name, measure in (
+                        ("deviation", result.deviation),
+                        ("deviation_relative", result.relative_deviation),
+                        ("standard_error", result.noise),
+                    )
                 },
             }
             for result in panel_results
         ]
         worst = {
-            entry: max(setting[entry] for setting in settings) for entry in settings[0] if entry.count("_deviation")
+            entry: max(setting[entry] for setting in settings)
+            for entry in settings[0]
+            if entry.startswith(("train_", "population_"))
         }
         summary[name] = {"settings": settings, **worst}
     return summary
@@ -182,13 +192,13 @@ def _large_data(dim: int) -> Panel:
 def _mean_field(dim: int) -> Panel:
     settings = tuple(
         Setting(
-            LinearProblem(dim, 200 * dim, round(dim / ratio), strength / (200 * dim)),
+            LinearProblem(dim, 1000 * dim, round(dim / ratio), strength / (1000 * dim)),
             "mean-field",
             rf"$H\sigma^2={strength:g},\ p/N={ratio:g}$",
         )
         for strength, ratio in ((0.1, 0.5), (0.5, 1.0), (2.0, 2.0))
     )
-    return Panel("mean-field", rf"mean field, $H/p=200$, $p={dim}$", settings, _times(1e-2, 10.0), log_risk=True)
+    return Panel("mean-field", rf"mean field, $H/p=1000$, $p={dim}$", settings, _times(1e-2, 10.0), log_risk=True)
 
 
 def _narrow_latent(dim: int) -> Panel:
@@ -199,14 +209,14 @@ def _narrow_latent(dim: int) -> Panel:
             "narrow-latent",
             rf"$p\sigma^2={scale:g},\ p/N={ratio:g}$",
         )
-        for scale, ratio in ((0.1, 0.25), (1.0, 0.5), (2.0, 1.0))
+        for scale, ratio in ((0.1, 0.25), (0.4, 0.5), (2.0, 1.0))
     )
     title = rf"narrow latent, $H={latent_dim}$, $p={dim}$"
     return Panel("narrow-latent", title, settings, _times(1e-2, 2.0))
 
 
 def _small_data(dim: int) -> Panel:
-    num_samples = max(2, dim // 200)
+    num_samples = max(4, dim // 200)
     settings = tuple(
         Setting(
             LinearProblem(dim, dim // 2, num_samples, scale / dim),
@@ -226,7 +236,7 @@ def _digits() -> Panel:
     scale = 1 / jnp.sqrt(jnp.trace(training.covariance) / training.input_dim)
     data, rest = scale * training.samples, scale * held_out.samples
     num_samples, dim = data.shape
-    latent_dim = 100 * dim
+    latent_dim = 1000 * dim
     settings = tuple(
         Setting(
             LinearProblem(dim, latent_dim, num_samples, strength / latent_dim),
@@ -238,7 +248,7 @@ def _digits() -> Panel:
         for strength in (0.1, 0.5, 2.0)
     )
     return Panel(
-        "digits", rf"digits, $p={dim}$, $N={num_samples}$, $H/p=100$", settings, _times(1e-2, 10.0), log_risk=True
+        "digits", rf"digits, $p={dim}$, $N={num_samples}$, $H/p=1000$", settings, _times(1e-2, 10.0), log_risk=True
     )
 
 

@@ -52,14 +52,15 @@ def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, object]:
 
 def _table(results: dict[str, tuple[prism.Panel, list[prism.Result]]]) -> str:
     lines = [
-        "Largest |theory - simulation|, and as a share of the initial risk:",
-        f"{'panel':<15}{'train':>10}{'':>9}{'population':>12}{'':>9}",
+        "Largest |theory - simulation|, its share of the initial risk, and the simulation's largest standard error:",
+        f"{'panel':<15}{'train':>10}{'share':>9}{'error':>10}{'population':>13}{'share':>9}{'error':>10}",
     ]
     for name, (_, done) in results.items():
         cells = ""
-        for risk, width in (("train", 10), ("population", 12)):
+        for risk, width in (("train", 10), ("population", 13)):
             largest = max(result.deviation(risk) for result in done)
             share = max(result.relative_deviation(risk) for result in done)
-            cells += f"{largest:>{width}.5f}{share:>9.2%}"
+            noise = max(result.noise(risk) for result in done)
+            cells += f"{largest:>{width}.5f}{share:>9.2%}{noise:>10.5f}"
         lines.append(f"{name:<15}{cells}")
     return "\n".join(lines)

@@ -12,6 +12,9 @@ from jaxtyping import Array, Float
 from aetheory.training.curve import Risks
 from aetheory.training.flow import SolverStats, solve_flow
 
+_SMALLEST_BLOCK = 128
+"""Below this size a matrix product costs more in calls than symmetry saves in flops."""
+
 
 class Ensemble(eqx.Module):
     """Weights W and a sample covariance S in the eigenbasis of S, with the linear functional that makes them a risk.
@@ -59,8 +62,8 @@ def vector_field(
         cubic = scaled @ overlap
         linear = 2 * scaled - (transposed @ overlap.mT) * spectrum
     else:
-        cubic = (scaled @ inside.mT) @ transposed
-        linear = 2 * scaled - (transposed @ transposed.mT) @ scaled
+        cubic = _symmetric_product(scaled, inside) @ transposed
+        linear = 2 * scaled - _symmetric_product(transposed, transposed) @ scaled
     if rank == rows:
         return linear - cubic
     return (-cubic).at[..., :rank].add(linear)
@@ -74,7 +77,7 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
     """
     rank, (columns, rows) = ensemble.spectrum.shape[-1], transposed.shape[-2:]
     inside = transposed[..., :rank]
-    gram = transposed @ transposed.mT
+    gram = _symmetric_product(transposed, transposed)
 
     def traces(weighted_gram: Float[Array, "*blocks columns columns"]) -> Float[Array, "*blocks"]:
         quartic = jnp.sum(gram * weighted_gram, axis=(-2, -1))
@@ -89,7 +92,9 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
         fixed = ensemble.train_offset - jnp.sum(ensemble.scale * jnp.sum(ensemble.spectrum, axis=-1))
         train = total(fixed, jnp.sum(ensemble.spectrum * squares, axis=-1))
     else:
-        train = total(ensemble.train_offset, traces((inside * ensemble.spectrum[..., None, :]) @ inside.mT))
+        train = total(
+            ensemble.train_offset, traces(_symmetric_product(inside * ensemble.spectrum[..., None, :], inside))
+        )
 
     if ensemble.population_covariance is not None:
         weighted = transposed @ ensemble.population_covariance @ transposed.mT
@@ -101,6 +106,20 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
     else:
         population = total(ensemble.population_offset, traces(gram))
     return Risks(train, population)
+
+
+def _symmetric_product(
+    left: Float[Array, "*blocks columns rows"], right: Float[Array, "*blocks columns rows"]
+) -> Float[Array, "*blocks columns columns"]:
+    """left @ rightᵀ where that is symmetric: large blocks below the diagonal are copied from above it."""
+    half = left.shape[-2] // 2
+    if half < _SMALLEST_BLOCK:
+        return left @ right.mT
+    above = left[..., :half, :] @ right[..., half:, :].mT
+    first = _symmetric_product(left[..., :half, :], right[..., :half, :])
+    last = _symmetric_product(left[..., half:, :], right[..., half:, :])
+    top = jnp.concatenate([first, above], axis=-1)
+    return jnp.concatenate([top, jnp.concatenate([above.mT, last], axis=-1)], axis=-2)
 
 
 def _minus_identity(matrices: Float[Array, "*blocks rows columns"]) -> Float[Array, "*blocks rows columns"]:

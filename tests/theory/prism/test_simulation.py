@@ -8,7 +8,7 @@ from oracles.prism import full_matrix_flow
 
 import aetheory as ae
 from aetheory.theory.prism import ensembles, simulation
-from aetheory.theory.prism.flow import Ensemble, evolve
+from aetheory.theory.prism.flow import Ensemble, evolve, risks, vector_field
 
 TIMES = np.array([0.0, 0.1, 0.5, 1.5])
 
@@ -45,6 +45,20 @@ def test_eigenbasis_flow_is_the_full_matrix_flow(x64, dims):
     reduced = follow(as_ensemble(basis.T @ weights, spectrum[:rank], input_dim))
     expected = full_matrix_flow(weights, covariance, TIMES)
     np.testing.assert_allclose(reduced, expected, atol=1e-7)
+
+
+def test_large_blocks_use_symmetry_and_change_nothing(x64):
+    """One velocity and both risks at a size where products are split, against full matrices."""
+    weights, _, covariance = draw(np.random.default_rng(8), 600, 270, 1000)
+    spectrum, basis = np.linalg.eigh(covariance)
+    ensemble = as_ensemble(basis.T @ weights, spectrum, 600)
+    rotated, diagonal = np.asarray(ensemble.weights), np.diag(spectrum)
+    error = rotated @ rotated.T - np.eye(600)
+    measured = vector_field(0.0, ensemble.weights.mT, ensemble).mT
+    np.testing.assert_allclose(measured, -(error @ diagonal + diagonal @ error) @ rotated, atol=1e-10)
+    values = risks(0.0, ensemble.weights.mT, ensemble)
+    assert float(values.train) == pytest.approx(np.sum(error * (error @ diagonal)) / 600, rel=1e-12)
+    assert float(values.population) == pytest.approx(np.sum(error**2) / 600, rel=1e-12)
 
 
 @pytest.mark.parametrize("num_samples", [12, 3])
