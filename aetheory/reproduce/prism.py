@@ -22,8 +22,9 @@ from aetheory.training.curve import Curve
 
 Size = Literal["quick", "default", "full"]
 
-# What each size of the job scales: the large dimension of the dense panels, and the repeats.
-_SCALE: dict[Size, tuple[int, int]] = {"quick": (100, 4), "default": (400, 8), "full": (2000, 8)}
+# For each size of the job: the dimension of the panels where all of them are large, with their repeats, and the
+# repeats of the panels where one dimension is small, which are cheaper and noisier.
+_SCALE: dict[Size, tuple[int, int, int]] = {"quick": (100, 4, 8), "default": (400, 8, 16), "full": (2000, 2, 16)}
 _NUM_TIMES = 33
 _SMALLEST_RISK = 1e-5  # smaller ones are of no use to a reader
 
@@ -47,6 +48,7 @@ class Panel:
     title: str
     settings: tuple[Setting, ...]
     times: Float[Array, " times"]
+    num_repeats: int
     log_risk: bool = False
 
 
@@ -73,12 +75,18 @@ class Result:
 
 def panels(size: Size) -> tuple[Panel, ...]:
     """The five panels at one of three sizes; dimensions deep in each regime, where the limits should hold."""
-    dim, _ = _SCALE[size]
+    dim, dense_repeats, cheap_repeats = _SCALE[size]
     wide = min(2 * dim, 2000)  # where one of the other dimensions is small, p costs little
-    return (_large_data(dim), _mean_field(dim), _narrow_latent(wide), _small_data(max(wide, 400)), _digits())
+    return (
+        _large_data(dim, dense_repeats),
+        _mean_field(dim, dense_repeats),
+        _narrow_latent(wide, cheap_repeats),
+        _small_data(max(wide, 400), cheap_repeats),
+        _digits(cheap_repeats),
+    )
 
 
-def run_panel(panel: Panel, key: PRNGKeyArray, num_repeats: int) -> Iterator[Result]:
+def run_panel(panel: Panel, key: PRNGKeyArray) -> Iterator[Result]:
     """Theory and simulation of each setting in turn."""
     for index, setting in enumerate(panel.settings):
         theory = predict(setting.problem, panel.times, setting.regime, data=setting.data, held_out=setting.held_out)
@@ -86,16 +94,11 @@ def run_panel(panel: Panel, key: PRNGKeyArray, num_repeats: int) -> Iterator[Res
             setting.problem,
             panel.times,
             jax.random.fold_in(key, index),
-            num_repeats=num_repeats,
+            num_repeats=panel.num_repeats,
             data=setting.data,
             held_out=setting.held_out,
         )
         yield Result(setting, theory, simulation)
-
-
-def num_repeats(size: Size) -> int:
-    """How many random draws each simulation averages at this size."""
-    return _SCALE[size][1]
 
 
 def to_dataset(panel: Panel, results: list[Result]) -> xarray.Dataset:
@@ -177,7 +180,7 @@ def summarise(results: dict[str, tuple[Panel, list[Result]]]) -> dict[str, Any]:
     return summary
 
 
-def _large_data(dim: int) -> Panel:
+def _large_data(dim: int, num_repeats: int) -> Panel:
     settings = tuple(
         Setting(
             LinearProblem(dim, round(ratio * dim), 200 * dim, scale / dim),
@@ -186,10 +189,12 @@ def _large_data(dim: int) -> Panel:
         )
         for scale, ratio in ((1.0, 0.5), (0.1, 1.0), (1.0, 2.0))
     )
-    return Panel("large-data", rf"large data, $N/p=200$, $p={dim}$", settings, _times(1e-2, 2.0), log_risk=True)
+    return Panel(
+        "large-data", rf"large data, $N/p=200$, $p={dim}$", settings, _times(1e-2, 2.0), num_repeats, log_risk=True
+    )
 
 
-def _mean_field(dim: int) -> Panel:
+def _mean_field(dim: int, num_repeats: int) -> Panel:
     settings = tuple(
         Setting(
             LinearProblem(dim, 1000 * dim, round(dim / ratio), strength / (1000 * dim)),
@@ -198,10 +203,12 @@ def _mean_field(dim: int) -> Panel:
         )
         for strength, ratio in ((0.1, 0.5), (0.5, 1.0), (2.0, 2.0))
     )
-    return Panel("mean-field", rf"mean field, $H/p=1000$, $p={dim}$", settings, _times(1e-2, 10.0), log_risk=True)
+    return Panel(
+        "mean-field", rf"mean field, $H/p=1000$, $p={dim}$", settings, _times(1e-2, 10.0), num_repeats, log_risk=True
+    )
 
 
-def _narrow_latent(dim: int) -> Panel:
+def _narrow_latent(dim: int, num_repeats: int) -> Panel:
     latent_dim = max(1, dim // 200)
     settings = tuple(
         Setting(
@@ -212,10 +219,10 @@ def _narrow_latent(dim: int) -> Panel:
         for scale, ratio in ((0.1, 0.25), (0.4, 0.5), (2.0, 1.0))
     )
     title = rf"narrow latent, $H={latent_dim}$, $p={dim}$"
-    return Panel("narrow-latent", title, settings, _times(1e-2, 2.0))
+    return Panel("narrow-latent", title, settings, _times(1e-2, 2.0), num_repeats)
 
 
-def _small_data(dim: int) -> Panel:
+def _small_data(dim: int, num_repeats: int) -> Panel:
     num_samples = max(4, dim // 200)
     settings = tuple(
         Setting(
@@ -227,10 +234,10 @@ def _small_data(dim: int) -> Panel:
     )
     ratio = dim / num_samples
     title = rf"small data, $N={num_samples}$, $p={dim}$"
-    return Panel("small-data", title, settings, _times(1e-2 / ratio, 5.0 / ratio))
+    return Panel("small-data", title, settings, _times(1e-2 / ratio, 5.0 / ratio), num_repeats)
 
 
-def _digits() -> Panel:
+def _digits(num_repeats: int) -> Panel:
     """Mean-field training on 1297 of scikit-learn's digits, scaled to unit mean variance; 500 held out."""
     training, held_out = load_images("digits").split(500, jax.random.key(0))
     scale = 1 / jnp.sqrt(jnp.trace(training.covariance) / training.input_dim)
@@ -247,9 +254,8 @@ def _digits() -> Panel:
         )
         for strength in (0.1, 0.5, 2.0)
     )
-    return Panel(
-        "digits", rf"digits, $p={dim}$, $N={num_samples}$, $H/p=1000$", settings, _times(1e-2, 10.0), log_risk=True
-    )
+    title = rf"digits, $p={dim}$, $N={num_samples}$, $H/p=1000$"
+    return Panel("digits", title, settings, _times(1e-2, 10.0), num_repeats, log_risk=True)
 
 
 def _times(first: float, last: float) -> Float[Array, " times"]:

@@ -21,14 +21,14 @@ def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, object]:
     """
     start = time.perf_counter()
     folder = OutputFolder(path)
-    panels, repeats, key = prism.panels(size), prism.num_repeats(size), jax.random.key(seed)
+    panels, key = prism.panels(size), jax.random.key(seed)
     results: dict[str, tuple[prism.Panel, list[prism.Result]]] = {}
     total = sum(len(panel.settings) for panel in panels)
     with tqdm(total=total, unit="curve", disable=not sys.stderr.isatty()) as progress:
         for index, panel in enumerate(panels):
             progress.set_description(panel.name)
             done: list[prism.Result] = []
-            for result in prism.run_panel(panel, jax.random.fold_in(key, index), repeats):
+            for result in prism.run_panel(panel, jax.random.fold_in(key, index)):
                 done.append(result)
                 progress.update()
             results[panel.name] = (panel, done)
