@@ -39,8 +39,7 @@ class MarchenkoPastur(eqx.Module):
     With z = `ratio` = p/N, the law has density √((b−s)(s−a)) / (2π z mean s) on [a, b] = mean (1 ∓ √z)² and, when
     z > 1, an atom of mass 1 − 1/z at 0. In free probability it is the free Poisson law of rate 1/z and jump
     z·mean (`free_poisson`). Everything here is differentiable in both parameters, also across z = 1; at z = 0,
-    where the law is the point mass δ(mean), values are exact and derivatives with respect to z are one-sided
-    and reported as 0 or infinity.
+    where the law is the point mass δ(mean), values are exact and derivatives with respect to z are reported as 0.
 
     Arguments:
         ratio: z ≥ 0, finite.

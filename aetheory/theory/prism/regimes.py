@@ -94,11 +94,11 @@ def predict(
     every problem of a regime: the fields of `problem` may be scalars, arrays (a batch) or traced.
 
     Arguments:
-        problem: the dimensions and the initial variance. Derivatives exist for init_variance > 0.
+        problem: the dimensions and the initial variance (at 0, derivatives with respect to it are reported as 0).
         times: flow times, shape (num_times,), nonnegative and in increasing order.
         regime: which limit to take.
         method: ``"flow"``, or ``"closed-form"`` where the regime has one (large-data, mean-field); by default the
-            closed form where there is one, which is exact to quadrature and thousands of times as fast.
+            closed form where there is one, which has no solver error and is far faster in batches.
         finite_size: add the first correction in 1/p of real Gaussian data (large-data) and weights (mean-field: of
             the data only, H still infinite). Other regimes have none and say so.
         data: samples, shape (num_samples, input_dim), whose own covariance spectrum replaces the Marchenko–Pastur

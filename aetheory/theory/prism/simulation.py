@@ -55,7 +55,7 @@ def simulate(
 
     Arguments:
         problem: dimensions that are known when the program is traced, and a scalar init_variance, which may be
-            traced (`jax.vmap`, `jax.grad`; derivatives exist for init_variance > 0).
+            traced (`jax.vmap`, `jax.grad`; at 0, derivatives with respect to it are reported as 0).
         times: flow times, shape (num_times,), nonnegative and in increasing order.
         key: a JAX random key; the curve is a pure function of it.
         num_repeats: independent draws, a positive integer; mean and standard deviation are over them.
