@@ -175,3 +175,22 @@ def test_free_poisson_is_the_scaled_law(x64):
 def test_bad_input_names_the_argument(call, name):
     with pytest.raises(ValueError, match=f"Argument `{name}` must be"):
         call()
+
+
+@pytest.mark.parametrize("rate", [0.5, 1.0, 2.0])
+def test_free_poisson_expectations_differentiate_in_rate_and_jump(x64, rate):
+    """Against central differences of SciPy's integral, also where the atom at 0 disappears."""
+    jump, step = 0.7, 1e-4
+
+    def expectation(rate, jump):
+        quadrature = free_poisson(rate, jump).edge_quadrature(96)
+        return quadrature.integrate(jnp.exp(-quadrature.nodes))
+
+    def exact(rate, jump):
+        return marchenko_pastur_integral(lambda s: np.exp(-rate * jump * s), 1 / rate)
+
+    by_rate, by_jump = jax.grad(expectation, argnums=(0, 1))(rate, jump)
+    in_rate = (exact(rate + step, jump) - exact(rate - step, jump)) / (2 * step)
+    in_jump = (exact(rate, jump + step) - exact(rate, jump - step)) / (2 * step)
+    assert float(by_rate) == pytest.approx(in_rate, abs=1e-5)
+    assert float(by_jump) == pytest.approx(in_jump, abs=1e-5)
