@@ -299,16 +299,17 @@ def test_failures_are_raised_or_reported(x64):
         ae.simulate(ae.LinearProblem(8, 3, 20, 3.0), [0.0, 5.0], jax.random.key(0), step_size=0.5)
 
 
-# problem of a given size, natural times, sizes, repeats; one sample's own fluctuation makes small data the noisiest
+# problem of a given size (deeper in its regime as it grows), natural times, sizes, repeats; one sample's own
+# fluctuation makes small data the noisiest
 DEEP = {
     "large-data": (
-        lambda size: ae.LinearProblem(size, size // 2, 200 * size, 0.5 / size),
+        lambda size: ae.LinearProblem(size, size // 2, size**2, 0.5 / size),
         np.geomspace(1e-3, 2, 12),
         (250, 1000),
         16,
     ),
     "mean-field": (
-        lambda size: ae.LinearProblem(size, 400 * size, size, 0.5 / (400 * size)),
+        lambda size: ae.LinearProblem(size, 4 * size**2, size, 0.5 / (4 * size**2)),
         np.geomspace(1e-3, 3, 12),
         (125, 500),
         16,
