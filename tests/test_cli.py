@@ -34,7 +34,7 @@ def test_command_line(tmp_path, monkeypatch):
         (["reproduce", "prism", "--quick", "--full"], "--quick"),
         (["reproduce", "cube"], "cube"),
         (["reproduce", "--dtype", "float16"], "float16"),
-        (["reproduce", "--seed", "-1"], "range"),
+        (["reproduce", "--seed", "-1"], "'--seed'"),
     ],
 )
 def test_command_line_refuses_bad_arguments(arguments, message):
