@@ -28,6 +28,8 @@ def plot_curve(
 ) -> "Axes":
     """Draw the risks of a curve against flow time: train solid and round, population dashed and square.
 
+    A limit that comes with a bracket is drawn with a band between its ends.
+
     Arguments:
         curve: a single curve (no batch axes).
         ax: where to draw; new axes when omitted.
@@ -67,6 +69,9 @@ def plot_curve(
         if curve.std is not None and markers:
             spread = np.asarray(getattr(curve.std, risk))
             ax.fill_between(times, values - spread, values + spread, color=colour, alpha=0.18, linewidth=0)
+        if curve.lower is not None and curve.upper is not None:
+            bounds = (np.asarray(getattr(bound, risk)) for bound in (curve.lower, curve.upper))
+            ax.fill_between(times, *bounds, color=colour, alpha=0.3, linewidth=0)
     ax.set_xlabel(r"flow time $t$")
     ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$")
     return ax

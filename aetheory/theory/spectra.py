@@ -17,6 +17,10 @@ _EDGE_RANGE = 2.6
 """The double-exponential rule stops at angles e^{−π sinh 2.6} ≈ 1e-9 from an edge, s ≈ 1e-18 from it."""
 
 
+_SHARE_RESOLUTION = 4097
+"""Angles at which the distribution function is tabulated for `shares`."""
+
+
 class Quadrature(eqx.Module):
     """A discrete measure Σ_k weights_k δ(nodes_k) that stands for a law.
 
@@ -147,6 +151,30 @@ class MarchenkoPastur(eqx.Module):
         weights = 2 * jnp.sin(angles) ** 2 / ((num_nodes + 1) * nodes)
         zero_weight = _radau_zero_weight(as_float(self.ratio), num_nodes)
         return Quadrature(_with_zero(mean * nodes), jnp.concatenate([zero_weight[None], weights]))
+
+    def shares(self, size: int, rank: Float[Array, ""]) -> Float[Array, " size"]:
+        """A diagonal matrix for this law: the means of `rank` equal shares of its continuous part, then zeros.
+
+        Arguments:
+            size: number of entries.
+            rank: how many of them share the continuous part, at most `size`; a whole number near size·(1 − atom).
+                Whatever it is, the mean of all `size` entries is that of the law.
+
+        Returns:
+            The entries, in increasing order before the zeros.
+        """
+        size = static_integer("size", size)
+        root, mean = square_root(as_float(self.ratio)), as_float(self.mean)
+        # in the angle of `edge_quadrature`, from the lower edge; its first moment, sin²θ, is known in closed form
+        angles = jnp.pi * jnp.linspace(0, 1, _SHARE_RESOLUTION, dtype=root.dtype)
+        squares = (1 - root) ** 2 + 4 * root * jnp.sin(angles / 2) ** 2
+        mass = jnp.sin(angles) ** 2 / jnp.where(squares > 0, squares, 1)
+        # at ratio 1 the density in the angle does not vanish at the edge
+        mass = mass.at[0].set(jnp.where(squares[0] > 0, 0, 1).astype(mass.dtype))
+        cumulative = jnp.concatenate([jnp.zeros(1, mass.dtype), jnp.cumsum((mass[1:] + mass[:-1]) / 2)])
+        moment = (angles - jnp.sin(angles) * jnp.cos(angles)) / jnp.pi
+        ends = jnp.minimum(jnp.arange(size + 1, dtype=root.dtype) / rank, 1)
+        return mean * size * jnp.diff(jnp.interp(ends, cumulative / cumulative[-1], moment))
 
     def edge_quadrature(self, num_nodes: int, correction_dim: Real | None = None) -> Quadrature:
         """A quadrature that resolves every scale at the edges of the support, also down to 0 at z = 1.

@@ -31,6 +31,7 @@ class Curve(eqx.Module):
         train: risk averaged over the training samples, shape (*batch, num_times).
         population: risk averaged over the source, shape (*batch, num_times).
         std: standard deviation of both over the repeats of a simulation; `None` for a single run or a limit.
+        lower, upper: the bracket around both of a limit that is approximated; `None` where it is not.
         stats: cost and outcome of the solve, with a leading axis of repeats for a simulation; `None` for a closed form.
         label: what produced the curve, e.g. "simulation" or "large-data".
         num_repeats: how many random draws were averaged; 0 for a deterministic limit.
@@ -40,6 +41,8 @@ class Curve(eqx.Module):
     train: Float[Array, "*batch times"]
     population: Float[Array, "*batch times"]
     std: Risks | None = None
+    lower: Risks | None = None
+    upper: Risks | None = None
     stats: SolverStats | None = None
     label: str = eqx.field(static=True, default="curve")
     num_repeats: int = eqx.field(static=True, default=0)
@@ -59,6 +62,11 @@ class Curve(eqx.Module):
         described = {}
         for risk in ("train", "population"):
             described[risk] = (dims, np.asarray(getattr(self, risk)), {"long_name": f"{risk} risk", "units": "1"})
+            for bound in ("lower", "upper"):
+                if (risks := getattr(self, bound)) is not None:
+                    name = f"{bound} end of the bracket around the {risk} risk"
+                    values = np.asarray(getattr(risks, risk))
+                    described[f"{risk}_{bound}"] = (dims, values, {"long_name": name, "units": "1"})
             if self.std is not None:
                 name = f"standard deviation of the {risk} risk over repeats"
                 values = np.asarray(getattr(self.std, risk))

@@ -181,41 +181,53 @@ def mean_field(
     return _decoupled(jnp.full_like(law.nodes, init_strength), law.nodes, law.weights, held_out)
 
 
-def narrow_latent(init_scale: Float[Array, ""], latent_ratio: Float[Array, ""], law: Quadrature) -> Ensemble:
+def narrow_latent(
+    init_scale: Float[Array, ""], latent_ratio: Float[Array, ""], law: Quadrature, *, target_free: bool = False
+) -> Ensemble:
     """H/p → 0: the columns of W do not feel each other, and each is spread over the spectrum of S alike.
 
     One column w with w_i² = x·weights_i on S = diag(nodes) gives the paper's two-dimensional equation for
-    (a, b) = (|w|², wᵀSw); the risks are those of y independent columns per input dimension.
+    (a, b) = (|w|², wᵀSw); the risks are those of y independent columns per input dimension. Without the target it
+    is the edge narrow-latent ∩ free, where e^{−2B} = φ(A) = ∫ e^{2sA} dμ and one equation remains, Ȧ = −xφ(A)².
     """
+    target = 0.0 if target_free else 1.0
     return Ensemble(
         weights=(square_root(init_scale) * square_root(law.weights))[:, None],
         spectrum=law.nodes,
         scale=latent_ratio,
-        train_offset=law.weights @ law.nodes,
-        population_offset=jnp.sum(law.weights),
+        train_offset=target * (law.weights @ law.nodes),
+        population_offset=target * jnp.sum(law.weights),
+        target_free=target_free,
     )
 
 
 def small_data(
-    init_scale: Float[Array, ""], latent_ratio: Float[Array, ""], sample_ratio: Float[Array, ""], num_nodes: int
+    init_scale: Float[Array, ""],
+    latent_ratio: Float[Array, ""],
+    sample_ratio: Float[Array, ""],
+    num_nodes: int,
+    *,
+    target_free: bool = False,
 ) -> Ensemble:
     """N/p → 0: each sample moves M on the Krylov space of its own direction e₀, where S = (p/N) e₀e₀ᵀ.
 
     M(0) is the Jacobi matrix of its spectral law and W(0) the bidiagonal factor of that. Each of the N samples adds
     1/p of its own block's traces to both risks, that is N/p blocks' worth in all; the population risk starts from
-    (1/p) E‖M(0) − I‖² = 1 − 2xy + x²y(1 + y).
+    (1/p) E‖M(0) − I‖² = 1 − 2xy + x²y(1 + y), or x²y(1 + y) without the target, on the edge small-data ∩ free.
     """
+    target = 0.0 if target_free else 1.0
     law = free_poisson(latent_ratio, init_scale)
     weights = law.factor(num_nodes)
-    start = 1 - 2 * init_scale * latent_ratio + init_scale**2 * latent_ratio * (1 + latent_ratio)
+    start = target - 2 * target * init_scale * latent_ratio + init_scale**2 * latent_ratio * (1 + latent_ratio)
     initial_map = weights @ weights.T
-    moved = jnp.sum(initial_map**2) - 2 * jnp.trace(initial_map)
+    moved = jnp.sum(initial_map**2) - 2 * target * jnp.trace(initial_map)
     return Ensemble(
         weights=weights,
         spectrum=jnp.ones(1, weights.dtype) * sample_ratio,
         scale=1 / sample_ratio,
-        train_offset=jnp.ones((), weights.dtype),
+        train_offset=jnp.full((), target, weights.dtype),
         population_offset=start - moved / sample_ratio,
+        target_free=target_free,
     )
 
 

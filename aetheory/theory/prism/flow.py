@@ -17,22 +17,26 @@ _SMALLEST_BLOCK = 128
 
 
 class Ensemble(eqx.Module):
-    """Weights W and a sample covariance S in the eigenbasis of S, with the linear functional that makes them a risk.
+    """Weights W and a sample covariance S, with the linear functional that makes them a risk.
 
     The risks are, with M = W Wᵀ and the sum over independent blocks b,
 
         train      = train_offset      + Σ_b scale_b tr(M S M − 2 S M)_b
         population = population_offset + Σ_b scale_b tr(M P M − 2 P M)_b
 
-    so that an offset is the risk of the zero map. A simulation is one block of scale 1/p; a limit is a few small
-    deterministic blocks (1 × 1 where the eigenvectors of M and S decouple) weighted by a quadrature.
+    so that an offset is the risk of the zero map. A simulation is one block of scale 1/p in the eigenbasis of S; a
+    limit is a few small deterministic blocks (1 × 1 where the eigenvectors of M and S decouple) weighted by a
+    quadrature. Without the target I, the terms linear in M drop out of the risks and of the flow.
 
     Arguments:
         weights: W at time 0, shape (*blocks, rows, columns); its first `rank` rows are the range of S.
-        spectrum: the eigenvalues of S on those rows, shape (*blocks, rank); S is 0 on the others.
+        spectrum: the diagonal of S on those rows, shape (*blocks, rank); S is 0 on the others.
         scale: shape (*blocks,).
         train_offset, population_offset: the risks of the zero map.
         population_covariance: P in the eigenbasis of S, shape (*blocks, rows, rows); `None` for the identity.
+        coupling: the entries of S beside its diagonal, shape (*blocks, rank − 1), where S is tridiagonal; `None`
+            where it is diagonal.
+        target_free: leave out the target, as where the initial scale is infinite.
     """
 
     weights: Float[Array, "*blocks rows columns"]
@@ -41,32 +45,43 @@ class Ensemble(eqx.Module):
     train_offset: Float[Array, ""]
     population_offset: Float[Array, ""]
     population_covariance: Float[Array, "*blocks rows rows"] | None = None
+    coupling: Float[Array, "*blocks rank_minus_one"] | None = None
+    target_free: bool = eqx.field(static=True, default=False)
+
+    def times_covariance(self, transposed: Float[Array, "*blocks columns rank"]) -> Float[Array, "*blocks columns rank"]:
+        """Aᵀ S for A of shape (*blocks, rank, columns), given as Aᵀ."""
+        product = transposed * self.spectrum[..., None, :]
+        if self.coupling is not None:
+            coupling = self.coupling[..., None, :]
+            product = product.at[..., 1:].add(transposed[..., :-1] * coupling)
+            product = product.at[..., :-1].add(transposed[..., 1:] * coupling)
+        return product
 
 
 def vector_field(
     time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble
 ) -> Float[Array, "*blocks columns rows"]:
-    """dWᵀ/dt for dW/dt = −[(M−I)S + S(M−I)] W = 2 S W − W (Wᵀ S W) − S W (Wᵀ W).
+    """dWᵀ/dt for dW/dt = −[(M−I)S + S(M−I)] W = 2 S W − W (Wᵀ S W) − S W (Wᵀ W); without the target, no 2 S W.
 
     The state is Wᵀ: products of the form A Aᵀ run at full speed on every backend, those of the form Aᵀ A do not.
     The two groupings of the cubic terms cost 4·columns²·(rows + rank) and 6·columns·rows·rank flops.
 
     Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, gradient flow of the tied linear autoencoder.
     """
-    spectrum = ensemble.spectrum[..., None, :]
     rank, (columns, rows) = ensemble.spectrum.shape[-1], transposed.shape[-2:]
     inside = transposed[..., :rank]
-    scaled = inside * spectrum
+    scaled = ensemble.times_covariance(inside)
     if 3 * rank * rows < 2 * columns * (rows + rank):
         overlap = inside.mT @ transposed
         cubic = scaled @ overlap
-        linear = 2 * scaled - (transposed @ overlap.mT) * spectrum
+        inner = ensemble.times_covariance(transposed @ overlap.mT)
     else:
         cubic = _symmetric_product(scaled, inside) @ transposed
-        linear = 2 * scaled - _symmetric_product(transposed, transposed) @ scaled
+        inner = _symmetric_product(transposed, transposed) @ scaled
+    moved = -inner if ensemble.target_free else 2 * scaled - inner
     if rank == rows:
-        return linear - cubic
-    return (-cubic).at[..., :rank].add(linear)
+        return moved - cubic
+    return (-cubic).at[..., :rank].add(moved)
 
 
 def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble) -> Risks:
@@ -81,25 +96,27 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
 
     def traces(weighted_gram: Float[Array, "*blocks columns columns"]) -> Float[Array, "*blocks"]:
         quartic = jnp.sum(gram * weighted_gram, axis=(-2, -1))
+        if ensemble.target_free:
+            return quartic
         return quartic - 2 * jnp.trace(weighted_gram, axis1=-2, axis2=-1)
 
     def total(offset: Float[Array, ""], moved: Float[Array, "*blocks"]) -> Float[Array, ""]:
         return offset + jnp.sum(ensemble.scale * moved)
 
-    if columns >= rank:
+    diagonal = ensemble.coupling is None and not ensemble.target_free
+    if columns >= rank and diagonal:
         error = _minus_identity(inside.mT @ transposed)
         squares = jnp.sum(error**2, axis=-1)
         fixed = ensemble.train_offset - jnp.sum(ensemble.scale * jnp.sum(ensemble.spectrum, axis=-1))
         train = total(fixed, jnp.sum(ensemble.spectrum * squares, axis=-1))
     else:
-        train = total(
-            ensemble.train_offset, traces(_symmetric_product(inside * ensemble.spectrum[..., None, :], inside))
-        )
+        weighted = _symmetric_product(ensemble.times_covariance(inside), inside)
+        train = total(ensemble.train_offset, traces(weighted))
 
     if ensemble.population_covariance is not None:
         weighted = transposed @ ensemble.population_covariance @ transposed.mT
         population = total(ensemble.population_offset, traces(weighted))
-    elif columns >= rows:
+    elif columns >= rows and not ensemble.target_free:
         error = _minus_identity(transposed.mT @ transposed)
         fixed = ensemble.population_offset - rows * jnp.sum(ensemble.scale)
         population = total(fixed, jnp.sum(error**2, axis=(-2, -1)))

@@ -9,7 +9,9 @@ from oracles import prism as oracle
 
 import aetheory as ae
 from aetheory.theory.prism import ensembles, regimes
+from aetheory.theory.prism.parameters import LimitParameters
 
+SOLVED = ("large-data", "small-data", "mean-field", "narrow-latent")
 SCALES = (0.01, 0.3, 3.0)
 TIMES = np.r_[0.0, np.geomspace(0.02, 3.0, 8)]
 
@@ -138,7 +140,7 @@ def test_mean_field_on_data_uses_the_data_spectrum(x64):
         np.testing.assert_allclose(tested.population, (error**2 * held_out_variance).mean(1), atol=1e-6)
 
 
-@pytest.mark.parametrize("regime", ae.REGIMES)
+@pytest.mark.parametrize("regime", SOLVED)
 def test_float32_agrees_with_float64(regime):
     case = problem(0.5, 0.7, 1.5)
     with jax.enable_x64(True):
@@ -150,7 +152,7 @@ def test_float32_agrees_with_float64(regime):
     np.testing.assert_allclose(single.population, exact.population, atol=3e-5)
 
 
-@pytest.mark.parametrize("regime", ae.REGIMES)
+@pytest.mark.parametrize("regime", SOLVED)
 def test_gradient_batch_and_jit(x64, regime):
     """With respect to init_variance: reverse and forward mode against central differences, for a batch, under jit."""
     times = np.array([0.1, 0.5])
@@ -185,7 +187,7 @@ def test_derivative_in_the_latent_ratio_is_smooth_across_one(x64):
         assert float(slope) == pytest.approx(expected[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("regime", ae.REGIMES)
+@pytest.mark.parametrize("regime", SOLVED)
 def test_a_batch_of_problems_equals_single_ones(x64, regime):
     batch = ae.LinearProblem(jnp.asarray([[50], [80]]), jnp.asarray([30, 60, 90]), 100, jnp.asarray([[0.01], [0.02]]))
     curve = ae.predict(batch, [0.0, 0.2, 1.0], regime)
@@ -198,7 +200,7 @@ def test_a_batch_of_problems_equals_single_ones(x64, regime):
 
 
 @pytest.mark.parametrize(
-    ("regime", "method"), [*((regime, "flow") for regime in ae.REGIMES), ("large-data", None), ("mean-field", None)]
+    ("regime", "method"), [*((regime, "flow") for regime in SOLVED), ("large-data", None), ("mean-field", None)]
 )
 def test_one_compilation_serves_every_problem(x64, monkeypatch, regime, method):
     traces = []
@@ -244,11 +246,11 @@ def test_more_nodes_change_less_than_the_stated_accuracy(x64):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"regime": "lazy"}, r"`regime` must be one of 'large-data', 'small-data', 'mean-field', 'narrow-latent', but"),
+        ({"regime": "lazy"}, "`regime` must be one of 'large-data', .*, 'interior', several faces, or None, but got 'lazy'"),
         ({"regime": "small-data", "finite_size": True}, "`finite_size` must be False for the small-data regime"),
         ({"regime": "narrow-latent", "finite_size": True}, "`finite_size` must be False for the narrow-latent regime"),
         ({"regime": "small-data", "method": "closed-form"}, "`method` must be 'flow' for the small-data regime"),
-        ({"regime": "large-data", "method": "magic"}, "`method` must be one of 'flow', 'closed-form' or None"),
+        ({"regime": "large-data", "method": "magic"}, "`method` must be one of 'flow', 'closed-form' or None for the large-data"),
         ({"regime": "large-data", "num_nodes": 0}, "`num_nodes` must be a positive integer"),
         ({"regime": "large-data", "rtol": 0.0}, "`rtol` must be finite and positive"),
         ({"regime": "large-data", "max_steps": 0}, "`max_steps` must be a positive integer"),
@@ -288,9 +290,9 @@ def test_a_flow_that_runs_out_of_steps_says_so(x64):
 
 def test_limits_are_small_ensembles(x64):
     """What the flow of each limit integrates: not a large random matrix in disguise."""
-    parameters = regimes._Parameters(*(jnp.asarray(value) for value in (0.5, 0.6, 1.5, 100.0)))
+    parameters = LimitParameters(*(jnp.asarray(value) for value in (0.5, 0.6, 1.5, 100.0)))
     for regime, shape in {"large-data": (65, 1, 1), "mean-field": (193, 1, 1), "narrow-latent": (129, 1)}.items():
-        nodes = regimes._ACCURACY[regime].num_nodes
-        ensemble = regimes.limit_ensemble(parameters, None, (regime, nodes, False))
+        nodes = regimes.ACCURACY[regime].num_nodes
+        ensemble = regimes.limit_ensemble(parameters, None, regimes.LimitOptions((regime,), nodes))
         assert isinstance(ensemble, ensembles.Ensemble)
         assert ensemble.weights.shape == shape
