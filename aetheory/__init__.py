@@ -8,6 +8,9 @@ from aetheory.theory import expansion as expansion
 from aetheory.theory import spectra as spectra
 from aetheory.theory.prism import REGIMES as REGIMES
 from aetheory.theory.prism import LinearProblem as LinearProblem
+from aetheory.theory.prism import Location as Location
+from aetheory.theory.prism import geometry as geometry
+from aetheory.theory.prism import locate as locate
 from aetheory.theory.prism import predict as predict
 from aetheory.theory.prism import simulate as simulate
 from aetheory.training import Curve as Curve

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 from aetheory.plotting import COLOURS, plot_curve
 from aetheory.sources import load_images
-from aetheory.theory.prism.problem import LinearProblem
 from aetheory.theory.prism.predict import Regime, predict
+from aetheory.theory.prism.problem import LinearProblem
 from aetheory.theory.prism.simulation import simulate
 from aetheory.training.curve import Curve
 

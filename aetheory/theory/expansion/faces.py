@@ -30,10 +30,15 @@ def lies_on(faces: tuple[str, ...], monomial: tuple[int, ...], order: int, risk:
     return all(_FACES[face](m, n, j, order, top) for face in faces)
 
 
+def meet(faces: tuple[str, ...]) -> bool:
+    """Whether `faces` have a point in common."""
+    return not (set(faces) >= _PARALLEL or set(faces) >= _SIDES)
+
+
 def check_faces(faces: tuple[str, ...]) -> None:
     """Raise ValueError unless `faces` are names of faces that meet."""
     for face in faces:
         if face not in _FACES:
             raise fail("faces", f"among {', '.join(map(repr, FACES))}", face)
-    if set(faces) >= _PARALLEL or set(faces) >= _SIDES:
+    if not meet(faces):
         raise fail("faces", "faces that meet (large-data and small-data are parallel; at most two sides meet)", faces)

@@ -1,5 +1,6 @@
 """The prism of learning regimes of large weight-tied linear autoencoders (arXiv:2606.05335)."""
 
+from aetheory.theory.prism import geometry as geometry
 from aetheory.theory.prism.locate import Location as Location
 from aetheory.theory.prism.locate import locate as locate
 from aetheory.theory.prism.predict import REGIMES as REGIMES

@@ -87,7 +87,7 @@ def small_data_narrow_latent(times: Times, parameters: LimitParameters, law: Qua
 
 
 def mean_field_narrow_latent(times: Times, parameters: LimitParameters, law: Quadrature) -> Risks:
-    """Every mode of S grows freely, μ_s = c e^{4st}, while it is small: R_tr = ∫ s(1 − 2μ_s) dμ, R = ∫ (1 − 2μ_s) dμ."""
+    """Every mode of S grows freely, μ_s = c e^{4st}: R_tr = ∫ s(1 − 2μ_s) dμ, R = ∫ (1 − 2μ_s) dμ."""
     error = 1 - 2 * parameters.init_strength * jnp.exp(4 * jnp.outer(times, law.nodes))
     return Risks(error @ (law.weights * law.nodes), error @ law.weights)
 

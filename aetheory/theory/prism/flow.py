@@ -48,7 +48,9 @@ class Ensemble(eqx.Module):
     coupling: Float[Array, "*blocks rank_minus_one"] | None = None
     target_free: bool = eqx.field(static=True, default=False)
 
-    def times_covariance(self, transposed: Float[Array, "*blocks columns rank"]) -> Float[Array, "*blocks columns rank"]:
+    def times_covariance(
+        self, transposed: Float[Array, "*blocks columns rank"]
+    ) -> Float[Array, "*blocks columns rank"]:
         """Aᵀ S for A of shape (*blocks, rank, columns), given as Aᵀ."""
         product = transposed * self.spectrum[..., None, :]
         if self.coupling is not None:

@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from aetheory.theory.prism.flow import evolve
-from aetheory.theory.prism.path_space import evolve_paths, path_space
 from aetheory.theory.prism.parameters import LimitParameters
+from aetheory.theory.prism.path_space import evolve_paths, path_space
 from aetheory.theory.prism.rotations import rotated
 from aetheory.training.curve import Risks
 from aetheory.training.flow import SolverStats
@@ -46,7 +46,12 @@ class Solver(NamedTuple):
 
 
 def by_paths(
-    parameters: LimitParameters, times: Float[Array, " times"], root: str, length: int, target_free: bool, solver: Solver
+    parameters: LimitParameters,
+    times: Float[Array, " times"],
+    root: str,
+    length: int,
+    target_free: bool,
+    solver: Solver,
 ) -> tuple[Estimate, SolverStats]:
     """The curve from the truncations of path space at `length` and `length` + 1, which bracket it.
 
@@ -69,11 +74,12 @@ def by_paths(
 def by_rotations(
     parameters: LimitParameters, times: Float[Array, " times"], target_free: bool, solver: Solver
 ) -> tuple[Estimate, SolverStats]:
-    """The mean over a few random rotations of the limiting spectra, plus or minus two standard errors.
+    """The mean over a few random rotations of the limiting spectra, with its bracket.
 
     The ranks of M(0) and S are whole numbers in a finite matrix: the curve is interpolated linearly in both, which
-    leaves an error of second order in 1/size and the derivatives in y and z. The rotations are the same in every
-    call, so that curves are smooth functions of their parameters.
+    leaves an error of second order in 1/rank and the derivatives in y and z. The bracket is two standard errors and
+    1/rank² of the initial risk, added in squares. The rotations are the same in every call, so that curves are
+    smooth functions of their parameters.
     """
     size = _ROTATION_SIZE
     share = jnp.stack([parameters.latent_ratio, 1 / jnp.maximum(parameters.sample_ratio, 1)])
@@ -100,7 +106,8 @@ def by_rotations(
 
     draws = jax.tree.map(interpolate, risks)
     mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), draws)
-    width = jax.tree.map(lambda values: 2 * _standard_error(values), draws)
+    rounding = jax.lax.stop_gradient(parameters.initial_risk(target_free)) / jnp.min(nearest) ** 2
+    width = jax.tree.map(lambda values: jnp.hypot(2 * _standard_error(values), rounding), draws)
     lower = jax.tree.map(jnp.subtract, mean, width)
     return Estimate(mean, lower, jax.tree.map(jnp.add, mean, width)), _together(stats)
 

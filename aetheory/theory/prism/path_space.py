@@ -10,6 +10,7 @@ Poisson elements on the full Fock space ("Lectures on free probability theory", 
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import diffrax
@@ -96,7 +97,7 @@ def _paths(root: str, length: int) -> _Paths:
         removed=np.array(removed, int).reshape(-1, 2).T,
         samples_after=np.array([len(path) < length for path in rows], int),
         samples_before=np.array([path.endswith("X") for path in rows], int),
-        coupled=np.array([following == path + "XX" for path, following in zip(rows, rows[1:], strict=False)], int),
+        coupled=np.array([following == path + "XX" for path, following in pairwise(rows)], int),
         start=column[""] if root == "latent" else row["" if root == "input" else "X"],
     )
 
@@ -152,7 +153,7 @@ def path_space(
 
 
 def path_risks(transposed: Float[Array, "columns rows"], paths: PathSpace) -> Risks:
-    """The risks (1/p) tr (M−I)S(M−I) and (1/p) tr (M−I)² in the root state; from "samples", what of the second is known.
+    """The risks (1/p) tr (M−I)S(M−I) and (1/p) tr (M−I)² in the root state; from "samples", the second's derivative.
 
     From the latent vertex tr M S M = tr WᵀSW WᵀW is a trace over H. From the samples' vertex, which S = XXᵀ is needed
     to reach, only traces with an S in them can be seen: the population risk is then given by its derivative

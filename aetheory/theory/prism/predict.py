@@ -168,9 +168,7 @@ def predict(
     )
     if throw:
         risks = require_finished(risks, stats, risks, max_steps)
-    return Curve(
-        times, risks.train, risks.population, lower=lower, upper=upper, stats=stats, label=" ∩ ".join(faces)
-    )
+    return Curve(times, risks.train, risks.population, lower=lower, upper=upper, stats=stats, label=" ∩ ".join(faces))
 
 
 def _bracketed(
@@ -183,16 +181,15 @@ def _bracketed(
     """The free or interior curve by the method asked for, or by the cheapest that meets the tolerance."""
 
     def run(method: str, length: int) -> tuple[interior.Estimate, SolverStats, Float[Array, "*batch"]]:
-        estimate, stats = interior.estimate(
-            parameters, times, solver, method, truncation.root, length, target_free
-        )
+        estimate, stats = interior.estimate(parameters, times, solver, method, truncation.root, length, target_free)
         return estimate, stats, interior.half_width(estimate, parameters.initial_risk(target_free))
 
     length = _DEFAULT_LENGTH if truncation.path_length is None else truncation.path_length
     if not all(is_concrete(value) for value in (*parameters, times)):
         return run(truncation.method or "combined", length)[:2]
     if truncation.method in (None, "path-space"):
-        for length in interior.PATH_LENGTHS if truncation.path_length is None else (length,):
+        lengths = interior.PATH_LENGTHS if truncation.path_length is None else (length,)
+        for length in lengths:
             estimate, stats, width = run("path-space", length)
             # a flow that stopped early would stop again on a longer truncation
             if bool(jnp.all(width <= truncation.tolerance)) or not bool(jnp.all(stats.succeeded)):
@@ -203,8 +200,8 @@ def _bracketed(
     if not widest <= truncation.tolerance:
         remedy = f", a `path_length` above {length} or method='combined'" if truncation.method == "path-space" else ""
         warnings.warn(
-            f"The bracket of the {'free' if target_free else 'interior'} curve is ± {widest:.2g} of the initial risk at "
-            f"its widest, wider than the `tolerance` {truncation.tolerance:g}; see `Curve.lower` and `Curve.upper`. "
+            f"The bracket of the {'free' if target_free else 'interior'} curve is ± {widest:.2g} of the initial risk "
+            f"at its widest, wider than the `tolerance` {truncation.tolerance:g}; see `Curve.lower` and `Curve.upper`. "
             f"Try earlier times{remedy}.",
             stacklevel=3,
         )

@@ -120,9 +120,7 @@ def limit_ensemble(parameters: LimitParameters, law: SpectralLaw | None, options
     init_scale, latent_ratio, sample_ratio, _ = parameters
     target_free = "free" in options.faces
     if "small-data" in options.faces:
-        return ensembles.small_data(
-            init_scale, latent_ratio, sample_ratio, options.num_nodes, target_free=target_free
-        )
+        return ensembles.small_data(init_scale, latent_ratio, sample_ratio, options.num_nodes, target_free=target_free)
     if "narrow-latent" in options.faces:
         spectrum = MarchenkoPastur(sample_ratio).radau_quadrature(options.num_nodes)
         return ensembles.narrow_latent(init_scale, latent_ratio, spectrum, target_free=target_free)

@@ -115,9 +115,7 @@ def simulate(
         risks = require_finished(risks, stats, risks, max_steps)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), risks)
     std = None if num_repeats == 1 else jax.tree.map(lambda leaf: jnp.std(leaf, axis=0, ddof=1), risks)
-    return Curve(
-        vector, mean.train, mean.population, std, stats=stats, label="simulation", num_repeats=num_repeats
-    )
+    return Curve(vector, mean.train, mean.population, std, stats=stats, label="simulation", num_repeats=num_repeats)
 
 
 @eqx.filter_jit

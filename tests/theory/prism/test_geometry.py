@@ -10,9 +10,7 @@ RISKS = ("train", "population")
 def formula(order, risk):
     """The prism as published: 1 ≤ n ≤ m ≤ s + 2, 0 ≤ j ≤ s (train) or max(s − 1, 0) (population)."""
     top = order if risk == "train" else max(order - 1, 0)
-    return tuple(
-        (m, n, j) for m in range(1, order + 3) for n in range(1, m + 1) for j in range(top + 1)
-    )
+    return tuple((m, n, j) for m in range(1, order + 3) for n in range(1, m + 1) for j in range(top + 1))
 
 
 @pytest.mark.parametrize("risk", RISKS)
@@ -21,15 +19,15 @@ def test_pareto_set_of_the_exact_coefficients_is_the_published_prism(order, risk
     assert pareto_monomials(order, risk) == formula(order, risk)
 
 
-@pytest.mark.parametrize(("order", "risk"), [(1, "train"), (2, "train"), (4, "train"), (2, "population"), (4, "population")])
+@pytest.mark.parametrize(
+    ("order", "risk"), [(1, "train"), (2, "train"), (4, "train"), (2, "population"), (4, "population")]
+)
 def test_hull_is_a_triangular_prism(order, risk):
     hull = prism(order, risk)
     assert (len(hull.faces), len(hull.edges), len(hull.vertices)) == (5, 9, 6)
     top = order if risk == "train" else order - 1
     corners = {(order + 2, 1), (order + 2, order + 2), (1, 1)}
-    assert {vertex.monomials for vertex in hull.vertices} == {
-        ((m, n, j),) for m, n in corners for j in (0, top)
-    }
+    assert {vertex.monomials for vertex in hull.vertices} == {((m, n, j),) for m, n in corners for j in (0, top)}
     assert tuple(face.names[0] for face in hull.faces) == FACES
     triangle = (order + 2) * (order + 3) // 2
     sides = (order + 2) * (top + 1)

@@ -246,11 +246,17 @@ def test_more_nodes_change_less_than_the_stated_accuracy(x64):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"regime": "lazy"}, "`regime` must be one of 'large-data', .*, 'interior', several faces, or None, but got 'lazy'"),
+        (
+            {"regime": "lazy"},
+            "`regime` must be one of 'large-data', .*, 'interior', several faces, or None, but got 'lazy'",
+        ),
         ({"regime": "small-data", "finite_size": True}, "`finite_size` must be False for the small-data regime"),
         ({"regime": "narrow-latent", "finite_size": True}, "`finite_size` must be False for the narrow-latent regime"),
         ({"regime": "small-data", "method": "closed-form"}, "`method` must be 'flow' for the small-data regime"),
-        ({"regime": "large-data", "method": "magic"}, "`method` must be one of 'flow', 'closed-form' or None for the large-data"),
+        (
+            {"regime": "large-data", "method": "magic"},
+            "`method` must be one of 'flow', 'closed-form' or None for the large-data",
+        ),
         ({"regime": "large-data", "num_nodes": 0}, "`num_nodes` must be a positive integer"),
         ({"regime": "large-data", "rtol": 0.0}, "`rtol` must be finite and positive"),
         ({"regime": "large-data", "max_steps": 0}, "`max_steps` must be a positive integer"),
