@@ -53,3 +53,31 @@ def test_bad_input(curves):
         plot_curve(batch)
     with pytest.raises(ValueError, match="`risks` must be made of 'train' and 'population'"):
         curves[0].plot(risks=("test",))
+
+
+def test_prism_shows_monomials_faces_and_the_problem():
+    from aetheory.plotting import plot_prism
+
+    ax = plot_prism(ae.LinearProblem(300, 150, 60_000, 1 / 300), order=2)
+    assert ax.get_title() == "face: large-data"
+    assert {text.get_text() for text in ax.texts} == set(ae.REGIMES) - {"interior"}
+    assert sum(len(drawn.get_offsets()) for drawn in ax.collections if hasattr(drawn, "get_sizes")) >= 30
+    opacities = [drawn.get_alpha() for drawn in ax.collections if drawn.get_alpha() is not None]
+    assert max(opacities) > min(opacities)
+    with pytest.raises(ValueError, match="`ax` must be three-dimensional"):
+        plot_prism(ax=plt.figure().add_subplot())
+    with pytest.raises(ValueError, match="`order` must be at least 2"):
+        plot_prism(order=1, risk="population")
+    plt.close("all")
+
+
+def test_bracket_is_drawn_as_a_band(curves):
+    theory, _ = curves
+    plain = plot_curve(theory)
+    bounds = ae.Risks(theory.train - 0.1, theory.population - 0.1), ae.Risks(theory.train + 0.1, theory.population + 0.1)
+    banded = plot_curve(dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]))
+    assert len(plain.collections) == 0
+    assert len(banded.collections) == 2
+    dataset = dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]).to_xarray()
+    np.testing.assert_allclose(dataset.train_upper - dataset.train_lower, 0.2, rtol=1e-5)
+    plt.close("all")

@@ -11,10 +11,15 @@ import jax
 import jax.numpy as jnp
 import xarray
 from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
-from aetheory.plotting import COLOURS, plot_curve
+from aetheory.plotting import COLOURS, plot_curve, plot_prism
+from aetheory.reproduce import resummation
 from aetheory.sources import load_images
+from aetheory.theory.prism.locate import locate
 from aetheory.theory.prism.predict import Regime, predict
 from aetheory.theory.prism.problem import LinearProblem
 from aetheory.theory.prism.simulation import simulate
@@ -42,7 +47,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Panel:
-    """The settings that share one pair of axes."""
+    """The settings that share one pair of axes.
+
+    Where the initial scale x is far from 1, `scale` = x: risks are drawn in units of x², times in units of 1/x.
+    """
 
     name: str
     title: str
@@ -50,6 +58,7 @@ class Panel:
     times: Float[Array, " times"]
     num_repeats: int
     log_risk: bool = False
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Result:
 
 
 def panels(size: Size) -> tuple[Panel, ...]:
-    """The five panels at one of three sizes; dimensions deep in each regime, where the limits should hold."""
+    """The six panels at one of three sizes; dimensions deep in each regime, where the limits should hold."""
     dim, dense_repeats, cheap_repeats = _SCALE[size]
     wide = min(2 * dim, 2000)  # where one of the other dimensions is small, p costs little
     return (
@@ -82,6 +91,7 @@ def panels(size: Size) -> tuple[Panel, ...]:
         _mean_field(dim, dense_repeats),
         _narrow_latent(wide, cheap_repeats),
         _small_data(max(wide, 400), cheap_repeats),
+        _free(max(dim, 200), dense_repeats),
         _digits(cheap_repeats),
     )
 
@@ -124,26 +134,59 @@ def to_dataset(panel: Panel, results: list[Result]) -> xarray.Dataset:
     return dataset.assign_coords(parameters).assign_attrs(attributes)
 
 
-def draw(results: dict[str, tuple[Panel, list[Result]]]) -> Figure:
-    """The figure: a pair of axes for each panel, theory as lines, simulation as dots with a band of one deviation."""
-    figure = Figure(figsize=(12.5, 7.2), layout="constrained")
-    axes = figure.subplots(2, 3).ravel()
-    for letter, ax, (panel, panel_results) in zip("abcde", axes, results.values(), strict=False):
+def draw(results: dict[str, tuple[Panel, list[Result]]], sums: resummation.Sums) -> Figure:
+    """The figure: theory as lines, simulation as dots with a band of one deviation, the sums, and the prism itself."""
+    figure = Figure(figsize=(16.5, 8.2), layout="constrained")
+    for index, (panel, panel_results) in enumerate(results.values()):
+        ax = figure.add_subplot(2, 4, index + 1)
         for colour, result in zip(COLOURS, panel_results, strict=False):
-            plot_curve(result.theory, ax, colour=colour)
-            plot_curve(result.simulation, ax, colour=colour)
+            plot_curve(_in_units(result.theory, panel.scale), ax, colour=colour)
+            plot_curve(_in_units(result.simulation, panel.scale), ax, colour=colour)
             ax.plot([], [], color=colour, linewidth=4, label=result.setting.label)
         ax.set_xscale("log")
         if panel.log_risk:
             ax.set_yscale("log")
             ax.set_ylim(bottom=max(_SMALLEST_RISK, ax.get_ylim()[0]))
+        if panel.scale != 1:
+            ax.set_xlabel(r"$p\sigma^2\, t$")
+            ax.set_ylabel(r"risk $R/(p\sigma^2)^2$")
         handles, labels = ax.get_legend_handles_labels()
         chosen = [index for index, label in enumerate(labels) if not label.endswith((", train", ", population"))]
         ax.legend([handles[index] for index in chosen], [labels[index] for index in chosen], frameon=False, fontsize=8)
-        ax.set_title(f"({letter}) {panel.title}", loc="left", fontsize=10)
-        ax.spines[["top", "right"]].set_visible(False)
-    _draw_key(axes[-1])
+        _finish(ax, index, panel.title)
+    ax = figure.add_subplot(2, 4, 7)
+    resummation.draw(ax, sums)
+    _finish(ax, 6, rf"large data, {resummation.ORDER + 1} terms of the expansion")
+    solid = figure.add_subplot(2, 4, 8, projection="3d")
+    plot_prism(ax=solid)
+    solid.set_title("(h) the prism of monomials", loc="left", fontsize=10)
+    _draw_key(figure)
     return figure
+
+
+def _in_units(curve: Curve, scale: float) -> Curve:
+    """The curve in units of x² and 1/x."""
+    if scale == 1:
+        return curve
+    divided = jax.tree.map(
+        lambda risk: risk / scale**2, (curve.train, curve.population, curve.std, curve.lower, curve.upper)
+    )
+    train, population, std, lower, upper = divided
+    return Curve(
+        curve.times * scale,
+        train,
+        population,
+        std=std,
+        lower=lower,
+        upper=upper,
+        label=curve.label,
+        num_repeats=curve.num_repeats,
+    )
+
+
+def _finish(ax: Axes, index: int, title: str) -> None:
+    ax.set_title(f"({'abcdefgh'[index]}) {title}", loc="left", fontsize=10)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def summarise(results: dict[str, tuple[Panel, list[Result]]]) -> dict[str, Any]:
@@ -159,6 +202,7 @@ def summarise(results: dict[str, tuple[Panel, list[Result]]]) -> dict[str, Any]:
                 "num_samples": int(result.setting.problem.num_samples),
                 "init_variance": float(result.setting.problem.init_variance),
                 "num_repeats": result.simulation.num_repeats,
+                "located": _located(result.setting),
                 **{
                     f"{risk}_{name}": measure(risk)
                     for risk in ("train", "population")
@@ -178,6 +222,14 @@ def summarise(results: dict[str, tuple[Panel, list[Result]]]) -> dict[str, Any]:
         }
         summary[name] = {"settings": settings, **worst}
     return summary
+
+
+def _located(setting: Setting) -> dict[str, Any] | None:
+    """Where `locate` puts the problem; it knows Gaussian data only."""
+    if setting.data is not None:
+        return None
+    location = locate(setting.problem)
+    return {"kind": location.kind, "faces": list(location.faces), "error": location.error, "time": location.time}
 
 
 def _large_data(dim: int, num_repeats: int) -> Panel:
@@ -237,6 +289,21 @@ def _small_data(dim: int, num_repeats: int) -> Panel:
     return Panel("small-data", title, settings, _times(1e-2 / ratio, 5.0 / ratio), num_repeats)
 
 
+def _free(dim: int, num_repeats: int) -> Panel:
+    scale = 1e4  # the target is a relative perturbation of order 1/scale
+    settings = tuple(
+        Setting(
+            LinearProblem(dim, round(latent_ratio * dim), round(dim / sample_ratio), scale / dim),
+            "free",
+            rf"$H/p={latent_ratio:g},\ p/N={sample_ratio:g}$",
+        )
+        for latent_ratio, sample_ratio in ((0.5, 2.0), (0.7, 0.8), (1.6, 1.2))
+    )
+    title = rf"free, $p\sigma^2=10^4$, $p={dim}$"
+    times = _times(2e-2 / scale, 1 / scale)
+    return Panel("free", title, settings, times, num_repeats, log_risk=True, scale=scale)
+
+
 def _digits(num_repeats: int) -> Panel:
     """Mean-field training on 1297 of scikit-learn's digits, scaled to unit mean variance; 500 held out."""
     training, held_out = load_images("digits").split(500, jax.random.key(0))
@@ -263,16 +330,17 @@ def _times(first: float, last: float) -> Float[Array, " times"]:
     return jnp.concatenate([jnp.zeros(1), jnp.geomspace(first, last, _NUM_TIMES)])
 
 
-def _draw_key(ax: Any) -> None:
-    """What lines and marks mean, once for all panels, in place of a sixth panel."""
-    grey = "0.35"
-    ax.plot([], [], color=grey, label="theory, train")
-    ax.plot([], [], color=grey, linestyle="--", label="theory, population")
-    ax.plot([], [], color=grey, linestyle="none", marker="o", markersize=4, label="simulation, train")
-    ax.plot(
-        [], [], color=grey, linestyle="none", marker="s", markersize=4, markerfacecolor="none",
-        label="simulation, population (digits: held out)",
-    )  # fmt: skip
-    ax.fill_between([], [], [], color=grey, alpha=0.18, linewidth=0, label="one standard deviation over draws")
-    ax.legend(loc="center", frameon=False, fontsize=10)
-    ax.set_axis_off()
+def _draw_key(figure: Figure) -> None:
+    """What lines and marks mean, once for all panels, below them."""
+    look = {"color": "0.35"}
+    handles = [
+        Line2D([], [], **look, label="theory, train"),
+        Line2D([], [], **look, linestyle="--", label="theory, population"),
+        Line2D([], [], **look, linestyle="none", marker="o", markersize=4, label="simulation, train"),
+        Line2D(
+            [], [], **look, linestyle="none", marker="s", markersize=4, markerfacecolor="none",
+            label="simulation, population (digits: held out)",
+        ),
+        Patch(facecolor="0.35", alpha=0.18, label="one standard deviation over draws; bracket of the theory in (e)"),
+    ]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)

@@ -3,15 +3,16 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 from tqdm import tqdm
 
-from aetheory.reproduce import prism
+from aetheory.reproduce import prism, resummation
 from aetheory.reproduce.output import OutputFolder, provenance
 
 
-def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, object]:
+def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, Any]:
     """Reproduce the prism's figure at `size` into `path`; returns the summary that is also written there.
 
     The curves of a panel are stored when its last simulation ends, so that an interrupted run keeps them.
@@ -35,32 +36,47 @@ def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, object]:
             folder.write_dataset(panel.name, prism.to_dataset(panel, done))
             if progress.disable:
                 print(f"{panel.name}: done after {time.perf_counter() - start:.0f} s", flush=True)
-    folder.write_figure(prism.draw(results))
-    summary = {
+    sums = resummation.compute()
+    folder.write_dataset("resummation", resummation.to_dataset(sums))
+    folder.write_figure(prism.draw(results, sums))
+    summary: dict[str, Any] = {
         "system": "prism",
         "size": size,
         "seed": seed,
         "panels": prism.summarise(results),
+        "resummation": resummation.summarise(sums),
         "seconds": round(time.perf_counter() - start, 1),
         **provenance(),
     }
     folder.write_json("summary.json", summary)
     print(_table(results))
+    print(_resummation_line(summary["resummation"]))
     print(f"Wrote {path / 'figure.png'}, figure.svg, summary.json and curves.zarr in {summary['seconds']} s.")
     return summary
 
 
+def _resummation_line(summary: dict[str, Any]) -> str:
+    deviations = ", ".join(
+        f"{method} {found['radius']:.1e} ({found['last_time']:.1e})" for method, found in summary["deviations"].items()
+    )
+    return (
+        f"Sums of {summary['order'] + 1} terms of the large-data expansion, deviation as a share of the initial risk, up "
+        f"to the radius of convergence {summary['radius']:.3f} (up to t = 3):\n  {deviations}"
+    )
+
+
 def _table(results: dict[str, tuple[prism.Panel, list[prism.Result]]]) -> str:
     lines = [
-        "Largest |theory - simulation|, its share of the initial risk, and the simulation's largest standard error:",
+        "Largest |theory - simulation|, its share of the initial risk, and the simulation's largest standard error",
+        "(free: in units of the squared initial scale):",
         f"{'panel':<15}{'train':>10}{'share':>9}{'error':>10}{'population':>13}{'share':>9}{'error':>10}",
     ]
-    for name, (_, done) in results.items():
-        cells = ""
+    for name, (panel, done) in results.items():
+        cells, unit = "", panel.scale**2
         for risk, width in (("train", 10), ("population", 13)):
-            largest = max(result.deviation(risk) for result in done)
+            largest = max(result.deviation(risk) for result in done) / unit
             share = max(result.relative_deviation(risk) for result in done)
-            noise = max(result.noise(risk) for result in done)
+            noise = max(result.noise(risk) for result in done) / unit
             cells += f"{largest:>{width}.5f}{share:>9.2%}{noise:>10.5f}"
         lines.append(f"{name:<15}{cells}")
     return "\n".join(lines)

@@ -9,7 +9,7 @@ def test_panels_hold_their_regimes_and_both_risks(x64):
         panels = prism.panels(size)
         assert [panel.name for panel in panels] == [
             *("large-data", "mean-field", "narrow-latent", "small-data"),
-            "digits",
+            *("free", "digits"),
         ]
         for panel in panels:
             assert len(panel.settings) >= 3

@@ -89,7 +89,10 @@ def locate(problem: LinearProblem) -> Location:
     problem is close to the faces at a distance of at most .1, and in the interior where there is none. The estimated
     error of a face's curve is the same share with order 0 included, times a factor for each face.
 
-    Calibration, `benchmarks/locate.py`: CALIBRATION
+    Calibration (`benchmarks/locate.py`; p = 100, eight simulations each): of 216 problems that the factors were not
+    fitted to, 102 lie close to a face. The estimate covers the measured error, beyond two standard errors of the
+    simulation, for 96 % of them; that error is below .014 for nine in ten, at most .038, and within .01 of the best
+    face's for 99 %.
 
     Beyond T errors may be larger: the narrow-latent curve fails when the columns align with the top of the
     spectrum, exponentially fast.
