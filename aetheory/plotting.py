@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.colors import to_hex
 
 from aetheory._checks import fail
@@ -74,8 +75,8 @@ def plot_curve(
             spread = np.asarray(getattr(curve.std, risk))
             ax.fill_between(times, values - spread, values + spread, color=colour, alpha=0.18, linewidth=0)
         if curve.lower is not None and curve.upper is not None:
-            bounds = (np.asarray(getattr(bound, risk)) for bound in (curve.lower, curve.upper))
-            ax.fill_between(times, *bounds, color=colour, alpha=0.3, linewidth=0)
+            lower, upper = (np.asarray(getattr(bound, risk)) for bound in (curve.lower, curve.upper))
+            ax.fill_between(times, lower, upper, color=colour, alpha=0.3, linewidth=0)
     ax.set_xlabel(r"flow time $t$")
     ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$")
     return ax
@@ -137,17 +138,18 @@ def plot_prism(
     return ax
 
 
-def _around(corners: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+def _around(corners: Float[np.ndarray, "corners 3"]) -> Int[np.ndarray, " corners"]:
     """The order in which the corners of a plane convex polygon follow each other."""
     centred = corners - corners.mean(axis=0)
     plane = np.linalg.svd(centred)[2][:2]
     return np.argsort(np.arctan2(*(centred @ plane.T).T))
 
 
-def _monomial_sizes(problem: LinearProblem, hull: Prism) -> "np.ndarray[Any, Any]":
+def _monomial_sizes(problem: LinearProblem, hull: Prism) -> Float[np.ndarray, " monomials"]:
     """Marker areas: one for each decade that a monomial is below the largest one, down to six."""
     logs = np.log10(
         np.maximum([float(r) for r in (problem.init_scale, problem.latent_ratio, problem.sample_ratio)], 1e-30)
     )
     size = np.array(hull.monomials) @ logs
-    return 3.0 + 9.0 * np.clip(6 + size - size.max(), 0, 6)
+    areas: Float[np.ndarray, " monomials"] = 3.0 + 9.0 * np.clip(6 + size - size.max(), 0, 6)
+    return areas

@@ -30,12 +30,12 @@ class Outcome(NamedTuple):
 def problems(fit: bool) -> list[ae.LinearProblem]:
     """A grid over x, y and z from deep in one regime to deep in another."""
     if fit:
-        input_dim, scales = 128, (0.05, 0.3, 1.0, 3.0, 20.0)
-        latent_dims: tuple[int, ...] = (2, 8, 32, 64, 128, 256, 1024, 8192)
-        sample_sizes: tuple[int, ...] = (2, 8, 32, 64, 128, 512, 2048, 16384)
+        input_dim, scales = 128, [0.05, 0.3, 1.0, 3.0, 20.0]
+        latent_dims = [2, 8, 32, 64, 128, 256, 1024, 8192]
+        sample_sizes = [2, 8, 32, 64, 128, 512, 2048, 16384]
     else:
-        input_dim, scales = 100, (0.02, 0.1, 0.5, 2.0, 8.0, 50.0)
-        latent_dims, sample_sizes = (3, 12, 50, 110, 500, 20_000), (3, 12, 50, 110, 1000, 20_000)
+        input_dim, scales = 100, [0.02, 0.1, 0.5, 2.0, 8.0, 50.0]
+        latent_dims, sample_sizes = [3, 12, 50, 110, 500, 20_000], [3, 12, 50, 110, 1000, 20_000]
     return [
         # beyond H = p the eigenvalues of W Wᵀ are of order Hσ²
         ae.LinearProblem(input_dim, latent_dim, num_samples, scale / max(input_dim, latent_dim))
@@ -52,7 +52,7 @@ def measure(problem: ae.LinearProblem, key: jax.Array) -> Outcome:
     scale = max(1.0, float(simulation.population[0]))
     errors = {}
     for face in FACES:
-        theory = ae.predict(problem, times, face, **({"method": "path-space"} if face == "free" else {}))
+        theory = ae.predict(problem, times, face, method="path-space" if face == "free" else None)
         errors[face] = max(
             float(
                 jnp.max(
@@ -94,7 +94,7 @@ def report(outcomes: list[Outcome], fit: bool) -> None:
 
 def main() -> None:
     """Measure and report."""
-    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
     warnings.simplefilter("ignore", UserWarning)  # far from a face its curve is a poor one, and says so
     fit = "--fit" in sys.argv[1:]
     key = jax.random.key(0)

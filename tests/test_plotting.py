@@ -1,3 +1,5 @@
+import dataclasses
+
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 import aetheory as ae
-from aetheory.plotting import plot_curve
+from aetheory.plotting import plot_curve, plot_prism
 
 
 @pytest.fixture
@@ -56,8 +58,6 @@ def test_bad_input(curves):
 
 
 def test_prism_shows_monomials_faces_and_the_problem():
-    from aetheory.plotting import plot_prism
-
     ax = plot_prism(ae.LinearProblem(300, 150, 60_000, 1 / 300), order=2)
     assert ax.get_title() == "face: large-data"
     assert {text.get_text() for text in ax.texts} == set(ae.REGIMES) - {"interior"}
@@ -74,7 +74,10 @@ def test_prism_shows_monomials_faces_and_the_problem():
 def test_bracket_is_drawn_as_a_band(curves):
     theory, _ = curves
     plain = plot_curve(theory)
-    bounds = ae.Risks(theory.train - 0.1, theory.population - 0.1), ae.Risks(theory.train + 0.1, theory.population + 0.1)
+    bounds = (
+        ae.Risks(theory.train - 0.1, theory.population - 0.1),
+        ae.Risks(theory.train + 0.1, theory.population + 0.1),
+    )
     banded = plot_curve(dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]))
     assert len(plain.collections) == 0
     assert len(banded.collections) == 2

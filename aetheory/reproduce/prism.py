@@ -332,7 +332,7 @@ def _times(first: float, last: float) -> Float[Array, " times"]:
 
 def _draw_key(figure: Figure) -> None:
     """What lines and marks mean, once for all panels, below them."""
-    look = {"color": "0.35"}
+    look: dict[str, Any] = {"color": "0.35"}
     handles = [
         Line2D([], [], **look, label="theory, train"),
         Line2D([], [], **look, linestyle="--", label="theory, population"),

@@ -60,8 +60,8 @@ def _resummation_line(summary: dict[str, Any]) -> str:
         f"{method} {found['radius']:.1e} ({found['last_time']:.1e})" for method, found in summary["deviations"].items()
     )
     return (
-        f"Sums of {summary['order'] + 1} terms of the large-data expansion, deviation as a share of the initial risk, up "
-        f"to the radius of convergence {summary['radius']:.3f} (up to t = 3):\n  {deviations}"
+        f"Sums of {summary['order'] + 1} terms of the large-data expansion, deviation as a share of the initial risk, "
+        f"up to the radius of convergence {summary['radius']:.3f} (up to t = 3):\n  {deviations}"
     )
 
 

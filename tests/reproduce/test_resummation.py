@@ -10,9 +10,8 @@ def test_sums_of_the_expansion_against_the_exact_curve(x64):
     sums = resummation.compute()
     np.testing.assert_allclose(sums.exact[::40], large_data_risk(np.asarray(sums.times[::40]), 1.0, 0.5), atol=1e-8)
     summary = resummation.summarise(sums)
-    # the series in a = x(1 − e^{−4t})e^{4t} … has its nearest singularity where the discriminant vanishes
-    roots = [np.roots([1, -2 * a * 1.5, (a * -0.5) ** 2]) for a in (1.0,)]  # in q = e^{−4t}/(e^{−4t} − 1)
-    singular = [-np.log(q / (q - 1) + 0j) / 4 for q in -roots[0]]
+    # the eigenvalues of M(0) end at (1 ± √y)², where 1 + λ(e^{4t} − 1) vanishes at the singular times
+    singular = [np.log(1 - 1 / (1 + sign * np.sqrt(0.5)) ** 2 + 0j) / 4 for sign in (-1, 1)]
     assert summary["radius"] == pytest.approx(min(abs(time) for time in singular), rel=0.1)
     deviations = summary["deviations"]
     assert deviations["taylor"]["half_radius"] < 1e-3 < 1 < deviations["taylor"]["last_time"]

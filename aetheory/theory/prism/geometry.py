@@ -164,7 +164,8 @@ def prism(order: int, risk: str = "train") -> Prism:
     facets = [_named(frozenset(facet), order, risk) for facet in _facets(points)]
     faces = [Face((name,), tuple(sorted(members))) for name, members in facets]
     by_name = dict(facets)
-    edges, vertices = [], []
+    edges: list[Face] = []
+    vertices: list[Face] = []
     for count, found in ((2, edges), (3, vertices)):
         for names in combinations([name for name in FACES if name in by_name], count):
             members = frozenset.intersection(*(by_name[name] for name in names))

@@ -11,6 +11,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from aetheory.theory.prism.flow import evolve
@@ -116,7 +117,7 @@ def combine(first: Estimate, second: Estimate) -> Estimate:
     """At every time the mean of two estimates, weighted by the inverse squares of their half-widths."""
 
     def one(a: Any, b: Any, width_a: Any, width_b: Any) -> tuple[Any, Any]:
-        square_a, square_b = width_a**2, width_b**2 + float(jnp.finfo(width_b.dtype).tiny)
+        square_a, square_b = width_a**2, width_b**2 + float(np.finfo(width_b.dtype).tiny)
         total = square_a + square_b
         return (a * square_b + b * square_a) / total, jnp.sqrt(square_a * square_b / total)
 
@@ -143,7 +144,8 @@ def half_width(estimate: Estimate, initial_risk: Float[Array, "*batch"]) -> Floa
 def _standard_error(values: Float[Array, "rotations times"]) -> Float[Array, " times"]:
     # the deviation is an error bar, and its derivative at 0 would be infinite
     deviation = jnp.std(jax.lax.stop_gradient(values), axis=0, ddof=1)
-    return deviation / values.shape[0] ** 0.5
+    error: Float[Array, " times"] = deviation / values.shape[0] ** 0.5
+    return error
 
 
 def _together(stats: SolverStats) -> SolverStats:

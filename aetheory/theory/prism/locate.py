@@ -149,7 +149,9 @@ def _shares(logs: Float64[np.ndarray, " four"], log_time: float, orders: range) 
 def _log_sizes(terms: _Terms, logs: Float64[np.ndarray, " four"]) -> Float64[np.ndarray, " terms"]:
     # 0 · log 0 = 0: a monomial without σ² or 1/N does not feel that they vanish
     absent = terms.exponents == 0
-    return terms.log_size + np.where(absent, 0.0, terms.exponents * np.where(absent, 0.0, logs)).sum(axis=1)
+    powers = np.where(absent, 0.0, terms.exponents * np.where(absent, 0.0, logs))
+    total: Float64[np.ndarray, " terms"] = terms.log_size + powers.sum(axis=1)
+    return total
 
 
 @lru_cache(maxsize=32)
