@@ -194,3 +194,34 @@ def test_free_poisson_expectations_differentiate_in_rate_and_jump(x64, rate):
     in_jump = (exact(rate, jump + step) - exact(rate, jump - step)) / (2 * step)
     assert float(by_rate) == pytest.approx(in_rate, abs=1e-5)
     assert float(by_jump) == pytest.approx(in_jump, abs=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.3, 1.0, 2.5])
+def test_shares_are_means_of_equal_parts_of_the_law(x64, ratio):
+    """Against adaptive quadrature of the law below each share's upper end; zeros for the atom."""
+    size = 40
+    rank = round(size * min(1, 1 / ratio)) if ratio else size
+    shares = np.asarray(MarchenkoPastur(jnp.asarray(ratio), 1.5).shares(size, jnp.asarray(float(rank))))
+    assert (np.diff(shares[:rank]) >= -1e-12).all()
+    np.testing.assert_array_equal(shares[rank:], 0)
+    assert shares.mean() == pytest.approx(1.5, rel=1e-9)
+    if ratio == 0:
+        np.testing.assert_allclose(shares, 1.5)
+        return
+    second = marchenko_pastur_integral(lambda s: (1.5 * s) ** 2, ratio)
+    assert np.mean(shares**2) == pytest.approx(second, rel=3e-3)
+    lower, upper = (float(edge) for edge in MarchenkoPastur(jnp.asarray(ratio), 1.5).edges)
+    assert lower <= shares[0] < shares[rank - 1] <= upper
+    # the mass below the midpoint between two neighbouring shares is a whole number of shares
+    middle = rank // 2
+    below = (shares[middle - 1] + shares[middle]) / 2 / 1.5
+    mass = marchenko_pastur_integral(lambda s: float(s <= below), ratio) - max(0.0, 1 - 1 / ratio)
+    assert mass == pytest.approx(middle / size, abs=0.1 / size)
+
+
+def test_shares_can_be_differentiated_in_ratio_and_mean(x64):
+    def second_moment(ratio, mean):
+        return jnp.mean(MarchenkoPastur(ratio, mean).shares(60, jnp.asarray(60.0)) ** 2)
+
+    slopes = jax.grad(second_moment, argnums=(0, 1))(0.4, 1.5)
+    np.testing.assert_allclose(slopes, [1.5**2, 2 * 1.5 * 1.4], rtol=0.01)  # mean² (1 + ratio)
