@@ -123,7 +123,8 @@ def free_curves(dtype: Any) -> None:
             return ae.predict(problem, times, "free")
 
         start = time.perf_counter()
-        found = jax.block_until_ready(curve())
+        found = curve()
+        found.train.block_until_ready()
         first = time.perf_counter() - start
         width = max(
             float(jnp.max(getattr(found.upper, risk) - getattr(found.lower, risk))) / 2 / float(found.train[0])
@@ -142,7 +143,7 @@ def free_curves(dtype: Any) -> None:
     for shift in (0.0, 100.0):  # other values, the same program
         latent_dims = jnp.linspace(5_000, 20_000, 16, dtype=dtype) + shift
         start = time.perf_counter()
-        jax.block_until_ready(mapped(latent_dims))
+        mapped(latent_dims).block_until_ready()
         print(f"16 free curves by vmap, path space: {time.perf_counter() - start:.2f} s")
 
 
