@@ -8,7 +8,7 @@ import optax
 from jaxtyping import Array, Float
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory._checks import as_float, check_real, common_float_dtype, fail, is_concrete, static_integer
+from aetheory._checks import as_float, check_real, fail, is_concrete, static_integer
 
 _POWER_ITERATIONS = 100
 

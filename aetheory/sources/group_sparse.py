@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory._checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory._checks import as_float, check_at_least, check_real, fail, static_integer
 from aetheory.autoencoders.group_sparse import check_dictionary, check_group_size
 
 CODE_LAWS = ("uniform-norm", "gaussian", "nonnegative")
@@ -81,8 +81,7 @@ class GroupSparseSource(eqx.Module):
             raise fail("num_active", f"at most the number of groups, {num_groups}", num_active)
         check_real("min_norm", min_norm, "finite and positive", minimum=0.0, strict=True)
         check_real("max_norm", max_norm, "finite and positive", minimum=0.0, strict=True)
-        if is_concrete(min_norm) and is_concrete(max_norm) and max_norm < min_norm:
-            raise fail("max_norm", f"at least `min_norm` = {min_norm}", max_norm)
+        check_at_least("max_norm", max_norm, "min_norm", min_norm)
         if code_law not in CODE_LAWS:
             raise fail("code_law", f"one of {', '.join(map(repr, CODE_LAWS))}", code_law)
         if signal_to_noise is not None:
@@ -185,9 +184,7 @@ class GroupSparseSource(eqx.Module):
             observations = observations + jnp.sqrt(self.noise_variance) * noise
         return observations, groups, entries
 
-    def _draw_codes(
-        self, key: PRNGKeyArray, num_samples: int
-    ) -> Float[Array, "num_samples num_active group_size"]:
+    def _draw_codes(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples num_active group_size"]:
         shape, dtype = (num_samples, self.num_active, self.group_size), self.dictionary.dtype
         direction_key, norm_key = jax.random.split(key)
         entries = jax.random.normal(direction_key, shape, dtype)
@@ -197,7 +194,8 @@ class GroupSparseSource(eqx.Module):
             entries = jnp.abs(entries)
         uniform = jax.random.uniform(norm_key, (num_samples, self.num_active, 1), dtype)
         norms = self.min_norm + (self.max_norm - self.min_norm) * uniform
-        return norms * entries / jnp.linalg.norm(entries, axis=-1, keepdims=True)
+        directions: Array = entries / jnp.linalg.norm(entries, axis=-1, keepdims=True)
+        return norms * directions
 
     @property
     def _group_sums(self) -> Float[Array, "input_dim num_groups"]:
@@ -239,4 +237,5 @@ def random_subsets(key: PRNGKeyArray, num_subsets: int, size: int, num_chosen: i
         taken = jnp.any(chosen == drawn[:, None], axis=1)
         return chosen.at[:, position].set(jnp.where(taken, tops[position], drawn))
 
-    return jax.lax.fori_loop(0, num_chosen, choose, jnp.full((num_subsets, num_chosen), -1, draws.dtype))
+    subsets: Array = jax.lax.fori_loop(0, num_chosen, choose, jnp.full((num_subsets, num_chosen), -1, draws.dtype))
+    return subsets

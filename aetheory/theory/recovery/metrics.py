@@ -9,7 +9,8 @@ from jaxtyping import ArrayLike as AnyArrayLike
 from scipy.optimize import linear_sum_assignment
 
 from aetheory._checks import fail, is_concrete, static_integer
-from aetheory.autoencoders.group_sparse import check_dictionary, check_group_size, normalise_columns
+from aetheory.autoencoders.group_sparse import check_group_size, normalise_columns
+from aetheory.theory.recovery.coherence import check_pair, group_blocks
 
 MATCHES = ("identity", "columns", "groups")
 
@@ -39,7 +40,7 @@ def squared_distance(
     Raises:
         ValueError: shapes that differ, or a column of zeros.
     """
-    learnt, truth = _check_pair(dictionary, reference)
+    learnt, truth = check_pair(dictionary, reference)
     return jnp.sum((normalise_columns(learnt) - normalise_columns(truth)) ** 2)
 
 
@@ -70,29 +71,22 @@ def dictionary_distance(
     """
     if match not in MATCHES:
         raise fail("match", f"one of {', '.join(map(repr, MATCHES))}", match)
-    learnt, truth = _check_pair(dictionary, reference)
+    learnt, truth = check_pair(dictionary, reference)
     if not (is_concrete(learnt) and is_concrete(truth)):
         raise ValueError(
-            "Argument `dictionary` must be known when the program is traced, because matching runs on the host, but got "
-            "a traced value. `squared_distance` can be traced."
+            "Argument `dictionary` must be known when the program is traced, because matching runs on the host, but "
+            "got a traced value. `squared_distance` can be traced."
         )
     if match == "identity":
         return float(squared_distance(learnt, truth))
     size = static_integer("group_size", group_size) if match == "groups" else 1
-    num_groups = check_group_size(size, learnt.shape[1])
-    products = jnp.matmul(normalise_columns(learnt).T, normalise_columns(truth), precision="highest")
-    if size == 1:
-        gains = np.abs(np.asarray(products, np.float64))
-    else:
-        blocks = np.asarray(products, np.float64).reshape(num_groups, size, num_groups, size).transpose(0, 2, 1, 3)
-        gains = np.linalg.norm(blocks, ord="nuc", axis=(2, 3))
+    blocks = np.asarray(group_blocks(normalise_columns(learnt), normalise_columns(truth), size), np.float64)
+    gains = np.linalg.norm(blocks, ord="nuc", axis=(2, 3)) if size > 1 else np.abs(blocks[:, :, 0, 0])
     rows, columns = linear_sum_assignment(gains, maximize=True)
     return max(2 * float(learnt.shape[1] - gains[rows, columns].sum()), 0.0)
 
 
-def active_groups(
-    codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: int
-) -> Bool[Array, "*batch num_groups"]:
+def active_groups(codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: int) -> Bool[Array, "*batch num_groups"]:
     """Which groups of the codes have an entry other than zero.
 
     Raises:
@@ -125,12 +119,3 @@ def support_recovery(
         invented / jnp.maximum(num_inactive, 1),
         jnp.mean(jnp.all(found == active, axis=-1)),
     )
-
-
-def _check_pair(
-    dictionary: Float[AnyArrayLike, "..."], reference: Float[AnyArrayLike, "..."]
-) -> tuple[Float[Array, "input_dim latent_dim"], Float[Array, "input_dim latent_dim"]]:
-    learnt, truth = check_dictionary("dictionary", dictionary), check_dictionary("reference", reference)
-    if learnt.shape != truth.shape:
-        raise ValueError(f"Argument `reference` must have the shape of `dictionary`, {learnt.shape}, not {truth.shape}.")
-    return learnt, truth
