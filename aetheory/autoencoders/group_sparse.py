@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory._checks import as_float, check_real, fail, is_concrete, static_integer
@@ -14,11 +14,11 @@ _POWER_ITERATIONS = 100
 
 
 def group_relu(
-    codes: Float[AnyArrayLike, "*batch latent_dim"],
-    threshold: Float[AnyArrayLike, "*groups"] | int,
+    codes: Num[AnyArrayLike, "..."],
+    threshold: Num[AnyArrayLike, "*groups"],
     group_size: int,
     *,
-    element_threshold: Float[AnyArrayLike, ""] | int = 0.0,
+    element_threshold: Num[AnyArrayLike, ""] = 0.0,
     nonnegative: bool = False,
 ) -> Float[Array, "*batch latent_dim"]:
     """σ_λ(x)_g = (1 − λ_g/‖u_g‖)₊ u_g for each group g, with u = soft(x, κ) entry by entry.
@@ -94,12 +94,12 @@ class GroupSparseAutoencoder(eqx.Module):
     def __init__(
         self,
         dictionary: Float[AnyArrayLike, "..."],
-        threshold: Float[AnyArrayLike, "*groups"] | int,
+        threshold: Num[AnyArrayLike, "*groups"],
         group_size: int = 1,
         *,
         num_iterations: int = 1,
-        step_size: Float[AnyArrayLike, ""] | int | None = None,
-        element_threshold: Float[AnyArrayLike, ""] | int = 0.0,
+        step_size: Num[AnyArrayLike, ""] | None = None,
+        element_threshold: Num[AnyArrayLike, ""] = 0.0,
         nonnegative: bool = False,
         accelerated: bool = False,
         unit_norm: bool = False,
@@ -222,7 +222,7 @@ def check_dictionary(name: str, dictionary: Float[AnyArrayLike, "..."]) -> Float
 
 
 def check_threshold(
-    threshold: Float[AnyArrayLike, "*groups"] | int, latent_dim: int, group_size: int
+    threshold: Num[AnyArrayLike, "*groups"], latent_dim: int, group_size: int
 ) -> Float[Array, "*groups"]:
     """`threshold` as an array, checked to be nonnegative and one for all groups or one a group."""
     num_groups = check_group_size(group_size, latent_dim)
@@ -242,7 +242,7 @@ def check_group_size(group_size: int, latent_dim: int) -> int:
     return latent_dim // group_size
 
 
-def _nonnegative(name: str, value: Float[AnyArrayLike, "..."] | int) -> Float[Array, "..."]:
+def _nonnegative(name: str, value: Num[AnyArrayLike, "..."]) -> Float[Array, "..."]:
     requirement = "finite and nonnegative"
     check_real(name, value, requirement, minimum=0.0)
     array = as_float(value)

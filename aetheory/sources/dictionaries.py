@@ -10,20 +10,18 @@ from aetheory._checks import as_float, check_real, check_samples, fail, static_i
 from aetheory.autoencoders.group_sparse import check_dictionary, check_group_size, normalise_columns
 
 
-def gaussian_dictionary(
-    key: PRNGKeyArray, input_dim: int, latent_dim: int, *, dtype: jnp.dtype | None = None
-) -> Float[Array, "input_dim latent_dim"]:
+def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Float[Array, "input_dim latent_dim"]:
     """Independent columns, uniform on the unit sphere: Gaussian vectors over their norms.
 
     Raises:
         ValueError: a dimension that is not a positive integer.
     """
     shape = (static_integer("input_dim", input_dim), static_integer("latent_dim", latent_dim))
-    return normalise_columns(jax.random.normal(key, shape, dtype))
+    return normalise_columns(jax.random.normal(key, shape))
 
 
 def orthonormal_groups_dictionary(
-    key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int, *, dtype: jnp.dtype | None = None
+    key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int
 ) -> Float[Array, "input_dim latent_dim"]:
     """Independent groups of columns, each an orthonormal basis of a uniformly random subspace.
 
@@ -36,7 +34,7 @@ def orthonormal_groups_dictionary(
     num_groups = check_group_size(group_size, latent_dim)
     if group_size > input_dim:
         raise fail("group_size", f"at most `input_dim` = {input_dim}, for orthonormal groups", group_size)
-    groups = jnp.linalg.qr(jax.random.normal(key, (num_groups, input_dim, group_size), dtype))[0]
+    groups = jnp.linalg.qr(jax.random.normal(key, (num_groups, input_dim, group_size)))[0]
     # The signs that QR fixes by convention are drawn, without which the bases would not be uniform.
     signs = jax.random.rademacher(jax.random.fold_in(key, 1), (num_groups, 1, group_size), groups.dtype)
     return jnp.moveaxis(groups * signs, 0, 1).reshape(input_dim, latent_dim)
@@ -45,7 +43,7 @@ def orthonormal_groups_dictionary(
 def perturbed_dictionary(
     key: PRNGKeyArray,
     dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    noise_scale: Float[AnyArrayLike, ""] | int,
+    noise_scale: Num[AnyArrayLike, ""],
 ) -> Float[Array, "input_dim latent_dim"]:
     """A* + σ_B · (Gaussian noise), columns normalised: a start at a known distance from the truth.
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory._checks import as_float, check_at_least, check_real, fail, static_integer
@@ -68,10 +68,10 @@ class GroupSparseSource(eqx.Module):
         group_size: int,
         num_active: int,
         *,
-        min_norm: Float[AnyArrayLike, ""] | int = 1.0,
-        max_norm: Float[AnyArrayLike, ""] | int = 1.0,
+        min_norm: Num[AnyArrayLike, ""] = 1.0,
+        max_norm: Num[AnyArrayLike, ""] = 1.0,
         code_law: str = "uniform-norm",
-        signal_to_noise: Float[AnyArrayLike, ""] | int | None = None,
+        signal_to_noise: Num[AnyArrayLike, ""] | None = None,
     ):
         self.dictionary = check_dictionary("dictionary", dictionary)
         self.group_size = static_integer("group_size", group_size)
@@ -157,6 +157,7 @@ class GroupSparseSource(eqx.Module):
         active = jnp.zeros((num_samples, self.num_groups), bool).at[rows, groups].set(True)
         return GroupSparseSamples(observations, codes.reshape(num_samples, self.latent_dim), active)
 
+    @eqx.filter_jit
     def _draw(
         self, key: PRNGKeyArray, num_samples: int
     ) -> tuple[
@@ -169,7 +170,9 @@ class GroupSparseSource(eqx.Module):
         groups = random_subsets(groups_key, num_samples, self.num_groups, self.num_active)
         entries = self._draw_codes(code_key, num_samples)
         # γd columns of the dictionary, one after the other: a product with the dense code would cost Γ/γ times more.
-        columns = (groups[:, :, None] * self.group_size + jnp.arange(self.group_size)).reshape(num_samples, -1)
+        columns = (groups[:, :, None] * self.group_size + jnp.arange(self.group_size)[None, None, :]).reshape(
+            num_samples, -1
+        )
         weights, atoms = entries.reshape(num_samples, -1), self.dictionary.T
 
         def add(observations: Float[Array, "..."], column: tuple[Array, Array]) -> tuple[Float[Array, "..."], None]:

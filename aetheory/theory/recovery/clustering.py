@@ -7,7 +7,7 @@ from jaxtyping import ArrayLike as AnyArrayLike
 from jaxtyping import Float, Int, Num, Shaped
 from scipy.optimize import linear_sum_assignment
 
-from aetheory._checks import check_samples, fail, static_integer
+from aetheory._checks import check_real, check_samples, fail, static_integer
 
 METHODS = ("k-means", "spectral")
 
@@ -70,9 +70,7 @@ def cluster(
     return np.asarray(spectral.fit_predict(0.5 * (graph + graph.T)))
 
 
-def cluster_accuracy(
-    labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, " num_samples"]
-) -> float:
+def cluster_accuracy(labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]) -> float:
     """The largest share of samples whose cluster is their class, over one-to-one assignments of clusters to classes.
 
     Numbers of classes and clusters may differ; what is left over counts as wrong.
@@ -90,7 +88,7 @@ def cluster_accuracy(
 
 
 def clustering_scores(
-    labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, " num_samples"]
+    labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]
 ) -> ClusteringScores:
     """Accuracy, normalised mutual information and adjusted Rand index (the latter two by scikit-learn).
 
@@ -108,15 +106,16 @@ def clustering_scores(
 
 
 def sum_to_one(codes: Float[AnyArrayLike, "num_samples latent_dim"]) -> Float[np.ndarray, "num_samples latent_dim"]:
-    """The absolute values of each code, scaled to sum 1; a code of zeros is spread evenly.
+    """Nonnegative codes, each scaled to sum 1; a code of zeros is spread evenly.
 
     Raises:
-        ValueError: codes that are not a finite matrix.
+        ValueError: codes that are not a finite matrix, or negative.
     """
-    entries = np.abs(np.asarray(check_samples("codes", codes)))
+    entries = np.asarray(check_samples("codes", codes))
+    check_real("codes", entries, "nonnegative", minimum=0.0)
     totals = entries.sum(axis=1, keepdims=True)
     shares: Float[np.ndarray, "num_samples latent_dim"] = entries / np.where(totals > 0, totals, 1)
-    return np.where(totals > 0, shares, 1 / entries.shape[1])
+    return np.where(totals > 0, shares, 1 / entries.shape[1]).astype(entries.dtype)
 
 
 def _check_labels(

@@ -41,7 +41,7 @@ def block_coherence(dictionary: Float[AnyArrayLike, "input_dim latent_dim"], gro
 
 def closeness(
     dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "input_dim latent_dim"],
+    reference: Float[AnyArrayLike, "..."],
     group_size: int,
 ) -> Float[Array, ""]:
     """δ = max_g ‖A_g − A*_g‖_F, of the dictionaries as they are.

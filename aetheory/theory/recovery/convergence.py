@@ -1,10 +1,11 @@
 """What a gradient step does to the dictionary: expected gradient, contraction, fixed points."""
 
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory._checks import as_float, check_real, fail, static_integer
@@ -79,12 +80,12 @@ def expected_gradient(
 
 def published_gradient(
     dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "input_dim latent_dim"],
+    reference: Float[AnyArrayLike, "..."],
     *,
     group_size: int,
-    active_probability: Float[AnyArrayLike, ""] | int,
-    shrinkage: Float[AnyArrayLike, "*groups"] | int,
-    code_variance: Float[AnyArrayLike, ""] | int = 1.0,
+    active_probability: Num[AnyArrayLike, ""],
+    shrinkage: Num[AnyArrayLike, "*groups"],
+    code_variance: Num[AnyArrayLike, ""] = 1.0,
 ) -> Float[Array, "input_dim latent_dim"]:
     """The leading term of the expected gradient as published, G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g.
 
@@ -121,7 +122,7 @@ def published_gradient(
 
 def alignment_range(
     dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "input_dim latent_dim"],
+    reference: Float[AnyArrayLike, "..."],
     group_size: int,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """α_min and α_max, the extreme singular values of A*_gᵀA_g over all groups g.
@@ -141,13 +142,13 @@ def alignment_range(
 
 def contraction_factor(
     *,
-    step_size: Float[AnyArrayLike, "*batch"] | int,
-    shrinkage: Float[AnyArrayLike, "*batch"] | int,
-    active_probability: Float[AnyArrayLike, "*batch"] | int,
-    alpha_min: Float[AnyArrayLike, "*batch"] | int,
-    alpha_max: Float[AnyArrayLike, "*batch"] | int,
+    step_size: Num[AnyArrayLike, "*batch"],
+    shrinkage: Num[AnyArrayLike, "*batch"],
+    active_probability: Num[AnyArrayLike, "*batch"],
+    alpha_min: Num[AnyArrayLike, "*batch"],
+    alpha_max: Num[AnyArrayLike, "*batch"],
     group_size: int,
-    closeness: Float[AnyArrayLike, "*batch"] | int = 0.0,
+    closeness: Num[AnyArrayLike, "*batch"] = 0.0,
 ) -> Float[Array, "*batch"]:
     """ρ = ητp(2 − τ)(α_min − d(α_max √(d² + 1) + δ)²/α_min), as published.
 
@@ -180,11 +181,11 @@ def contraction_factor(
     eta, tau, probability, low, high, delta = map(
         as_float, (step_size, shrinkage, active_probability, alpha_min, alpha_max, closeness)
     )
-    speed = eta * tau * probability * (2 - tau)
-    return speed * (low - size * (high * (size**2 + 1) ** 0.5 + delta) ** 2 / low)
+    bracket = low - size * (high * math.sqrt(size**2 + 1) + delta) ** 2 / low
+    return eta * tau * probability * (2 - tau) * bracket
 
 
-def measured_contraction(squared_distances: Float[AnyArrayLike, " records"]) -> Float[Array, " intervals"]:
+def measured_contraction(squared_distances: Num[AnyArrayLike, " records"]) -> Float[Array, " intervals"]:
     """1 − e_{k+1}/e_k between records of e = ‖A − A*‖²: what ρ is to be compared with. Negative where e grows.
 
     Raises:
@@ -199,7 +200,7 @@ def measured_contraction(squared_distances: Float[AnyArrayLike, " records"]) -> 
 
 
 def neighbourhood_radius(
-    input_dim: int, num_groups: int, contraction: Float[AnyArrayLike, "*batch"] | int
+    input_dim: int, num_groups: int, contraction: Num[AnyArrayLike, "*batch"]
 ) -> Float[Array, "*batch"]:
     """log³n/(Γ²ρ), the squared distance at which e ← (1 − ρ)e + log³n/Γ² rests; infinite where ρ ≤ 0.
 
@@ -216,7 +217,7 @@ def neighbourhood_radius(
 
 
 def fixed_point_norm(
-    threshold: Float[AnyArrayLike, "*batch"] | int, code_norm: Float[AnyArrayLike, "*batch"] | int
+    threshold: Num[AnyArrayLike, "*batch"], code_norm: Num[AnyArrayLike, "*batch"]
 ) -> Float[Array, "*batch"]:
     """The column norm s at which one step reconstructs without shrinkage: s²(1 − λ/(s‖x‖)) = 1.
 

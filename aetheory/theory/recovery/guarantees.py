@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory._checks import as_float, check_at_least, check_real, fail, is_concrete, static_integer
@@ -29,7 +29,7 @@ class ThresholdInterval(eqx.Module):
         """Whether no threshold is guaranteed."""
         return ~(self.lower < self.upper)
 
-    def contains(self, threshold: Float[AnyArrayLike, "*batch"] | int) -> Bool[Array, "*batch"]:
+    def contains(self, threshold: Num[AnyArrayLike, "*batch"]) -> Bool[Array, "*batch"]:
         """Whether a threshold is in the interval."""
         value = as_float(threshold)
         return (self.lower <= value) & (value < self.upper)
@@ -42,13 +42,13 @@ class ThresholdInterval(eqx.Module):
 
 
 def threshold_interval(
-    block_coherence: Float[AnyArrayLike, "*batch"] | int,
-    closeness: Float[AnyArrayLike, "*batch"] | int,
+    block_coherence: Num[AnyArrayLike, "*batch"],
+    closeness: Num[AnyArrayLike, "*batch"],
     *,
     group_size: int,
-    num_active: Float[AnyArrayLike, "*batch"] | int,
-    min_norm: Float[AnyArrayLike, "*batch"] | int,
-    max_norm: Float[AnyArrayLike, "*batch"] | int,
+    num_active: Num[AnyArrayLike, "*batch"],
+    min_norm: Num[AnyArrayLike, "*batch"],
+    max_norm: Num[AnyArrayLike, "*batch"],
     form: str = "sound",
 ) -> ThresholdInterval:
     """[γB_max κ, B_min(1 − δ) − γB_max κ) with κ = dμ_B + δ: there, the support is recovered from y = A*x*.
@@ -88,12 +88,12 @@ def threshold_interval(
 
 def support_guarantee(
     dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "input_dim latent_dim"],
+    reference: Float[AnyArrayLike, "..."],
     *,
     group_size: int,
     num_active: int,
-    min_norm: Float[AnyArrayLike, ""] | int,
-    max_norm: Float[AnyArrayLike, ""] | int,
+    min_norm: Num[AnyArrayLike, ""],
+    max_norm: Num[AnyArrayLike, ""],
 ) -> ThresholdInterval:
     """The thresholds guaranteed for these two dictionaries, which need not have orthonormal groups.
 
@@ -132,9 +132,9 @@ def support_guarantee(
 
 
 def _check_codes(
-    num_active: Float[AnyArrayLike, "*batch"] | int,
-    min_norm: Float[AnyArrayLike, "*batch"] | int,
-    max_norm: Float[AnyArrayLike, "*batch"] | int,
+    num_active: Num[AnyArrayLike, "*batch"],
+    min_norm: Num[AnyArrayLike, "*batch"],
+    max_norm: Num[AnyArrayLike, "*batch"],
 ) -> None:
     check_real("num_active", num_active, "at least 1", minimum=1.0)
     check_real("min_norm", min_norm, "finite and positive", minimum=0.0, strict=True)

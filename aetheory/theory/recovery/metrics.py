@@ -30,7 +30,7 @@ class SupportRecovery(NamedTuple):
 
 
 def squared_distance(
-    dictionary: Float[AnyArrayLike, "input_dim latent_dim"], reference: Float[AnyArrayLike, "input_dim latent_dim"]
+    dictionary: Float[AnyArrayLike, "input_dim latent_dim"], reference: Float[AnyArrayLike, "..."]
 ) -> Float[Array, ""]:
     """‖A − A*‖_F² with the columns of both scaled to norm 1 and compared in their order.
 
@@ -46,7 +46,7 @@ def squared_distance(
 
 def dictionary_distance(
     dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "input_dim latent_dim"],
+    reference: Float[AnyArrayLike, "..."],
     *,
     group_size: int = 1,
     match: str = "groups",
@@ -99,7 +99,7 @@ def active_groups(codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: i
 
 
 def support_recovery(
-    found: Bool[AnyArrayLike, "num_samples num_groups"], active: Bool[AnyArrayLike, "num_samples num_groups"]
+    found: Bool[AnyArrayLike, "num_samples num_groups"], active: Bool[AnyArrayLike, "..."]
 ) -> SupportRecovery:
     """The rates at which `found` agrees with `active`; see `active_groups`, with groups of one entry for entries.
 
