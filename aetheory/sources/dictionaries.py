@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
+from scipy.linalg import eigh
 
-from aetheory._checks import as_float, check_real, check_samples, fail, static_integer
+from aetheory._checks import check_real, check_samples, fail, static_integer
 from aetheory.autoencoders.group_sparse import check_dictionary, check_group_size, normalise_columns
 
 
@@ -81,7 +82,7 @@ def subspace_dictionary(
     """One orthonormal group for each class of samples: the leading left singular vectors of its (uncentred) samples.
 
     With the assignments of a clustering this is one step of K-subspaces, and needs no labels; with labels it is
-    supervised.
+    supervised. Runs on the host and cannot be traced.
 
     Arguments:
         samples: shape (num_samples, input_dim), finite.
@@ -107,7 +108,12 @@ def subspace_dictionary(
     if group_size > min(counts.min(), rows.shape[1]):
         largest = f"at most {rows.shape[1]}, the dimension, and {counts.min()}, the size of the smallest class"
         raise fail("group_size", largest, group_size)
-    # eigenvectors of the second moments, which are small where the classes are large
-    moments = [rows[classes == number].T @ rows[classes == number] for number in numbers]
-    bases = jnp.linalg.eigh(jnp.stack(moments))[1][:, :, ::-1][:, :, :group_size]
-    return as_float(jnp.moveaxis(bases, 0, 1).reshape(rows.shape[1], -1))
+    # On the host, where classes of different sizes are not different programs. The eigenvectors of the second moments
+    # are the singular vectors, and small to find where the classes are large.
+    values, dim = np.asarray(rows), rows.shape[1]
+    groups = []
+    for number in numbers:
+        members = values[classes == number]
+        _, basis = eigh(members.T @ members, subset_by_index=(dim - group_size, dim - 1))
+        groups.append(basis[:, ::-1])
+    return jnp.asarray(np.concatenate(groups, axis=1), rows.dtype)
