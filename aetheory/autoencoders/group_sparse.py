@@ -189,15 +189,16 @@ class GroupSparseAutoencoder(eqx.Module):
 
 
 def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
-    """‖A‖₂² by at most 100 power iterations on AᵀA: from below, to about 1 % for a matrix without spectral gap.
+    """‖A‖₂² by at most 100 power iterations on the smaller of AᵀA and AAᵀ; from below, to 3 % without spectral gap.
 
     No derivative is taken through the iteration.
     """
     frozen = jax.lax.stop_gradient(matrix)
+    gram = frozen.T @ frozen if frozen.shape[1] <= frozen.shape[0] else frozen @ frozen.T
     # a start that is fixed, so that training is a function of its key, and in no special direction
-    start = jax.random.normal(jax.random.key(0), frozen.shape[1:], frozen.dtype)
-    value, _ = optax.power_iteration(lambda vector: frozen.T @ (frozen @ vector), v0=start, num_iters=_POWER_ITERATIONS)
-    return jnp.asarray(value, frozen.dtype)
+    start = jax.random.normal(jax.random.key(0), gram.shape[1:], gram.dtype)
+    value, _ = optax.power_iteration(gram, v0=start, num_iters=_POWER_ITERATIONS)
+    return jnp.asarray(value, gram.dtype)
 
 
 def normalise_columns(dictionary: Float[Array, "input_dim latent_dim"]) -> Float[Array, "input_dim latent_dim"]:

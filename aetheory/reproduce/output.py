@@ -40,12 +40,12 @@ class OutputFolder:
         """Store `dataset` as the group `name` of `curves.zarr`, replacing it."""
         dataset.to_zarr(self.path / "curves.zarr", group=name, mode="w", consolidated=False)
 
-    def write_figure(self, figure: Figure) -> None:
-        """`figure.png` and `figure.svg`."""
+    def write_figure(self, figure: Figure, name: str = "figure") -> None:
+        """`name`.png and `name`.svg."""
         for suffix in ("png", "svg"):
-            temporary = self.path / f".figure.{suffix}"
+            temporary = self.path / f".{name}.{suffix}"
             figure.savefig(temporary, format=suffix, dpi=200)
-            os.replace(temporary, self.path / f"figure.{suffix}")
+            os.replace(temporary, self.path / f"{name}.{suffix}")
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """`content` as a readable JSON file."""

@@ -53,18 +53,33 @@ def phase_diagrams(phases: Phases, key: PRNGKeyArray) -> xarray.Dataset:
         dictionary_key, phases.input_dim, phases.num_groups * phases.group_size, phases.group_size
     )
     decibels, thresholds = jnp.asarray(phases.signal_to_noise), jnp.asarray(phases.thresholds)
-    codes = {"group_size": phases.group_size, "min_norm": phases.min_norm, "max_norm": phases.max_norm}
-    block_coherence = recovery.block_coherence(dictionary, phases.group_size)
+    size = phases.group_size
+    block_coherence = recovery.block_coherence(dictionary, size)
     noise, silent, intervals = [], [], []
     for index, active in enumerate(phases.num_active):
-        source = GroupSparseSource(dictionary, num_active=active, **codes)
+        source = GroupSparseSource(dictionary, size, active, min_norm=phases.min_norm, max_norm=phases.max_norm)
         noise.append(_over_noise(source, decibels, phases, jax.random.fold_in(noise_key, index)))
         silent.append(_over_thresholds(source, thresholds, phases, jax.random.fold_in(threshold_key, index)))
         published, sound = (
-            recovery.threshold_interval(block_coherence, 0.0, num_active=active, form=form, **codes)
+            recovery.threshold_interval(
+                block_coherence,
+                0.0,
+                group_size=size,
+                num_active=active,
+                min_norm=phases.min_norm,
+                max_norm=phases.max_norm,
+                form=form,
+            )
             for form in ("published", "sound")
         )
-        tight = recovery.support_guarantee(dictionary, dictionary, num_active=active, **codes)
+        tight = recovery.support_guarantee(
+            dictionary,
+            dictionary,
+            group_size=size,
+            num_active=active,
+            min_norm=phases.min_norm,
+            max_norm=phases.max_norm,
+        )
         intervals.append([[interval.lower, interval.upper] for interval in (sound, published, tight)])
     return xarray.Dataset(
         {

@@ -4,6 +4,7 @@ Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.0
 """
 
 import dataclasses
+import functools
 import json
 import math
 import os
@@ -111,7 +112,8 @@ class Progress(eqx.Module):
     Arguments:
         epoch: finished epochs.
         records: `squared_distance` (normalised columns), `true_positive_rate`, `false_positive_rate`, `exact`,
-            `loss` and `column_norm` (the mean) on held-out samples.
+            `loss` and `column_norm` (the mean) on held-out samples; `closeness`, `alpha_min` and `alpha_max`, which
+            the published contraction factor needs, of normalised columns.
     """
 
     epoch: Int[Array, ""]
@@ -133,11 +135,10 @@ def train(experiment: Experiment, checkpoint: Path | None = None, epochs_per_chu
     """
     source = experiment.source()
     autoencoder = experiment.autoencoder(source)
-    # one step of Adam for all passes of an epoch
-    optimizer = optax.MultiSteps(optax.adam(experiment.learning_rate), experiment.passes).gradient_transformation()
+    optimizer = _optimizer(experiment.learning_rate, experiment.passes)
     held_out = source.draw(jax.random.fold_in(jax.random.key(experiment.seed), 2), _HELD_OUT)
     key = jax.random.fold_in(jax.random.key(experiment.seed), 3)
-    progress = _start(autoencoder, optimizer, experiment.num_epochs)
+    progress = _start(autoencoder, optimizer, experiment.num_epochs, (source.dictionary, held_out))
     if checkpoint is not None:
         progress = _load(checkpoint, experiment, progress)
     draw = eqx.Partial(source.sample, num_samples=experiment.examples_per_pass)
@@ -177,8 +178,14 @@ def measure(
         recovery.active_groups(codes, autoencoder.group_size),
         recovery.active_groups(samples.codes, autoencoder.group_size),
     )
+    atoms = recovery.normalise_columns(autoencoder.dictionary)
+    group_size = truth.shape[1] // samples.active.shape[1]  # of the source, for the baselines too
+    alpha_min, alpha_max = recovery.alignment_range(atoms, truth, group_size)
     return {
-        "squared_distance": recovery.squared_distance(autoencoder.dictionary, truth),
+        "squared_distance": recovery.squared_distance(atoms, truth),
+        "closeness": recovery.closeness(atoms, truth, group_size),
+        "alpha_min": alpha_min,
+        "alpha_max": alpha_max,
         "loss": 0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)),
         "column_norm": jnp.mean(jnp.linalg.norm(autoencoder.dictionary, axis=0)),
         **{name: value.astype(errors.dtype) for name, value in support._asdict().items()},
@@ -204,11 +211,19 @@ def _decibels(experiment: Experiment) -> float:
     return math.inf if experiment.signal_to_noise is None else float(experiment.signal_to_noise)
 
 
-def _start(autoencoder: GroupSparseAutoencoder, optimizer: optax.GradientTransformation, num_epochs: int) -> Progress:
-    names = ("squared_distance", "loss", "column_norm", *recovery.SupportRecovery._fields)
-    empty = jnp.full(num_epochs + 1, jnp.nan, autoencoder.dictionary.dtype)
+@functools.cache
+def _optimizer(learning_rate: float, passes: int) -> optax.GradientTransformation:
+    """One step of Adam for all passes of an epoch; the same object for equal settings, which saves compilations."""
+    return optax.MultiSteps(optax.adam(learning_rate), passes).gradient_transformation()
+
+
+def _start(
+    autoencoder: GroupSparseAutoencoder, optimizer: optax.GradientTransformation, num_epochs: int, data: Any
+) -> Progress:
+    shapes = jax.eval_shape(measure, autoencoder, data)
+    records = {name: jnp.full(num_epochs + 1, jnp.nan, shape.dtype) for name, shape in shapes.items()}
     state = optimizer.init(eqx.filter(autoencoder, eqx.is_inexact_array))
-    return Progress(jnp.asarray(0), autoencoder, state, dict.fromkeys(names, empty))
+    return Progress(jnp.asarray(0), autoencoder, state, records)
 
 
 def _save(path: Path, experiment: Experiment, progress: Progress) -> None:

@@ -1,9 +1,13 @@
 """Recovery by group-sparse autoencoders (arXiv:2102.07003): guarantees, gradients, convergence and metrics."""
 
+from aetheory.autoencoders.group_sparse import normalise_columns as normalise_columns
+from aetheory.theory.recovery.clustering import CLUSTERING_METHODS as CLUSTERING_METHODS
 from aetheory.theory.recovery.clustering import ClusteringScores as ClusteringScores
+from aetheory.theory.recovery.clustering import Subspaces as Subspaces
 from aetheory.theory.recovery.clustering import cluster as cluster
 from aetheory.theory.recovery.clustering import cluster_accuracy as cluster_accuracy
 from aetheory.theory.recovery.clustering import clustering_scores as clustering_scores
+from aetheory.theory.recovery.clustering import k_subspaces as k_subspaces
 from aetheory.theory.recovery.clustering import sum_to_one as sum_to_one
 from aetheory.theory.recovery.coherence import block_coherence as block_coherence
 from aetheory.theory.recovery.coherence import closeness as closeness

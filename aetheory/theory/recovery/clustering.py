@@ -8,8 +8,11 @@ from jaxtyping import Float, Int, Num, Shaped
 from scipy.optimize import linear_sum_assignment
 
 from aetheory._checks import check_real, check_samples, fail, static_integer
+from aetheory.sources import subspace_dictionary
 
-METHODS = ("k-means", "spectral")
+CLUSTERING_METHODS = ("k-means", "spectral")
+
+_MOVED_AT_REST = 1e-3
 
 
 class ClusteringScores(NamedTuple):
@@ -24,6 +27,20 @@ class ClusteringScores(NamedTuple):
     accuracy: float
     normalised_mutual_information: float
     adjusted_rand_index: float
+
+
+class Subspaces(NamedTuple):
+    """A union of subspaces fitted to samples.
+
+    Attributes:
+        assignments: the number of each sample's subspace, shape (num_samples,).
+        dictionary: their orthonormal bases, group after group, shape (input_dim, num_clusters · subspace_dim).
+        residual: the share of the samples' squared norm that their subspaces do not capture.
+    """
+
+    assignments: Int[np.ndarray, " num_samples"]
+    dictionary: Float[np.ndarray, "input_dim latent_dim"]
+    residual: float
 
 
 def cluster(
@@ -53,8 +70,8 @@ def cluster(
     num_clusters = static_integer("num_clusters", num_clusters)
     if num_clusters > len(rows):
         raise fail("num_clusters", f"at most the number of samples, {len(rows)}", num_clusters)
-    if method not in METHODS:
-        raise fail("method", f"one of {', '.join(map(repr, METHODS))}", method)
+    if method not in CLUSTERING_METHODS:
+        raise fail("method", f"one of {', '.join(map(repr, CLUSTERING_METHODS))}", method)
     if method == "k-means":
         from sklearn.cluster import KMeans
 
@@ -68,6 +85,57 @@ def cluster(
     graph = kneighbors_graph(rows, num_neighbours, include_self=True, n_jobs=-1)
     spectral = SpectralClustering(num_clusters, affinity="precomputed", random_state=seed, assign_labels="cluster_qr")
     return np.asarray(spectral.fit_predict(0.5 * (graph + graph.T)))
+
+
+def k_subspaces(
+    samples: Num[AnyArrayLike, "..."],
+    num_clusters: int,
+    subspace_dim: int,
+    *,
+    num_starts: int = 3,
+    max_rounds: int = 30,
+    seed: int = 0,
+) -> Subspaces:
+    """Lloyd's algorithm for subspaces: each sample goes to the nearest one, each subspace to its samples' best one.
+
+    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means; of all
+    starts the one with the smallest residual is kept.
+
+    Arguments:
+        samples: shape (num_samples, input_dim), finite.
+        num_clusters: at least 1, at most the number of samples.
+        subspace_dim: d, the dimension of each subspace, which contains the origin.
+        num_starts: how many k-means to start from.
+        max_rounds: the most rounds from each; it ends before when fewer than one sample in a thousand moves.
+        seed: of the first k-means; the others count on.
+
+    Raises:
+        ValueError: an argument is not as described, or a cluster with fewer samples than `subspace_dim`.
+
+    Source: P. Bradley, O. Mangasarian, "k-plane clustering", J. Global Optimization 16, 2000.
+    """
+    rows = np.asarray(check_samples("samples", samples))
+    num_starts, max_rounds = static_integer("num_starts", num_starts), static_integer("max_rounds", max_rounds)
+    total = float(np.sum(rows.astype(np.float64) ** 2))
+    best = None
+    for start in range(seed, seed + num_starts):
+        assignments = cluster(rows, num_clusters, seed=start)
+        for _ in range(max_rounds):
+            bases = np.asarray(subspace_dictionary(rows, assignments, subspace_dim))
+            captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
+            nearest = captured.argmax(axis=1)
+            moved = np.mean(nearest != assignments)
+            # a subspace that would lose its last samples keeps those it had
+            if np.bincount(nearest, minlength=num_clusters).min() < max(subspace_dim, 1):
+                break
+            assignments = nearest
+            if moved < _MOVED_AT_REST:
+                break
+        residual = 1 - float(np.sum(captured.max(axis=1), dtype=np.float64)) / total
+        if best is None or residual < best.residual:
+            best = Subspaces(assignments, bases, residual)
+    assert best is not None
+    return best
 
 
 def cluster_accuracy(labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]) -> float:
