@@ -38,6 +38,9 @@ class OutputFolder:
 
     def write_dataset(self, name: str, dataset: xarray.Dataset) -> None:
         """Store `dataset` as the group `name` of `curves.zarr`, replacing it."""
+        # Words of a fixed width have no place in Zarr's specification; Python's own strings do.
+        words = {key: values.astype(object) for key, values in dataset.coords.items() if values.dtype.kind == "U"}
+        dataset = dataset.assign_coords(words)
         dataset.to_zarr(self.path / "curves.zarr", group=name, mode="w", consolidated=False)
 
     def write_figure(self, figure: Figure, name: str = "figure") -> None:

@@ -30,7 +30,6 @@ PUBLISHED = {
 }
 """MNIST, accuracy of k-means and of spectral clustering, arXiv:2102.07003; + is nonnegative, summing to 1."""
 
-INITIALISATIONS = ("random", "data", "clusters")
 METHODS = ("k-means", "spectral", "largest group")
 
 _MAX_ACTIVE = 2.0  # groups an image on average that may still be called one
@@ -58,6 +57,7 @@ class Clustering:
         data: a name that `ae.load_images` knows.
         group_size: columns of a group, published as 16 for 784 pixels.
         group_networks: the candidates with groups; 15 iterations and λ = .2 are the published ones.
+        initialisations: the candidates for their first dictionaries; see `start`.
         sparse_network: the published one with single units.
         num_trial_epochs: epochs of each candidate, on at most `num_trial_images`.
         num_held_out: images that are clustered.
@@ -71,6 +71,7 @@ class Clustering:
         *(Network(15, threshold) for threshold in (0.2, 0.4, 0.6, 0.8)),
         *(Network(1, threshold) for threshold in (1.5, 2.2, 3.0, 4.5)),
     )
+    initialisations: tuple[str, ...] = ("random", "data", "clusters")
     sparse_network: Network = Network(15, 0.03)
     learning_rate: float = 1e-3
     batch_size: int = 100
@@ -139,7 +140,7 @@ def choose(setting: Clustering, images: Images, nonnegative: bool) -> tuple[Tria
     """
     count = min(setting.num_trial_images, images.train.num_samples)
     trials = []
-    for initialisation in INITIALISATIONS:
+    for initialisation in setting.initialisations:
         dictionary = start(setting, images, initialisation, nonnegative, seed=0)
         for network in setting.group_networks:
             built = build(network, dictionary, setting.group_size, nonnegative)
@@ -283,7 +284,7 @@ def run_seed(setting: Clustering, images: Images, choices: dict[str, Trial], see
 def to_dataset(
     setting: Clustering, choices: dict[str, Trial], trials: list[Trial], results: list[Result]
 ) -> xarray.Dataset:
-    """The scores over (feature, method, seed), NaN where a method does not apply, with how the networks were chosen."""
+    """The scores over (feature, algorithm, seed), NaN where a method does not apply, with how the networks were chosen."""
     features = list(dict.fromkeys(result.feature for result in results))
     seeds = list(dict.fromkeys(result.seed for result in results))
     names = recovery.ClusteringScores._fields
@@ -298,8 +299,8 @@ def to_dataset(
     }
     chosen = {f"{kind}_{name}": value for kind, choice in choices.items() for name, value in _flat(choice).items()}
     return xarray.Dataset(
-        {name: (("feature", "method", "seed"), values) for name, values in scores.items()},
-        {"feature": features, "method": list(METHODS), "seed": seeds},
+        {name: (("feature", "algorithm", "seed"), values) for name, values in scores.items()},
+        {"feature": features, "algorithm": list(METHODS), "seed": seeds},
         settings | chosen | {"trials": [str(_flat(trial)) for trial in trials]},
     )
 

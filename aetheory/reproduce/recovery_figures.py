@@ -37,7 +37,7 @@ def draw_curves(experiments: Sequence[Experiment], runs: xarray.Dataset, stored:
     axes = figure.subplots(2, 2).ravel()
     levels = sorted({float(level) for level in runs.signal_to_noise.values})
     colours = dict(zip(levels, COLOURS, strict=False))
-    styles = [(_LINES[one.network], colours[_level(one)]) for one in experiments]
+    styles = [(_LINES[one.network], colours[one.decibels]) for one in experiments]
     columns = experiments[0].num_groups * experiments[0].group_size
     _draw_distances(axes[0], runs, styles, columns, stored)
     _draw_support(axes[1], experiments, runs)
@@ -79,9 +79,9 @@ def _draw_distances(
 
 def _draw_support(ax: "Axes", experiments: Sequence[Experiment], runs: xarray.Dataset) -> None:
     """At the strongest noise, where it is hardest."""
-    worst = min(_level(one) for one in experiments)
+    worst = min(one.decibels for one in experiments)
     for colour, (index, one) in zip(
-        COLOURS[3:], ((i, one) for i, one in enumerate(experiments) if _level(one) == worst), strict=False
+        COLOURS[3:], ((i, one) for i, one in enumerate(experiments) if one.decibels == worst), strict=False
     ):
         ax.plot(runs.epoch, runs.true_positive_rate[index], color=colour, label=f"{_NAMES[one.network]}: found")
         ax.plot(
@@ -103,8 +103,8 @@ def _draw_contraction(
         if one.network == "group":
             distances = runs.squared_distance[index].values
             done = np.isfinite(distances)
-            ax.plot(runs.epoch[done][1:], measured(distances[done]), color=colours[_level(one)], linewidth=1)
-            ax.plot(runs.epoch[done], published(one, runs, index)[done], "--", color=colours[_level(one)], linewidth=1)
+            ax.plot(runs.epoch[done][1:], measured(distances[done]), color=colours[one.decibels], linewidth=1)
+            ax.plot(runs.epoch[done], published(one, runs, index)[done], "--", color=colours[one.decibels], linewidth=1)
     ax.plot([], [], color="0.35", label=r"measured, $1-e_{k+1}/e_k$")
     ax.plot([], [], "--", color="0.35", label=r"published factor $\rho$ (never positive)")
     ax.axhline(0, color="0.6", linewidth=0.8)
@@ -211,10 +211,10 @@ def draw_clusters(table: xarray.Dataset, distances: dict[str, Float[np.ndarray, 
     axes = figure.subplots(1, 1 + len(distances), width_ratios=[1.5, *[1] * len(distances)])
     bars = axes[0]
     places = np.arange(len(table.feature))
-    methods = [str(method) for method in table.method.values]
+    methods = [str(method) for method in table.algorithm.values]
     height = 0.8 / len(methods)
     for index, method in enumerate(methods):
-        scores = table.accuracy.sel(method=method)
+        scores = table.accuracy.sel(algorithm=method)
         bars.barh(
             places + (index - (len(methods) - 1) / 2) * height, scores.mean("seed"), height,
             xerr=scores.std("seed"), color=COLOURS[index], label=method, error_kw={"linewidth": 1},
@@ -254,7 +254,3 @@ def draw_atoms(
     ax.set_title("atoms, group by group", loc="left", fontsize=10)
     ax.set_facecolor(to_hex("white"))
     return figure
-
-
-def _level(one: Experiment) -> float:
-    return math.inf if one.signal_to_noise is None else float(one.signal_to_noise)

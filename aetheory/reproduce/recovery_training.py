@@ -8,8 +8,9 @@ import functools
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,11 @@ class Experiment:
         if self.examples_per_epoch % self.examples_per_pass:
             divisor = f"a divisor of `examples_per_epoch` = {self.examples_per_epoch}"
             raise fail("examples_per_pass", divisor, self.examples_per_pass)
+
+    @property
+    def decibels(self) -> float:
+        """The signal-to-noise ratio as a number: infinity where there is no noise."""
+        return math.inf if self.signal_to_noise is None else float(self.signal_to_noise)
 
     @property
     def passes(self) -> int:
@@ -192,8 +198,13 @@ def measure(
     }
 
 
-def to_dataset(experiments: list[Experiment], progress: list[Progress]) -> xarray.Dataset:
-    """The records over (run, epoch), with what differs between the runs as coordinates."""
+def to_dataset(experiments: Sequence[Experiment], progress: Sequence[Progress]) -> xarray.Dataset:
+    """The records over (run, epoch), with what differs between the runs as coordinates.
+
+    Arguments:
+        experiments: of equal numbers of epochs; what has not come yet is NaN.
+        progress: of each experiment.
+    """
     records = {
         name: (("run", "epoch"), np.stack([np.asarray(one.records[name]) for one in progress]))
         for name in progress[0].records
@@ -201,14 +212,10 @@ def to_dataset(experiments: list[Experiment], progress: list[Progress]) -> xarra
     coordinates = {
         "epoch": np.arange(len(next(iter(progress[0].records.values())))),
         "network": ("run", [experiment.network for experiment in experiments]),
-        "signal_to_noise": ("run", [_decibels(experiment) for experiment in experiments]),
+        "signal_to_noise": ("run", [experiment.decibels for experiment in experiments]),
     }
     settings = dataclasses.asdict(experiments[0])
     return xarray.Dataset(records, coordinates, {k: v for k, v in settings.items() if k not in coordinates})
-
-
-def _decibels(experiment: Experiment) -> float:
-    return math.inf if experiment.signal_to_noise is None else float(experiment.signal_to_noise)
 
 
 @functools.cache
@@ -246,4 +253,4 @@ def _load(path: Path, experiment: Experiment, like: Progress) -> Progress:
 
 
 def _identity(experiment: Experiment) -> dict[str, Any]:
-    return {**dataclasses.asdict(experiment), "dtype": str(jnp.result_type(float)), "jax": jax.__version__}
+    return {**dataclasses.asdict(experiment), "dtype": str(jnp.result_type(float)), "aetheory": version("aetheory")}
