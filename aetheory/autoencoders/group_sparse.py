@@ -150,6 +150,7 @@ class GroupSparseAutoencoder(eqx.Module):
         atoms = self.atoms
         return self._encode(atoms, inputs) @ atoms.T
 
+    @eqx.filter_jit
     def _encode(
         self, atoms: Float[Array, "input_dim latent_dim"], inputs: Float[Array, "*batch input_dim"]
     ) -> Float[Array, "*batch latent_dim"]:

@@ -40,11 +40,11 @@ def job(size: Size, seed: int) -> Job:
     if size == "quick":
         scaled = dataclasses.replace(base.scaled(5), num_epochs=60)
         digits = Clustering(
-            group_networks=(Network(1, 2.2),), initialisations=("clusters",), num_epochs=40, num_trial_epochs=10,
+            group_networks=(Network(1, 2.2),), initialisations=("clusters",), num_epochs=30, num_trial_epochs=30,
             num_seeds=1,
         )  # fmt: skip
         phases = Phases(
-            input_dim=400, num_groups=60, num_active=(1, 2, 4), num_samples=200,
+            input_dim=400, num_groups=60, num_active=(1, 3), num_samples=200,
             signal_to_noise=tuple(np.linspace(-15, 15, 7).tolist()), thresholds=tuple(np.linspace(0, 5, 26).tolist()),
         )  # fmt: skip
         runs = tuple(dataclasses.replace(scaled, network=network) for network in NETWORKS[:2])

@@ -133,7 +133,19 @@ def load(setting: Clustering) -> Images:
     return Images(*(_of_norm_one(part) for part in (train, validation, held_out)))
 
 
-def choose(setting: Clustering, images: Images, nonnegative: bool) -> tuple[Trial, list[Trial]]:
+def find_clusters(setting: Clustering, images: Images, seed: int) -> Int[np.ndarray, " num_clustered"]:
+    """K-subspaces of the first training images: the cluster of each, found without labels.
+
+    In the leading principal components, which hold nearly all of an image and cost far less.
+    """
+    rows = np.asarray(images.train.samples[:_NUM_CLUSTERED])
+    components = np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :_NUM_COMPONENTS]
+    return recovery.k_subspaces(rows @ components, setting.num_groups, setting.group_size, seed=100 * seed).assignments
+
+
+def choose(
+    setting: Clustering, images: Images, clusters: Int[np.ndarray, " num_clustered"], nonnegative: bool
+) -> tuple[Trial, list[Trial]]:
     """The candidate that reconstructs the validation images best from two groups or fewer an image, and all trials.
 
     That is what a mixture of subspaces asks for, and needs no labels. Where none is so sparse, the sparsest.
@@ -141,7 +153,7 @@ def choose(setting: Clustering, images: Images, nonnegative: bool) -> tuple[Tria
     count = min(setting.num_trial_images, images.train.num_samples)
     trials = []
     for initialisation in setting.initialisations:
-        dictionary = start(setting, images, initialisation, nonnegative, seed=0)
+        dictionary = start(setting, images, clusters, initialisation, nonnegative, seed=0)
         for network in setting.group_networks:
             built = build(network, dictionary, setting.group_size, nonnegative)
             trained = train(built, images.train.samples[:count], setting, setting.num_trial_epochs, seed=0)
@@ -155,13 +167,19 @@ def choose(setting: Clustering, images: Images, nonnegative: bool) -> tuple[Tria
 
 
 def start(
-    setting: Clustering, images: Images, initialisation: str, nonnegative: bool, seed: int
+    setting: Clustering,
+    images: Images,
+    clusters: Int[np.ndarray, " num_clustered"],
+    initialisation: str,
+    nonnegative: bool,
+    seed: int,
 ) -> Float[Array, "input_dim latent_dim"]:
     """The first dictionary, with columns of norm 1; for signed codes they are orthogonal within a group.
 
     Arguments:
         setting: the table.
         images: where the columns come from.
+        clusters: see `find_clusters`.
         initialisation: `"random"`, Gaussian columns; `"data"`, training images; `"clusters"`, for each cluster of
             K-subspaces a basis of its subspace (signed codes) or some of its images (nonnegative ones); or
             `"classes"`, the same for each *labelled* class, which is supervised.
@@ -173,8 +191,7 @@ def start(
     if initialisation in ("clusters", "classes"):
         assignments = np.asarray(images.train.labels)
         if initialisation == "clusters":
-            samples = samples[:_NUM_CLUSTERED]
-            assignments = _subspace_clusters(np.asarray(samples), num_groups, size, seed)
+            samples, assignments = samples[: len(clusters)], clusters
         if not nonnegative:
             return subspace_dictionary(samples, assignments, size)
         keys = jax.random.split(key, num_groups)
@@ -236,12 +253,19 @@ def train(
     return run.autoencoder
 
 
-def run_seed(setting: Clustering, images: Images, choices: dict[str, Trial], seed: int) -> Clustered:
+def run_seed(
+    setting: Clustering,
+    images: Images,
+    clusters: Int[np.ndarray, " num_clustered"],
+    choices: dict[str, Trial],
+    seed: int,
+) -> Clustered:
     """Train the networks from one seed, and cluster the held-out images by each kind of feature.
 
     Arguments:
         setting: the table.
         images: see `load`.
+        clusters: see `find_clusters`, of the same seed.
         choices: the chosen candidate for `"group"` and for `"group+"`, the nonnegative one.
         seed: of initialisation, training and clustering.
     """
@@ -250,15 +274,15 @@ def run_seed(setting: Clustering, images: Images, choices: dict[str, Trial], see
     active = {"raw": np.nan}
     networks = {}
     for name in ("sparse", "sparse+"):
-        dictionary = start(setting, images, "random", name == "sparse+", seed)
+        dictionary = start(setting, images, clusters, "random", name == "sparse+", seed)
         networks[name] = build(setting.sparse_network, dictionary, 1, name == "sparse+")
     for name, choice in choices.items():
-        dictionary = start(setting, images, choice.initialisation, name == "group+", seed)
+        dictionary = start(setting, images, clusters, choice.initialisation, name == "group+", seed)
         if choice.initialisation == "clusters" and name == "group":
             features["start of group"] = np.asarray(held_out.samples @ dictionary)
             active["start of group"] = np.nan
         networks[name] = build(choice.network, dictionary, size, name == "group+")
-    dictionary = start(setting, images, "classes", False, seed)
+    dictionary = start(setting, images, clusters, "classes", False, seed)
     networks["group, supervised start"] = build(choices["group"].network, dictionary, size, False)
     for name, network in networks.items():
         networks[name] = train(network, images.train.samples, setting, setting.num_epochs, seed)
@@ -284,7 +308,7 @@ def run_seed(setting: Clustering, images: Images, choices: dict[str, Trial], see
 def to_dataset(
     setting: Clustering, choices: dict[str, Trial], trials: list[Trial], results: list[Result]
 ) -> xarray.Dataset:
-    """The scores over (feature, algorithm, seed), NaN where a method does not apply, with how the networks were chosen."""
+    """The scores over (feature, algorithm, seed), NaN where one does not apply, and how the networks were chosen."""
     features = list(dict.fromkeys(result.feature for result in results))
     seeds = list(dict.fromkeys(result.seed for result in results))
     names = recovery.ClusteringScores._fields
@@ -328,14 +352,6 @@ def _of_norm_one(images: ImageSource) -> ImageSource:
     norms = jnp.linalg.norm(images.samples, axis=1, keepdims=True)
     scaled = images.samples / jnp.where(norms > 0, norms, 1)
     return ImageSource(scaled, images.labels, images.image_shape, images.name)
-
-
-def _subspace_clusters(
-    rows: Float[np.ndarray, "num_samples input_dim"], num_groups: int, group_size: int, seed: int
-) -> Int[np.ndarray, " num_samples"]:
-    """K-subspaces of the leading principal components, which hold nearly all of an image and cost far less."""
-    components = np.linalg.eigh(rows.T @ rows)[1][:, ::-1][:, :_NUM_COMPONENTS]
-    return recovery.k_subspaces(rows @ components, num_groups, group_size, seed=100 * seed).assignments
 
 
 def _largest_group(

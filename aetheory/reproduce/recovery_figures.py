@@ -177,7 +177,8 @@ def draw_phases(diagrams: xarray.Dataset) -> Figure:
     count = min(4, len(rows))
     for index in range(count):
         colour = COLOURS[index]
-        label = rf"$\gamma={int(diagrams.num_active[index])}$"
+        lower, upper = diagrams.interval.sel(form="sound").values[index]
+        label = rf"$\gamma={int(diagrams.num_active[index])}$" + ("" if lower < upper else ", sound interval empty")
         right.plot(diagrams.threshold, diagrams.recovery_threshold[index], color=colour, label=label)
         for offset, (form, width) in enumerate({"dictionary": 5, "sound": 2.5, "published": 1}.items()):
             lower, upper = diagrams.interval.sel(form=form).values[index]
@@ -189,13 +190,13 @@ def draw_phases(diagrams: xarray.Dataset) -> Figure:
         right.plot([], [], color="0.35", linewidth=width, label=form)
     right.plot([], [], ":", color="0.35", linewidth=1, label="published interval (may fail)")
     right.axhline(0, color="0.6", linewidth=0.8)
-    right.set_ylim(-0.06 - 0.12 * count, 1.05)
+    right.set_ylim(-0.06 - 0.12 * count, 1.5)
     right.set_yticks(np.linspace(0, 1, 6))
     right.set_xlabel(r"threshold $\lambda$")
     right.set_ylabel("probability of exact recovery, no noise")
     sizes = rf"$n={diagrams.attrs['input_dim']}$, $\Gamma={diagrams.attrs['num_groups']}$"
     right.set_title(rf"(b) threshold and its guarantees, {sizes}", loc="left", fontsize=10)
-    right.legend(frameon=False, fontsize=8, loc="upper right")
+    right.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)
     right.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -222,9 +223,10 @@ def draw_clusters(table: xarray.Dataset, distances: dict[str, Float[np.ndarray, 
     bars.set_yticks(places, [str(feature) for feature in table.feature.values])
     bars.invert_yaxis()
     bars.set_xlim(0, 1)
-    bars.set_xlabel(f"clustering accuracy on held-out images, {table.sizes['seed']} seeds")
-    bars.set_title(f"(a) {table.attrs['data']}", loc="left", fontsize=10)
-    bars.legend(frameon=False, fontsize=8, loc="lower right")
+    bars.set_xlabel("clustering accuracy on held-out images")
+    count = table.sizes["seed"]
+    bars.set_title(f"(a) {table.attrs['data']}, {count} seed{'s' * (count > 1)}", loc="left", fontsize=10, pad=18)
+    bars.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3)
     bars.spines[["top", "right"]].set_visible(False)
     for letter, ax, (title, matrix) in zip("bcdefg", axes[1:], distances.items(), strict=False):
         ax.imshow(matrix, cmap="viridis", interpolation="nearest", vmax=np.quantile(matrix, 0.99))

@@ -99,14 +99,17 @@ def _run_clusters(
 ) -> xarray.Dataset:
     """Choose the networks, then cluster seed by seed; what is done is stored after each."""
     choices, trials = {}, []
+    clusters = recovery_clustering.find_clusters(setting, images, seed=0)
     for name in ("group", "group+"):
-        choices[name], tried = recovery_clustering.choose(setting, images, nonnegative=name == "group+")
+        choices[name], tried = recovery_clustering.choose(setting, images, clusters, nonnegative=name == "group+")
         trials += tried
     _say(f"{setting.data}: networks chosen", start)
     results: list[recovery_clustering.Result] = []
     labels = np.asarray(images.held_out.labels)
     for seed in tqdm(range(setting.num_seeds), desc=setting.data, unit="seed", disable=not sys.stderr.isatty()):
-        clustered = recovery_clustering.run_seed(setting, images, choices, seed)
+        if seed > 0:
+            clusters = recovery_clustering.find_clusters(setting, images, seed)
+        clustered = recovery_clustering.run_seed(setting, images, clusters, choices, seed)
         results += clustered.results
         table = recovery_clustering.to_dataset(setting, choices, trials, results)
         folder.write_dataset(f"clusters-{setting.data}", table)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 
 from aetheory._checks import check_real, fail, is_concrete, static_integer
 from aetheory.training.trajectory import Trajectory
@@ -29,7 +29,7 @@ def gradient_descent(
     metrics: Callable[[Autoencoder, Any], PyTree] | None = None,
     record_at: Sequence[int] | Int[np.ndarray, " records"] | None = None,
     optimizer_state: PyTree = None,
-    first_step: int | Int[Array, ""] = 0,
+    first_step: int | Num[Array, ""] = 0,
     throw: bool = True,
 ) -> Trajectory[Autoencoder]:
     """Minimise L by `num_steps` steps of `optimizer` over the floating-point arrays of `autoencoder`.

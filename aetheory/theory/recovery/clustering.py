@@ -49,6 +49,7 @@ def cluster(
     *,
     method: str = "k-means",
     num_neighbours: int = 1000,
+    num_starts: int = 10,
     seed: int = 0,
 ) -> Int[np.ndarray, " num_samples"]:
     """Assign each sample to one of `num_clusters` clusters, with scikit-learn.
@@ -56,8 +57,9 @@ def cluster(
     Arguments:
         features: shape (num_samples, num_features), finite.
         num_clusters: at least 1, at most the number of samples.
-        method: `"k-means"`, the best of ten starts; or `"spectral"`, on the graph of nearest neighbours.
+        method: `"k-means"`, the best of `num_starts`; or `"spectral"`, on the graph of nearest neighbours.
         num_neighbours: neighbours of a sample in that graph, itself included; at most the number of samples.
+        num_starts: of k-means.
         seed: of the random starts.
 
     Returns:
@@ -67,7 +69,7 @@ def cluster(
         ValueError: an argument is not as described.
     """
     rows = np.asarray(check_samples("features", features))
-    num_clusters = static_integer("num_clusters", num_clusters)
+    num_clusters, num_starts = static_integer("num_clusters", num_clusters), static_integer("num_starts", num_starts)
     if num_clusters > len(rows):
         raise fail("num_clusters", f"at most the number of samples, {len(rows)}", num_clusters)
     if method not in CLUSTERING_METHODS:
@@ -75,7 +77,7 @@ def cluster(
     if method == "k-means":
         from sklearn.cluster import KMeans
 
-        return np.asarray(KMeans(num_clusters, n_init=10, random_state=seed).fit_predict(rows))
+        return np.asarray(KMeans(num_clusters, n_init=num_starts, random_state=seed).fit_predict(rows))
     from sklearn.cluster import SpectralClustering
     from sklearn.neighbors import kneighbors_graph
 
@@ -119,7 +121,7 @@ def k_subspaces(
     total = float(np.sum(rows.astype(np.float64) ** 2))
     best = None
     for start in range(seed, seed + num_starts):
-        assignments = cluster(rows, num_clusters, seed=start)
+        assignments = cluster(rows, num_clusters, num_starts=1, seed=start)
         for _ in range(max_rounds):
             bases = np.asarray(subspace_dictionary(rows, assignments, subspace_dim))
             captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
