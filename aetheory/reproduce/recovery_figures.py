@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray
 from jaxtyping import Float
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from aetheory.plotting import COLOURS
@@ -47,7 +46,7 @@ def draw_curves(experiments: Sequence[Experiment], runs: xarray.Dataset, stored:
         axes[0].plot([], [], color=colour, linewidth=4, label="no noise" if math.isinf(level) else f"{level:g} dB")
     for network in dict.fromkeys(one.network for one in experiments):
         axes[0].plot([], [], color="0.35", linestyle=_LINES[network], label=_NAMES[network])
-    axes[0].legend(frameon=False, fontsize=8, ncols=2)
+    axes[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
     for letter, ax in zip("abcd", axes, strict=True):
         ax.set_title(f"({letter}) {ax.get_title()}", loc="left", fontsize=10)
         ax.set_title("")
@@ -71,6 +70,7 @@ def _draw_distances(
         label="published, 1 dB, n = 950",
     )  # fmt: skip
     ax.set_yscale("log")
+    ax.set_ylim(bottom=ax.get_ylim()[0] / 12)  # room for the legend
     ax.set_ylabel(r"$\|A-A^*\|_F^2$ per column (normalised)")
     ax.set_title(
         rf"distance to the true dictionary, $n={runs.attrs['input_dim']}$, $\Gamma={runs.attrs['num_groups']}$"
@@ -92,7 +92,7 @@ def _draw_support(ax: "Axes", experiments: Sequence[Experiment], runs: xarray.Da
     ax.set_ylim(-0.03, 1.03)
     ax.set_ylabel("share of active / inactive units")
     ax.set_title(f"support of held-out signals, {worst:g} dB")
-    ax.legend(frameon=False, fontsize=8, loc="center right")
+    ax.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.56), ncols=2)
 
 
 def _draw_contraction(
@@ -239,20 +239,22 @@ def draw_clusters(table: xarray.Dataset, distances: dict[str, Float[np.ndarray, 
 def draw_atoms(
     dictionary: Float[np.ndarray, "pixels latent_dim"], group_size: int, image_shape: tuple[int, ...]
 ) -> Figure:
-    """Each group's atoms in a row, each scaled to its own largest entry."""
+    """Each group's atoms in a row, each scaled to its own largest entry, with the sign of which the sum is positive."""
     num_groups = dictionary.shape[1] // group_size
     height, width = image_shape[:2]
     canvas = np.full((num_groups * (height + 1) - 1, group_size * (width + 1) - 1), np.nan)
     for index, atom in enumerate(dictionary.T):
         group, place = divmod(index, group_size)
         top, left = group * (height + 1), place * (width + 1)
-        canvas[top : top + height, left : left + width] = atom.reshape(height, width) / np.abs(atom).max()
-    figure = Figure(figsize=(8, 8 * canvas.shape[0] / canvas.shape[1] + 0.4), layout="constrained")
+        scale = np.copysign(np.abs(atom).max(), atom.sum())
+        canvas[top : top + height, left : left + width] = atom.reshape(height, width) / scale
+    rows, columns = canvas.shape
+    longest = 9 / max(rows, columns)
+    figure = Figure(figsize=(max(longest * columns, 2.5) + 0.6, longest * rows + 0.5), layout="constrained")
     ax: Any = figure.subplots()
     ax.imshow(canvas, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
     ax.set_yticks(np.arange(num_groups) * (height + 1) + height / 2, [str(k + 1) for k in range(num_groups)])
     ax.set_xticks([])
     ax.set_ylabel("group")
     ax.set_title("atoms, group by group", loc="left", fontsize=10)
-    ax.set_facecolor(to_hex("white"))
     return figure
