@@ -2,10 +2,11 @@ import itertools
 import math
 import re
 
+import jax
 import numpy as np
 import pytest
 
-from aetheory import recovery
+from aetheory import GroupSparseSource, gaussian_dictionary, recovery
 
 RNG = np.random.default_rng(0)
 LABELS = np.repeat(np.arange(4), 30)
@@ -54,6 +55,28 @@ def test_separate_clusters_are_found(options):
     assert (clusters == recovery.cluster(POINTS, 4, seed=1, **options)).all()
 
 
+def test_k_subspaces_finds_a_mixture_of_subspaces(precision):
+    """Where k-means cannot, for the codes are symmetric about zero."""
+    source = GroupSparseSource(gaussian_dictionary(jax.random.key(0), 12, 6), 2, 1, code_law="gaussian")
+    samples = source.draw(jax.random.key(1), 300)
+    classes = np.asarray(samples.active).argmax(axis=1)
+    found = recovery.k_subspaces(samples.observations, 3, 2, num_starts=30)
+    assert recovery.cluster_accuracy(classes, found.assignments) == 1
+    assert found.residual == pytest.approx(0, abs=1e-5)
+    assert found.dictionary.dtype == precision
+    groups = found.dictionary.reshape(12, 3, 2).transpose(1, 0, 2)
+    np.testing.assert_allclose(groups.transpose(0, 2, 1) @ groups, np.stack([np.eye(2)] * 3), atol=1e-5)
+    assert recovery.cluster_accuracy(classes, recovery.cluster(samples.observations, 3)) < 0.9
+
+
+def test_k_subspaces_keeps_the_best_start():
+    rows = np.random.default_rng(2).normal(size=(200, 6))
+    residuals = [recovery.k_subspaces(rows, 4, 2, num_starts=1, seed=seed).residual for seed in range(4)]
+    assert recovery.k_subspaces(rows, 4, 2, num_starts=4).residual == min(residuals)
+    longer = recovery.k_subspaces(rows, 4, 2, num_starts=1, max_rounds=1).residual
+    assert longer > residuals[0]
+
+
 def test_codes_that_sum_to_one():
     shares = recovery.sum_to_one(np.array([[1.0, 3.0], [0.0, 0.0], [2.0, 0.0]]))
     np.testing.assert_allclose(shares, [[0.25, 0.75], [0.5, 0.5], [1, 0]])
@@ -84,6 +107,15 @@ def test_codes_that_sum_to_one():
             lambda: recovery.cluster(POINTS, 4, method="spectral"),
             "`num_neighbours` must be at most the number of samples, 120, but got 1000.",
         ),
+        (
+            lambda: recovery.k_subspaces(POINTS, 4, 2, max_rounds=0),
+            "`max_rounds` must be a positive integer, but got 0.",
+        ),
+        (
+            lambda: recovery.k_subspaces(POINTS[:5], 4, 2),
+            "`group_size` must be at most 4, the dimension, and 1, the size",
+        ),
+        (lambda: recovery.cluster(POINTS, 4, num_starts=0), "`num_starts` must be a positive integer, but got 0."),
         (lambda: recovery.cluster(np.full((5, 2), np.nan), 2), "`features` must be a finite array of shape"),
         (lambda: recovery.sum_to_one(np.array([[1.0, -0.5]])), "`codes` must be nonnegative, but got"),
     ],
