@@ -137,18 +137,35 @@ class GroupSparseAutoencoder(eqx.Module):
         """A as it is used: the dictionary, with columns of norm 1 when `unit_norm`."""
         return normalise_columns(self.dictionary) if self.unit_norm else self.dictionary
 
-    def encode(self, inputs: Float[Array, "*batch input_dim"]) -> Float[Array, "*batch latent_dim"]:
-        """The code x of each input y: shape (..., input_dim) to (..., latent_dim)."""
+    def encode(self, inputs: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The code x of each input y: shape (..., input_dim) to (..., latent_dim).
+
+        Raises:
+            ValueError: inputs of another dimension.
+        """
+        self._check_inputs(inputs)
         return self._encode(self.atoms, inputs)
 
     def decode(self, codes: Float[Array, "*batch latent_dim"]) -> Float[Array, "*batch input_dim"]:
         """A x for each code x: shape (..., latent_dim) to (..., input_dim)."""
         return codes @ self.atoms.T
 
-    def __call__(self, inputs: Float[Array, "*batch input_dim"]) -> Float[Array, "*batch input_dim"]:
-        """The reconstruction ŷ = A x of each input y."""
+    def __call__(self, inputs: Float[Array, "..."]) -> Float[Array, "..."]:
+        """The reconstruction ŷ = A x of each input y.
+
+        Raises:
+            ValueError: inputs of another dimension.
+        """
+        self._check_inputs(inputs)
         atoms = self.atoms
         return self._encode(atoms, inputs) @ atoms.T
+
+    def _check_inputs(self, inputs: Float[Array, "..."]) -> None:
+        if inputs.ndim == 0 or inputs.shape[-1] != self.input_dim:
+            raise ValueError(
+                f"Argument `inputs` must have {self.input_dim} entries along its last axis, one a row of the "
+                f"dictionary, but got shape {inputs.shape}."
+            )
 
     @eqx.filter_jit
     def _encode(

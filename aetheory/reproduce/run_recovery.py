@@ -65,7 +65,7 @@ def _run_curves(job: recovery.Job, folder: OutputFolder, *, checkpoints: bool, s
     """All training runs, the figure redrawn after each and now and then within one."""
     stored = recovery.stored_runs()
     done: list[recovery_training.Progress] = []
-    viewed = time.perf_counter()
+    viewed, first = time.perf_counter(), True
     runs = xarray.Dataset()
     if checkpoints:
         (folder.path / "checkpoints").mkdir(exist_ok=True)
@@ -85,9 +85,9 @@ def _run_curves(job: recovery.Job, folder: OutputFolder, *, checkpoints: bool, s
                     runs = recovery_training.to_dataset(settings, [*done, current])
                     folder.write_dataset("runs", runs)
                     folder.write_figure(recovery_figures.draw_curves(settings, runs, stored))
-                    if not (done or viewed > start):
-                        print(f"First view: {folder.path / 'figure.png'}", flush=True)
-                    viewed = time.perf_counter()
+                    if first:
+                        print(f"First view after {time.perf_counter() - start:.0f} s: {folder.path / 'figure.png'}")
+                    viewed, first = time.perf_counter(), False
             done.append(current)
             if progress.disable:
                 _say(name, start)

@@ -302,3 +302,12 @@ def test_a_bad_argument(change, message):
     arguments = {"dictionary": dictionary(), "threshold": 0.1, "group_size": 3} | change
     with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}"):
         GroupSparseAutoencoder(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 9), ()])
+def test_inputs_of_another_dimension(shape):
+    autoencoder = GroupSparseAutoencoder(dictionary(), 0.1, 3)
+    message = f"`inputs` must have 10 entries along its last axis, one a row of the dictionary, but got shape {shape}."
+    for call in (autoencoder, autoencoder.encode):
+        with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}$"):
+            call(jnp.ones(shape))

@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import json
 
 import jax
@@ -41,14 +43,16 @@ def finished(tmp_path_factory):
         return original(name, **options)
 
     folder = tmp_path_factory.mktemp("run") / "recovery"
-    with pytest.MonkeyPatch.context() as patch, jax.numpy_dtype_promotion("standard"):
+    printed = io.StringIO()
+    standard = jax.numpy_dtype_promotion("standard")
+    with pytest.MonkeyPatch.context() as patch, standard, contextlib.redirect_stdout(printed):
         patch.setattr(recovery, "job", lambda size, seed: tiny)
         patch.setattr(recovery_clustering, "load_images", load_images)
-        return run_recovery.run_recovery("full", folder, seed=3), folder
+        return run_recovery.run_recovery("full", folder, seed=3), folder, printed
 
 
 def test_the_job_writes_figures_summary_and_data(finished):
-    summary, folder = finished
+    summary, folder, printed = finished
     names = {path.name for path in folder.iterdir()}
     figures = ("figure", "phases", "clusters-digits", "atoms-digits")
     assert names == {
@@ -62,11 +66,12 @@ def test_the_job_writes_figures_summary_and_data(finished):
     assert json.loads((folder / "summary.json").read_text()) == json.loads(json.dumps(summary))
     assert (summary["system"], summary["seed"]) == ("recovery", 3)
     assert [path.name for path in (folder / "checkpoints").iterdir()] == ["group_1.eqx"]
+    assert f"{folder / 'figure.png'}" in printed.getvalue().splitlines()[0]  # the first view, before all else is done
     assert "not here" in summary["clusters"]["fashion-mnist"]["skipped"]
 
 
 def test_the_summary_agrees_with_the_data(finished):
-    summary, folder = finished
+    summary, folder, _ = finished
     runs = xarray.open_zarr(folder / "curves.zarr", group="runs", consolidated=False)
     (run,) = summary["runs"]
     assert run["squared_distance_at"]["0"] == pytest.approx(float(runs.squared_distance[0, 0]))
@@ -83,7 +88,7 @@ def test_the_summary_agrees_with_the_data(finished):
 
 
 def test_the_phases_keep_their_guarantees(finished):
-    summary, folder = finished
+    summary, folder, _ = finished
     diagrams = xarray.open_zarr(folder / "curves.zarr", group="phases", consolidated=False)
     assert (diagrams.recovery_noise[:, 0] < 0.2).all()
     assert diagrams.recovery_noise[0, 1] == 1
