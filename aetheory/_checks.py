@@ -49,6 +49,12 @@ def check_real(name: str, value: Any, requirement: str, *, minimum: float = -mat
         raise fail(name, requirement, value)
 
 
+def check_at_least(name: str, value: Any, other_name: str, other: Any) -> None:
+    """Raise unless every entry of `value` is at least that of another argument. Traced values pass."""
+    if is_concrete(value) and is_concrete(other) and np.any(np.asarray(value) < np.asarray(other)):
+        raise fail(name, f"at least `{other_name}` = {other}", value)
+
+
 def static_integer(name: str, value: Any) -> int:
     """`value` as a Python integer, for what decides an array's shape; a traced value raises."""
     if not is_concrete(value):

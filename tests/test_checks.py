@@ -228,3 +228,11 @@ def test_an_error_shows_a_traced_value_too():
 
     with pytest.raises(ValueError, match=r"^Argument `size` must be a scalar, but got .*2, ?3"):
         jax.jit(show)(jnp.zeros((2, 3)))
+
+
+def test_one_argument_at_least_another():
+    _checks.check_at_least("max_norm", 4, "min_norm", 4.0)
+    _checks.check_at_least("max_norm", np.array([4.0, 5.0]), "min_norm", 4)
+    jax.jit(lambda value: _checks.check_at_least("max_norm", value, "min_norm", 4))(1.0)  # traced: passes
+    with pytest.raises(ValueError, match=r"^Argument `max_norm` must be at least `min_norm` = 4, but got 3\.$"):
+        _checks.check_at_least("max_norm", 3, "min_norm", 4)

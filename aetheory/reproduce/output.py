@@ -38,14 +38,17 @@ class OutputFolder:
 
     def write_dataset(self, name: str, dataset: xarray.Dataset) -> None:
         """Store `dataset` as the group `name` of `curves.zarr`, replacing it."""
+        # Words of a fixed width have no place in Zarr's specification; Python's own strings do.
+        words = {key: values.astype(object) for key, values in dataset.coords.items() if values.dtype.kind == "U"}
+        dataset = dataset.assign_coords(words)
         dataset.to_zarr(self.path / "curves.zarr", group=name, mode="w", consolidated=False)
 
-    def write_figure(self, figure: Figure) -> None:
-        """`figure.png` and `figure.svg`."""
+    def write_figure(self, figure: Figure, name: str = "figure") -> None:
+        """`name`.png and `name`.svg."""
         for suffix in ("png", "svg"):
-            temporary = self.path / f".figure.{suffix}"
+            temporary = self.path / f".{name}.{suffix}"
             figure.savefig(temporary, format=suffix, dpi=200)
-            os.replace(temporary, self.path / f"figure.{suffix}")
+            os.replace(temporary, self.path / f"{name}.{suffix}")
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """`content` as a readable JSON file."""

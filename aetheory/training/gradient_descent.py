@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 
-from aetheory._checks import fail, is_concrete, static_integer
+from aetheory._checks import check_real, fail, is_concrete, static_integer
 from aetheory.training.trajectory import Trajectory
 
 Autoencoder = TypeVar("Autoencoder", bound=PyTree)
@@ -28,12 +28,17 @@ def gradient_descent(
     key: PRNGKeyArray | None = None,
     metrics: Callable[[Autoencoder, Any], PyTree] | None = None,
     record_at: Sequence[int] | Int[np.ndarray, " records"] | None = None,
+    optimizer_state: PyTree = None,
+    first_step: int | Num[Array, ""] = 0,
     throw: bool = True,
 ) -> Trajectory[Autoencoder]:
     """Minimise L by `num_steps` steps of `optimizer` over the floating-point arrays of `autoencoder`.
 
     Each step sees, in this order of precedence, `sample(step_key)` (fresh data), `batch_size` rows of `data` drawn
     uniformly with replacement, or all of `data`. The whole run is one compiled program; iterates are not kept.
+
+    A run may be cut into pieces: one that starts from `run.autoencoder` and `run.optimizer_state` with `first_step`
+    the number of steps behind it, and the same key, continues as if there had been no cut.
 
     Arguments:
         autoencoder: any Equinox module (or pytree). Leaves that are not floating-point arrays stay as they are.
@@ -47,11 +52,13 @@ def gradient_descent(
         metrics: a function of (module, data) that returns a pytree of arrays; the loss when omitted. It sees `data`
             where given, otherwise the batch of the step.
         record_at: the step numbers after which to record, in increasing order; 0 is the start. By default 101
-            (or all, when fewer) evenly spaced ones from 0 to `num_steps`.
+            (or all, when fewer) evenly spaced ones from 0 to `num_steps`. Counted from the start of this run.
+        optimizer_state: the optimiser's state to continue from; a fresh one when omitted.
+        first_step: how many steps came before this run; they number the batches, the records and the error.
         throw: raise when a loss leaves the finite numbers; otherwise the metrics show it.
 
     Returns:
-        A `Trajectory`: the step numbers, the metrics with a leading axis, the trained module.
+        A `Trajectory`: the step numbers, the metrics with a leading axis, the trained module, the optimiser's state.
 
     Raises:
         ValueError: an argument is out of its range, or contradicts another.
@@ -66,6 +73,9 @@ def gradient_descent(
     if sample is None and data is None:
         raise fail("data", "given unless `sample` draws the batches", data)
     recorded_steps = _check_record_at(record_at, num_steps)
+    check_real("first_step", first_step, "a nonnegative integer", minimum=0.0)
+    if not jnp.issubdtype(jnp.result_type(first_step), jnp.integer):
+        raise fail("first_step", "a nonnegative integer", first_step)
     if batch_size is not None:
         batch_size = static_integer("batch_size", batch_size)
         _check_common_axis(data)
@@ -73,14 +83,26 @@ def gradient_descent(
     key = jax.random.key(0) if key is None else key  # full batch: never used
     measure = loss if metrics is None else metrics
     run, failed_step = _descend(
-        autoencoder, loss, measure, optimizer, data, key, sample, batch_size, num_steps, recorded_steps
+        autoencoder,
+        loss,
+        measure,
+        optimizer,
+        data,
+        key,
+        sample,
+        batch_size,
+        num_steps,
+        recorded_steps,
+        optimizer_state,
+        jnp.asarray(first_step),
     )
     if not throw:
         return run
     if is_concrete(failed_step):
         if failed_step >= 0:
             raise FloatingPointError(
-                f"Training diverged: the loss is NaN or infinite at step {int(failed_step)} of {num_steps}. Try a "
+                f"Training diverged: the loss is NaN or infinite at step {int(failed_step)} of "
+                f"{int(first_step) + num_steps}. Try a "
                 f"smaller learning rate; `throw=False` returns the metrics as they are."
             )
         return run
@@ -102,11 +124,13 @@ def _descend(
     batch_size: int | None,
     num_steps: int,
     recorded_steps: tuple[int, ...],
+    optimizer_state: PyTree,
+    first_step: Int[Array, ""],
 ) -> tuple[Trajectory[Autoencoder], Int[Array, ""]]:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
     update = optax.with_extra_args_support(optimizer).update
 
-    def draw(step_number: Int[Array, ""] | int) -> PyTree:
+    def draw(step_number: Int[Array, ""]) -> PyTree:
         step_key = jax.random.fold_in(key, step_number)
         if sample is not None:
             return sample(step_key)
@@ -142,17 +166,20 @@ def _descend(
 
     slots = np.full(num_steps + 1, -1)
     slots[list(recorded_steps)] = np.arange(len(recorded_steps))
-    first_batch = draw(0)
+    first_batch = draw(first_step)
     shapes = jax.eval_shape(observe, parameters, first_batch)
     records = jax.tree.map(lambda leaf: jnp.zeros((len(recorded_steps), *leaf.shape), leaf.dtype), shapes)
     records = record(records, jnp.asarray(slots[0]), parameters, first_batch)
-    start = (parameters, optimizer.init(parameters), records, jnp.asarray(-1))
-    (parameters, _, records, failed_step), _ = jax.lax.scan(
-        step, start, (jnp.arange(num_steps), jnp.asarray(slots[1:]))
+    state = optimizer.init(parameters) if optimizer_state is None else optimizer_state
+    start = (parameters, state, records, jnp.full_like(first_step, -1))
+    (parameters, state, records, failed_step), _ = jax.lax.scan(
+        step, start, (first_step + jnp.arange(num_steps, dtype=first_step.dtype), jnp.asarray(slots[1:]))
     )
-    last = loss(eqx.combine(parameters, rest), draw(num_steps))
-    failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(last), num_steps, failed_step)
-    return Trajectory(jnp.asarray(recorded_steps), records, eqx.combine(parameters, rest)), failed_step
+    last_step = first_step + num_steps
+    last = loss(eqx.combine(parameters, rest), draw(last_step))
+    failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(last), last_step, failed_step)
+    steps = first_step + jnp.asarray(recorded_steps, first_step.dtype)
+    return Trajectory(steps, records, eqx.combine(parameters, rest), optimizer_state=state), failed_step
 
 
 def _check_common_axis(data: PyTree) -> None:

@@ -377,9 +377,48 @@ def test_nothing_is_compiled_again_for_new_numbers():
     assert run.metrics[0] == pytest.approx(numpy_squares(np.append(4 * SLOPES, 0)), rel=1e-5)
 
 
+@pytest.mark.parametrize("batches", [{"batch_size": 2}, {"sample": lambda key: training_set(jnp.float64)}])
+def test_a_run_cut_in_two_is_the_same_run(batches, x64):
+    optimizer = optax.MultiSteps(optax.sgd(0.1, momentum=0.9), 2).gradient_transformation()
+    options = {"key": KEY} | batches
+    data = training_set(jnp.float64) if "batch_size" in batches else None
+
+    def train(model, num_steps, **state):
+        return gradient_descent(model, squares, optimizer, num_steps, data, **options, **state)
+
+    with jax.numpy_dtype_promotion("standard"):
+        whole = train(regression(jnp.float64), 9)
+        first = train(regression(jnp.float64), 5)  # in the middle of an accumulated step
+        second = train(first.autoencoder, 4, optimizer_state=first.optimizer_state, first_step=5)
+    np.testing.assert_array_equal(weights_of(second.autoencoder), weights_of(whole.autoencoder))
+    np.testing.assert_array_equal(second.times, whole.times[5:])
+    np.testing.assert_allclose(second.metrics[1:], whole.metrics[6:], rtol=1e-14)
+    for ours, theirs in zip(
+        jax.tree.leaves(second.optimizer_state), jax.tree.leaves(whole.optimizer_state), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_continued_run_that_diverges_names_the_step_of_the_whole():
+    step, start = step_of_overflow(np.dtype("float32")), Point(jnp.ones(()))
+    first = gradient_descent(start, runaway, SGD, 2, 0.0)
+    with pytest.raises(FloatingPointError, match=f"infinite at step {step} of {step + 22}"):
+        gradient_descent(
+            first.autoencoder,
+            runaway,
+            SGD,
+            step + 20,
+            0.0,
+            optimizer_state=first.optimizer_state,
+            first_step=2,
+        )
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"first_step": -1}, "`first_step` must be a nonnegative integer, but got -1."),
+        ({"first_step": jnp.asarray(1.5)}, "`first_step` must be a nonnegative integer, but got"),
         ({"num_steps": 0}, "`num_steps` must be a positive integer, but got 0."),
         ({"num_steps": -1}, "`num_steps` must be a positive integer, but got -1."),
         ({"num_steps": True}, "`num_steps` must be a positive integer, but got True."),

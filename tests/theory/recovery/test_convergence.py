@@ -1,0 +1,193 @@
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aetheory import (
+    GroupSparseAutoencoder,
+    GroupSparseSource,
+    orthonormal_groups_dictionary,
+    perturbed_dictionary,
+    reconstruction_loss,
+    recovery,
+)
+
+KEY = jax.random.key(0)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """A dictionary of eight orthonormal pairs, one near it, and signals of one active group of norm 4."""
+    truth = orthonormal_groups_dictionary(KEY, 60, 16, 2)
+    learnt = perturbed_dictionary(jax.random.key(1), truth, 0.06)
+    return learnt, GroupSparseSource(truth, 2, 1, min_norm=4, max_norm=4)
+
+
+@pytest.fixture(scope="module")
+def averaged(problem):
+    learnt, source = problem
+    autoencoder = GroupSparseAutoencoder(learnt, 2.0, 2)
+    return recovery.expected_gradient(autoencoder, source, KEY, num_batches=50, batch_size=200)
+
+
+def test_the_average_is_the_gradient_on_all_samples_together(problem):
+    learnt, source = problem
+    autoencoder = GroupSparseAutoencoder(learnt, 2.0, 2)
+    estimate = recovery.expected_gradient(autoencoder, source, KEY, num_batches=5, batch_size=20)
+    batches = [source.sample(key, 20) for key in jax.random.split(KEY, 5)]
+    single = np.stack([jax.grad(reconstruction_loss)(autoencoder, batch).dictionary for batch in batches])
+    together = jax.grad(reconstruction_loss)(autoencoder, jnp.concatenate(batches)).dictionary
+    np.testing.assert_allclose(estimate.mean, together, atol=1e-5)
+    np.testing.assert_allclose(estimate.standard_error, single.std(axis=0, ddof=1) / math.sqrt(5), atol=1e-5)
+
+
+def test_the_standard_error_is_that_of_repetitions(problem):
+    learnt, source = problem
+    autoencoder = GroupSparseAutoencoder(learnt, 2.0, 2)
+    keys = jax.random.split(jax.random.key(4), 40)
+
+    @jax.jit
+    @jax.vmap
+    def repeat(key):
+        return recovery.expected_gradient(autoencoder, source, key, num_batches=10, batch_size=20)
+
+    means, errors = repeat(keys)
+    ratio = np.mean(np.var(means, axis=0, ddof=1)) / np.mean(np.asarray(errors) ** 2)
+    assert ratio == pytest.approx(1, abs=0.2)
+
+
+def test_the_published_gradient_is_its_formula_group_by_group(precision):
+    learnt, truth = (np.random.default_rng(seed).normal(size=(9, 6)) for seed in (0, 1))
+    shrinkage = np.array([0.5, 0.6, 0.7])
+    result = recovery.published_gradient(
+        jnp.asarray(learnt, precision),
+        jnp.asarray(truth, precision),
+        group_size=2,
+        active_probability=0.3,
+        shrinkage=jnp.asarray(shrinkage, precision),
+        code_variance=8.0,
+    )
+    assert result.dtype == precision
+    for g, tau in enumerate(shrinkage):
+        mine, own = learnt[:, 2 * g : 2 * g + 2], truth[:, 2 * g : 2 * g + 2]
+        expected = 8 * tau * 0.3 * (2 - tau) * (mine - own) @ own.T @ mine
+        np.testing.assert_allclose(result[:, 2 * g : 2 * g + 2], expected, rtol=1e-4)
+
+
+def test_the_published_gradient_points_where_the_exact_one_does(problem, averaged):
+    """Once what changes the groups' own span is taken out: that part of the exact gradient is the paper's V."""
+    learnt, source = problem
+    tau = 1 - 2 / (4 / math.sqrt(1 + 0.06**2 * 60))
+    published = recovery.published_gradient(
+        learnt, source.dictionary, group_size=2, active_probability=1 / 8, shrinkage=tau, code_variance=8.0
+    )
+    pairs = []
+    for matrix in (averaged.mean, published):
+        groups = np.asarray(matrix).reshape(60, 8, 2).transpose(1, 0, 2)
+        own = np.asarray(learnt).reshape(60, 8, 2).transpose(1, 0, 2)
+        bases = np.linalg.qr(own)[0]
+        pairs.append((groups - bases @ (bases.transpose(0, 2, 1) @ groups)).ravel())
+    exact, leading = pairs
+    assert exact @ leading / np.linalg.norm(exact) / np.linalg.norm(leading) > 0.95
+    ratio = np.linalg.norm(exact) / np.linalg.norm(leading)
+    assert 0.5 < ratio < 2
+
+
+def test_the_exact_gradient_at_the_truth_is_not_zero_but_radial(problem):
+    _, source = problem
+    autoencoder = GroupSparseAutoencoder(source.dictionary, 1.0, 2)
+    gradient = recovery.expected_gradient(autoencoder, source, KEY, num_batches=20, batch_size=500).mean
+    tau = 0.75  # 1 − 1/4
+    expected = -2 * tau * (1 - tau) * 8 / 8  # −2τ(1−τ)E x_i² γ/Γ along each column; and the rank-one term
+    along = np.sum(np.asarray(gradient) * np.asarray(source.dictionary), axis=0)
+    assert (along < expected / 2).all()
+    published = recovery.published_gradient(
+        source.dictionary, source.dictionary, group_size=2, active_probability=1 / 8, shrinkage=tau
+    )
+    assert not np.asarray(published).any()
+
+
+def test_the_published_contraction_agrees_with_its_formula_and_is_never_positive(x64):
+    rng = np.random.default_rng(0)
+    low = rng.uniform(0.01, 1, 2000)
+    high = low * rng.uniform(1, 3, 2000)
+    tau, probability, delta = rng.uniform(0, 1, (3, 2000))
+    for size in (1, 2, 5):
+        rho = recovery.contraction_factor(
+            step_size=0.1, shrinkage=tau, active_probability=probability, alpha_min=low, alpha_max=high,
+            group_size=size, closeness=delta,
+        )  # fmt: skip
+        bracket = low - size * (high * np.sqrt(size**2 + 1) + delta) ** 2 / low
+        np.testing.assert_allclose(rho, 0.1 * tau * probability * (2 - tau) * bracket, rtol=1e-12)
+        assert (rho <= 0).all()
+
+
+def test_the_alignment_is_the_range_of_singular_values(problem):
+    learnt, source = problem
+    low, high = recovery.alignment_range(learnt, source.dictionary, 2)
+    values = [
+        np.linalg.svd(np.asarray(source.dictionary)[:, k : k + 2].T @ np.asarray(learnt)[:, k : k + 2])[1]
+        for k in range(0, 16, 2)
+    ]
+    np.testing.assert_allclose([low, high], [np.min(values), np.max(values)], rtol=1e-5)
+
+
+def test_measured_contraction_and_radius(x64):
+    np.testing.assert_allclose(recovery.measured_contraction(np.array([8.0, 4.0, 3.0, 6.0])), [0.5, 0.25, -1])
+    rho = jnp.array([0.1, 0.0, -0.5])
+    radius = recovery.neighbourhood_radius(950, 500, rho)
+    np.testing.assert_allclose(radius[0], math.log(950) ** 3 / 500**2 / 0.1)
+    assert np.isposinf(radius[1:]).all()
+    e = 1.0
+    for _ in range(500):  # e ← (1 − ρ)e + log³n/Γ² rests there
+        e = 0.9 * e + math.log(950) ** 3 / 500**2
+    assert float(radius[0]) == pytest.approx(e)
+
+
+def test_the_fixed_point_of_the_column_norm(precision):
+    norms = jnp.asarray([0.5, 4.5, 100.0], precision)
+    s = recovery.fixed_point_norm(2.0, norms)
+    assert s.dtype == precision
+    np.testing.assert_allclose(s**2 * (1 - 2 / (s * norms)), 1, rtol=1e-5)
+    assert float(s[1]) == pytest.approx(1.2466, abs=1e-4)
+    # one step with orthogonal columns of that norm reconstructs codes of that norm exactly
+    code = np.zeros(6)
+    code[2:4] = 4.5 * np.array([0.6, -0.8])
+    autoencoder = GroupSparseAutoencoder(s[1] * jnp.eye(6, dtype=precision), 2.0, 2)
+    np.testing.assert_allclose(autoencoder(jnp.asarray(code, precision)), code, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: recovery.fixed_point_norm(-1, 4.5), "`threshold` must be finite and nonnegative, but got -1."),
+        (lambda: recovery.fixed_point_norm(1, 0.0), "`code_norm` must be finite and positive, but got 0.0."),
+        (lambda: recovery.measured_contraction(np.ones(1)), "`squared_distances` must be a vector of at least two"),
+        (lambda: recovery.measured_contraction(np.zeros(3)), "`squared_distances` must be finite and positive"),
+        (lambda: recovery.neighbourhood_radius(0, 5, 0.1), "`input_dim` must be a positive integer, but got 0."),
+        (
+            lambda: recovery.contraction_factor(
+                step_size=0.1, shrinkage=1.5, active_probability=0.1, alpha_min=1.0, alpha_max=1.0, group_size=2
+            ),
+            "`shrinkage` must be in [0, 1], but got",
+        ),
+        (
+            lambda: recovery.expected_gradient(
+                GroupSparseAutoencoder(np.eye(4), 1.0), GroupSparseSource(np.eye(3), 1, 1), KEY
+            ),
+            "`source` must have the autoencoder's input dimension, 4, but has 3.",
+        ),
+        (
+            lambda: recovery.expected_gradient(
+                GroupSparseAutoencoder(np.eye(4), 1.0), GroupSparseSource(np.eye(4), 1, 1), KEY, num_batches=1
+            ),
+            "`num_batches` must be at least 2, for the standard error, but got 1.",
+        ),
+    ],
+)
+def test_a_bad_argument(call, message):
+    with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}"):
+        call()

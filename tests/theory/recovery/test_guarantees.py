@@ -1,0 +1,173 @@
+import itertools
+import math
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aetheory import GroupSparseSource, group_relu, orthonormal_groups_dictionary, perturbed_dictionary, recovery
+
+SMALLEST, LARGEST = 4.0, 5.0
+
+
+def draws(seed, num_draws, closeness=0.0):
+    """One random problem: dictionaries with orthonormal groups, and `num_draws` signals of γ ≤ 2 active groups."""
+    key = jax.random.key(seed)
+    size, active = ((1, 1), (2, 1), (3, 2), (2, 2))[seed % 4]
+    num_groups = 5
+    truth = orthonormal_groups_dictionary(key, 1500, num_groups * size, size)
+    learnt = truth
+    if closeness:
+        moved = perturbed_dictionary(jax.random.key(seed + 99), truth, closeness / math.sqrt(1500))
+        groups = np.asarray(moved, np.float64).reshape(1500, num_groups, size).transpose(1, 0, 2)
+        left, _, right = np.linalg.svd(groups, full_matrices=False)  # the nearest orthonormal groups
+        learnt = jnp.asarray((left @ right).transpose(1, 0, 2).reshape(1500, -1), truth.dtype)
+    source = GroupSparseSource(truth, size, active, min_norm=SMALLEST, max_norm=LARGEST)
+    return learnt, source, source.draw(jax.random.key(seed + 7), num_draws)
+
+
+def intervals(learnt, source):
+    codes = {"num_active": source.num_active, "min_norm": SMALLEST, "max_norm": LARGEST}
+    mu = recovery.block_coherence(source.dictionary, source.group_size)
+    delta = recovery.closeness(learnt, source.dictionary, source.group_size)
+    sound = recovery.threshold_interval(mu, delta, group_size=source.group_size, **codes)
+    tight = recovery.support_guarantee(learnt, source.dictionary, group_size=source.group_size, **codes)
+    return sound, tight
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("closeness", [0.0, 0.03])
+def test_thresholds_in_the_sound_interval_recover_the_support_exactly(seed, closeness):
+    """10⁴ draws: 1250 signals from each of eight random problems, at both ends and in the middle of both intervals."""
+    learnt, source, samples = draws(seed, 1250, closeness)
+    sound, tight = intervals(learnt, source)
+    assert not sound.is_empty
+    assert tight.lower <= sound.lower * (1 + 1e-5) + 1e-5
+    assert tight.upper >= sound.upper * (1 - 1e-5) - 1e-5
+    correlations = samples.observations @ learnt
+    for interval in (sound, tight):
+        for share in (0.001, 0.5, 0.999):
+            threshold = interval.lower + share * (interval.upper - interval.lower)
+            found = recovery.active_groups(group_relu(correlations, threshold, source.group_size), source.group_size)
+            assert (found == samples.active).all()
+
+
+def equiangular(size, num_groups, cosine):
+    """Groups with A_gᵀA_h = cosine · I for every pair: what attains the bound."""
+    gram = (1 - cosine) * np.eye(num_groups) + cosine
+    return np.kron(np.linalg.cholesky(gram).T, np.eye(size))
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("active", [1, 3])
+def test_just_outside_the_bound_a_constructed_signal_fails(size, active, x64):
+    cosine = 0.1
+    dictionary = equiangular(size, 5, cosine)
+    assert float(recovery.block_coherence(dictionary, size)) == pytest.approx(cosine / size)
+    options = {"group_size": size, "num_active": active, "min_norm": SMALLEST, "max_norm": LARGEST}
+    sound = recovery.threshold_interval(cosine / size, 0.0, **options)
+    tight = recovery.support_guarantee(dictionary, dictionary, **options)
+    assert float(sound.lower) == pytest.approx(active * LARGEST * cosine)
+    assert float(tight.lower) == pytest.approx(float(sound.lower))
+    assert float(tight.upper) == pytest.approx(SMALLEST - (active - 1) * LARGEST * cosine)
+
+    def found(norms, threshold):
+        """With the active groups' codes all along the first axis, which no interference can then avoid."""
+        code = np.zeros((5, size))
+        code[:active, 0] = norms
+        correlations = (dictionary @ code.ravel()) @ dictionary
+        return np.flatnonzero(recovery.active_groups(group_relu(correlations, threshold, size), size))
+
+    loudest = np.full(active, LARGEST)
+    np.testing.assert_array_equal(found(loudest, float(tight.lower) * 1.0001), range(active))
+    assert len(found(loudest, float(tight.lower) * 0.9999)) == 5  # all inactive groups wake up
+    against = -loudest  # one quiet group, drowned by the others
+    against[0] = SMALLEST
+    np.testing.assert_array_equal(found(against, float(tight.upper) * 0.9999), range(active))
+    assert 0 not in found(against, float(tight.upper) * 1.0001)
+    if size > 1:  # the published form leaves out d, and promises what fails
+        published = recovery.threshold_interval(cosine / size, 0.0, form="published", **options)
+        threshold = 0.5 * (float(published.lower) + float(sound.lower))
+        assert published.contains(threshold)
+        assert not sound.contains(threshold)
+        assert len(found(loudest, threshold)) == 5
+
+
+def test_the_interval_agrees_with_its_formula(precision):
+    numbers = {"num_active": 3, "min_norm": 4.0, "max_norm": 5.0, "group_size": 2}
+    mu, delta = jnp.asarray(0.02, precision), jnp.asarray(0.03, precision)
+    sound = recovery.threshold_interval(mu, delta, **numbers)
+    published = recovery.threshold_interval(mu, delta, form="published", **numbers)
+    assert sound.lower.dtype == precision
+    np.testing.assert_allclose([sound.lower, sound.upper], [15 * 0.07, 4 * 0.97 - 15 * 0.07], rtol=1e-6)
+    np.testing.assert_allclose([published.lower, published.upper], [15 * 0.05, 4 * 0.97 - 15 * 0.05], rtol=1e-6)
+    assert repr(sound) == "ThresholdInterval(lower=1.05, upper=2.83, not empty)"
+
+
+def test_empty_intervals_say_so():
+    numbers = {"num_active": jnp.arange(1, 9), "min_norm": 4.0, "max_norm": 5.0, "group_size": 2}
+    many = recovery.threshold_interval(0.05, 0.0, **numbers)
+    expected = [4 - 0.5 * active <= 0.5 * active for active in range(1, 9)]
+    assert many.is_empty.tolist() == expected == [False] * 3 + [True] * 5
+    assert not many.contains(jnp.full(8, 2.0))[3:].any()
+    one = recovery.threshold_interval(0.5, 0.0, num_active=3, min_norm=4, max_norm=5, group_size=2)
+    assert "empty" in repr(one)
+    assert "not empty" not in repr(one)
+    assert repr(many) == "ThresholdInterval(shape (8,))"
+
+
+def test_the_guarantee_counts_the_worst_support(x64):
+    """Against all supports one by one, and with every group active."""
+    learnt, truth = (np.random.default_rng(seed).normal(size=(40, 8)) / math.sqrt(40) for seed in (3, 4))
+    truth = learnt + 0.05 * truth
+    for active in (1, 2, 4):
+        options = {"group_size": 2, "num_active": active, "min_norm": SMALLEST, "max_norm": LARGEST}
+        interval = recovery.support_guarantee(learnt, truth, **options)
+        groups = [(learnt[:, k : k + 2], truth[:, k : k + 2]) for k in range(0, 8, 2)]
+        loud, quiet = 0.0, math.inf
+        for support in itertools.combinations(range(4), active):
+            for index, (mine, own) in enumerate(groups):
+                others = [np.linalg.norm(mine.T @ groups[k][1], 2) for k in support if k != index]
+                if index in support:
+                    kept = SMALLEST * np.linalg.svd(mine.T @ own, compute_uv=False)[-1]
+                    quiet = min(quiet, kept - LARGEST * sum(others))
+                else:
+                    loud = max(loud, LARGEST * sum(others))
+        np.testing.assert_allclose([interval.lower, interval.upper], [loud, quiet], rtol=1e-10)
+
+
+def test_the_interval_under_jit_and_grad(x64):
+    def width(mu):
+        interval = recovery.threshold_interval(mu, 0.0, group_size=2, num_active=3, min_norm=4, max_norm=5)
+        return interval.upper - interval.lower
+
+    assert float(jax.jit(jax.grad(width))(0.01)) == pytest.approx(-2 * 3 * 5 * 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"block_coherence": -0.1}, "`block_coherence` must be finite and nonnegative, but got -0.1."),
+        ({"closeness": math.nan}, "`closeness` must be finite and nonnegative, but got nan."),
+        ({"num_active": 0}, "`num_active` must be at least 1, but got 0."),
+        ({"min_norm": 0.0}, "`min_norm` must be finite and positive, but got 0.0."),
+        ({"max_norm": 1.0}, "`max_norm` must be at least `min_norm` = 4, but got 1.0."),
+        ({"form": "exact"}, "`form` must be one of 'sound', 'published', but got 'exact'."),
+        ({"group_size": 0}, "`group_size` must be a positive integer, but got 0."),
+    ],
+)
+def test_a_bad_argument(change, message):
+    arguments = {"block_coherence": 0.1, "closeness": 0.0, "group_size": 2, "num_active": 1} | {
+        "min_norm": 4,
+        "max_norm": 5,
+    }
+    with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}$"):
+        recovery.threshold_interval(**(arguments | change))
+
+
+def test_more_active_groups_than_groups():
+    options = {"group_size": 2, "min_norm": 4, "max_norm": 5}
+    with pytest.raises(ValueError, match="`num_active` must be at most the number of groups, 3, but got 4"):
+        recovery.support_guarantee(np.eye(6), np.eye(6), num_active=4, **options)
