@@ -46,8 +46,8 @@ def main(
 @app.command()
 def reproduce(
     system: Annotated[System | None, typer.Argument(help="Which system; all of them when omitted.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: under a minute.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="p up to 2000.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: a minute a system.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Published sizes: hours.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results; each system gets its own inside.")] = Path(
         "results"
     ),
