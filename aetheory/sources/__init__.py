@@ -1,5 +1,18 @@
 """What autoencoders are trained on."""
 
+from aetheory.sources.amplitudes import DensityAmplitude
+from aetheory.sources.augmentation import augment
+from aetheory.sources.gaussian import GaussianSource
 from aetheory.sources.images import ImageSource, Whitening, load_images, whiten
+from aetheory.sources.sparse import SparseSource
 
-__all__ = ["ImageSource", "Whitening", "load_images", "whiten"]
+__all__ = [
+    "DensityAmplitude",
+    "GaussianSource",
+    "ImageSource",
+    "SparseSource",
+    "Whitening",
+    "augment",
+    "load_images",
+    "whiten",
+]

@@ -19,12 +19,14 @@ class Trajectory(eqx.Module, Generic[Autoencoder]):
         metrics: the recorded pytree, every array with a leading axis of num_records.
         autoencoder: the module at the end of training.
         stats: the cost of a gradient flow; `None` for gradient descent.
+        steps_taken: the steps until a stopping criterion held, or as many as were allowed; `None` where there is none.
     """
 
     times: Float[Array, " records"] | Int[Array, " records"]
     metrics: PyTree
     autoencoder: Autoencoder
     stats: SolverStats | None = None
+    steps_taken: Int[Array, "*batch"] | None = None
 
     def __repr__(self) -> str:
         kind = "gradient flow" if jnp.issubdtype(self.times.dtype, jnp.floating) else "gradient descent"
