@@ -120,7 +120,7 @@ def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
     values = np.asarray(sigma, np.float64)
     if not np.isfinite(values).all():
         raise ValueError(f"Argument `{name}` must be {requirement}, but has entries that are NaN or infinite.")
-    tolerance = 100 * len(values) * float(jnp.finfo(sigma.dtype).eps) * float(np.abs(values).max())
+    tolerance = 100 * len(values) * float(np.finfo(sigma.dtype).eps) * float(np.abs(values).max())
     if sigma.ndim == 2 and np.abs(values - values.T).max() > tolerance:
         raise ValueError(f"Argument `{name}` must be {requirement}, but is not symmetric.")
     smallest = values.min() if sigma.ndim == 1 else np.linalg.eigvalsh(values)[0]

@@ -43,7 +43,7 @@ class PowerSeries:
 def hermite_coefficients(
     function: Callable[[Any], Any], breakpoints: tuple[float, ...], order: int, panel_width: float = PANEL_WIDTH
 ) -> tuple[tuple[float, ...], float]:
-    """c_0, …, c_order, and f(1) = E σ(g)²."""
+    """c_0, …, c_order, and f(1) = E σ(g)²; NaN where the function is not finite."""
     nodes, weights = _gaussian_quadrature(breakpoints, panel_width)
     # concrete also inside `jit`: an activation is a constant of the program
     with jax.ensure_compile_time_eval():
@@ -55,6 +55,8 @@ def hermite_coefficients(
         )
     previous, current = np.zeros_like(nodes), np.ones_like(nodes)
     coefficients = []
+    if not np.isfinite(values).all():
+        return (math.nan,) * (order + 1), math.nan
     for degree in range(order + 1):
         coefficients.append(float(np.sum(weights * values * current)))
         # the normalised recurrence √(ℓ+1) h_{ℓ+1} = x h_ℓ − √ℓ h_{ℓ−1}

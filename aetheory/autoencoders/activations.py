@@ -29,7 +29,7 @@ Function = Callable[[Any], Any]
 
 _NEGLIGIBLE_COEFFICIENT = 1e-6
 """Share of √f(1) below which a Hermite coefficient is taken for the rounding of 0."""
-_HARD_TANH_NODES = 32
+_HARD_TANH_NODES = 40
 _RESOLUTION_IN_EPSILONS = 8.0
 
 
@@ -95,9 +95,12 @@ class Activation(eqx.Module):
         are equal would pass for different ones.
         """
         diagonal = jnp.eye(correlations.shape[0], dtype=bool)
-        resolution = _RESOLUTION_IN_EPSILONS * float(jnp.finfo(correlations.dtype).eps)
-        snapped = jnp.where(jnp.abs(correlations) > 1 - resolution, jnp.sign(correlations), correlations)
-        return jnp.where(diagonal, self.second_moment, self.kernel(jnp.where(diagonal, 0, snapped)))
+        resolution = _RESOLUTION_IN_EPSILONS * float(np.finfo(correlations.dtype).eps)
+        equal = diagonal | (correlations > 1 - resolution)
+        opposite = correlations < resolution - 1
+        values = self.kernel(jnp.where(equal | opposite, 0, correlations))
+        opposite_value = -self.second_moment if self.is_odd else self.kernel(-jnp.ones_like(correlations))
+        return jnp.where(equal, self.second_moment, jnp.where(opposite, opposite_value, values))
 
     def hermite_coefficients(self, order: int) -> tuple[float, ...]:
         """c_0, …, c_order by quadrature on panels that end at the breakpoints, as accurate as JAX's precision.
@@ -158,7 +161,7 @@ def as_activation(activation: ActivationLike) -> Activation:
     raise fail("activation", f"one of {', '.join(map(repr, _MAKERS))}, an activation, or a function", activation)
 
 
-def sign(surrogate_width: float = 0.5) -> Activation:
+def sign(surrogate_width: float | int = 1.0) -> Activation:
     """σ(x) = 1 for x ≥ 0 and −1 for x < 0: one bit a unit. At exactly 0 it is +1, never a third value.
 
     f(ρ) = (2/π) arcsin ρ, c₁ = √(2/π), α = π/2 − 1. For training on samples the backward pass takes the derivative of
@@ -174,7 +177,7 @@ def sign(surrogate_width: float = 0.5) -> Activation:
     return _sign(float(surrogate_width))
 
 
-def leaky_relu(slope: float = 0.01) -> Activation:
+def leaky_relu(slope: float | int = 0.01) -> Activation:
     """σ(x) = x for x ≥ 0 and slope · x for x < 0; not odd. ReLU at slope 0.
 
     Linear plus even, (1+slope)/2 · x + (1−slope)/2 · |x|, so that with the arc-cosine kernel
@@ -189,7 +192,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     return _leaky_relu(float(slope))
 
 
-def polynomial(coefficients: Sequence[float], name: str = "polynomial") -> Activation:
+def polynomial(coefficients: Sequence[float | int], name: str = "polynomial") -> Activation:
     """σ(x) = Σ_k coefficients[k] x^k, with an exact kernel.
 
     Arguments:
@@ -208,7 +211,7 @@ def polynomial(coefficients: Sequence[float], name: str = "polynomial") -> Activ
 
 
 def from_function(
-    function: Function, name: str | None = None, *, breakpoints: Sequence[float] = (), order: int = 63
+    function: Function, name: str | None = None, *, breakpoints: Sequence[float | int] = (), order: int = 63
 ) -> Activation:
     """Any function as an activation, its Hermite coefficients by quadrature.
 
@@ -293,7 +296,7 @@ class _Shifted(eqx.Module):
 def _inverse_cosine(correlations: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """1/√(1−ρ²), kept finite at ±1."""
     square = (1 - correlations) * (1 + correlations)
-    return jax.lax.rsqrt(jnp.maximum(square, float(jnp.finfo(square.dtype).eps)))
+    return jax.lax.rsqrt(jnp.maximum(square, float(np.finfo(square.dtype).eps)))
 
 
 # Each maker is cached, for the functions inside are told apart by identity.
@@ -362,7 +365,7 @@ def _hard_tanh() -> Activation:
 
     def integrate(rho: Any, factor: Function) -> Any:
         angles = jnp.arcsin(rho)
-        tiny = float(jnp.finfo(angles.dtype).tiny)
+        tiny = float(np.finfo(angles.dtype).tiny)
         total = jnp.zeros_like(angles)
         # one node after the other: an axis of nodes would have to be stored
         for node, weight in zip(*legendre(_HARD_TANH_NODES), strict=True):

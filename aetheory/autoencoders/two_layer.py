@@ -6,7 +6,7 @@ the inputs: with pre-activations of unit variance, K = B Σ Bᵀ, f the kernel a
     R(A, B) = (1/d) [tr Σ − 2 c₁ tr(A B Σ) + tr(A f(K) Aᵀ)].
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -77,8 +77,7 @@ def random_encoder(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Float[
         ValueError: a dimension that is not a positive integer.
     """
     shape = (static_integer("latent_dim", latent_dim), static_integer("input_dim", input_dim))
-    rows = jax.random.normal(key, shape)
-    return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+    return normalised(jax.random.normal(key, shape), None)[0]
 
 
 def normalise_rows(encoder: Any, covariance: Any = None) -> Float[Array, "latent_dim input_dim"]:
@@ -215,21 +214,6 @@ def tied_risk_of(
         return (_trace(rows, sigma) - gain) / rows.shape[1]
 
 
-class Source(Protocol):
-    """What autoencoders are trained on."""
-
-    @property
-    def input_dim(self) -> int:
-        """d, the number of entries of a sample."""
-
-    @property
-    def covariance(self) -> Float[Array, "input_dim input_dim"]:
-        """Σ, the covariance of a sample."""
-
-    def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples input_dim"]:
-        """Independent samples, one a row."""
-
-
 class Estimate(NamedTuple):
     """A mean over samples with its standard error."""
 
@@ -264,7 +248,7 @@ def regularised_cholesky(kernel: Float[Array, "n n"], scale: float) -> Float[Arr
         scale: f(1).
     """
     size = kernel.shape[0]
-    ridge = _RIDGE_IN_EPSILONS * size * float(jnp.finfo(kernel.dtype).eps) * scale
+    ridge = _RIDGE_IN_EPSILONS * size * float(np.finfo(kernel.dtype).eps) * scale
     return jax.lax.linalg.cholesky(kernel + ridge * jnp.eye(size, dtype=kernel.dtype), symmetrize_input=False)
 
 

@@ -4,12 +4,14 @@ from aetheory.sources.amplitudes import DensityAmplitude
 from aetheory.sources.augmentation import augment
 from aetheory.sources.gaussian import GaussianSource
 from aetheory.sources.images import ImageSource, Whitening, load_images, whiten
+from aetheory.sources.source import Source
 from aetheory.sources.sparse import SparseSource
 
 __all__ = [
     "DensityAmplitude",
     "GaussianSource",
     "ImageSource",
+    "Source",
     "SparseSource",
     "Whitening",
     "augment",

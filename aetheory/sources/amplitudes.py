@@ -54,9 +54,12 @@ class AbstractAmplitude(eqx.Module):
 class GaussianAmplitude(AbstractAmplitude):
     """u ~ N(0, 1)."""
 
-    name: str = eqx.field(static=True, default="gaussian", init=False)
-    mean_absolute: float = eqx.field(static=True, default=math.sqrt(2 / math.pi), init=False)
-    reach: float = eqx.field(static=True, default=8.5, init=False)
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "gaussian", math.sqrt(2 / math.pi), 8.5
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Standard Gaussians."""
@@ -71,9 +74,12 @@ class GaussianAmplitude(AbstractAmplitude):
 class RademacherAmplitude(AbstractAmplitude):
     """u = ±1, each with probability ½."""
 
-    name: str = eqx.field(static=True, default="rademacher", init=False)
-    mean_absolute: float = eqx.field(static=True, default=1.0, init=False)
-    reach: float = eqx.field(static=True, default=1.0, init=False)
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "rademacher", 1.0, 1.0
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Signs."""
@@ -88,9 +94,12 @@ class RademacherAmplitude(AbstractAmplitude):
 class UniformAmplitude(AbstractAmplitude):
     """u uniform on [−√3, √3]."""
 
-    name: str = eqx.field(static=True, default="uniform", init=False)
-    mean_absolute: float = eqx.field(static=True, default=math.sqrt(3) / 2, init=False)
-    reach: float = eqx.field(static=True, default=math.sqrt(3), init=False)
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "uniform", math.sqrt(3) / 2, math.sqrt(3)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Uniform draws."""
@@ -110,9 +119,12 @@ class UniformAmplitude(AbstractAmplitude):
 class LaplaceAmplitude(AbstractAmplitude):
     """u with density e^{−√2 |u|}/√2."""
 
-    name: str = eqx.field(static=True, default="laplace", init=False)
-    mean_absolute: float = eqx.field(static=True, default=math.sqrt(0.5), init=False)
-    reach: float = eqx.field(static=True, default=30.0, init=False)
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "laplace", math.sqrt(0.5), 30.0
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Laplace draws of variance 1."""
@@ -201,7 +213,7 @@ class DensityAmplitude(AbstractAmplitude):
     def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
         """Sums over the nodes, in logarithms."""
         nodes = jnp.asarray(self.nodes, outputs.dtype)
-        log_weights = jnp.log(jnp.maximum(jnp.asarray(self.weights, outputs.dtype), jnp.finfo(outputs.dtype).tiny))
+        log_weights = jnp.log(jnp.maximum(jnp.asarray(self.weights, outputs.dtype), np.finfo(outputs.dtype).tiny))
 
         def one(output: Scalar) -> tuple[Scalar, Scalar]:
             logs = log_weights + _log_normal(output - gain * nodes, noise)
@@ -211,7 +223,7 @@ class DensityAmplitude(AbstractAmplitude):
         return Posterior(log_evidence.reshape(outputs.shape), mean.reshape(outputs.shape))
 
 
-_BY_NAME = {
+_BY_NAME: dict[str, Callable[[], AbstractAmplitude]] = {
     "gaussian": GaussianAmplitude,
     "rademacher": RademacherAmplitude,
     "uniform": UniformAmplitude,

@@ -10,17 +10,19 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from aetheory._checks import check_real, fail, static_integer
 from aetheory.autoencoders.activations import Activation, ActivationLike
 from aetheory.autoencoders.two_layer import (
-    Source,
     TwoLayerAutoencoder,
     checked_encoder,
+    normalised,
     solve_decoder,
     with_linear_part,
 )
+from aetheory.sources.source import Source
 from aetheory.training.trajectory import Trajectory
 
 _WINDOW = 10
@@ -93,8 +95,9 @@ def alternating_descent(
     if jnp.ndim(encoder) not in (2, 3):
         raise fail("encoder", "of shape (latent_dim, input_dim), or (num_seeds, latent_dim, input_dim)", encoder)
     flat = jnp.reshape(encoder, (-1, jnp.shape(encoder)[-1]))
-    rows, covariance = checked_encoder(flat, source.covariance)
-    rows = rows.reshape(jnp.shape(encoder))
+    covariance = source.covariance
+    rows, _ = checked_encoder(flat, covariance)
+    covariance, rows = covariance.astype(rows.dtype), rows.reshape(jnp.shape(encoder))
     options = _Options(jnp.asarray(step_size, rows.dtype), jnp.asarray(tolerance, rows.dtype), resolved, num_steps)
     encoder, decoder, risks, steps = _descend(rows, covariance, options)
     risks = eqx.error_if(
@@ -117,19 +120,17 @@ def _descend(
     with jax.default_matmul_precision("highest"):
         variances, directions = jnp.linalg.eigh(covariance)
         # rounding leaves a little variance, of either sign, in directions that have none
-        floor = covariance.shape[0] * float(jnp.finfo(variances.dtype).eps) * variances[-1]
+        floor = covariance.shape[0] * float(np.finfo(variances.dtype).eps) * variances[-1]
         deviations = jnp.sqrt(jnp.where(variances > floor, variances, 0))
         inverse = jnp.where(deviations > 0, 1 / jnp.where(deviations > 0, deviations, 1), 0)
 
         def one(encoder: Float[Array, "latent_dim input_dim"]) -> tuple[Array, Array, Array, Array]:
-            rows = _unit(encoder @ directions * deviations[None, :])
+            rows = normalised(encoder @ directions * deviations[None, :], None)[0]
             final = _loop(rows, deviations, options)
             recorded = jnp.where(jnp.arange(options.num_steps + 1) < final.step, final.risks, final.risks[final.step])
-            return (
-                final.rows * inverse[None, :] @ directions.T, directions @ final.decoder.T, recorded, final.step
-            )
+            return (final.rows * inverse[None, :] @ directions.T, directions @ final.decoder.T, recorded, final.step)
 
-        run = jax.custom_batching.sequential_vmap(one) if jax.default_backend() == "cpu" else one
+        run = jax.custom_batching.sequential_vmap(one) if jax.default_backend() == "cpu" else one  # type: ignore[no-untyped-call]
         return (jax.vmap(run) if encoder.ndim == 3 else run)(encoder)
 
 
@@ -151,7 +152,7 @@ def _loop(
         settled = (step >= _WINDOW) & (fall < _WINDOW * options.tolerance * mean_variance)
         stopped = settled | (step == last) | ~jnp.isfinite(risk)
         gradient = _gradient(rows, correlations, decoder, deviations, options.activation) / mean_variance
-        moved = jnp.where(stopped, rows, _unit(rows - options.step_size * gradient))
+        moved = jnp.where(stopped, rows, normalised(rows - options.step_size * gradient, None)[0])
         return _Progress(moved, decoder, progress.risks.at[step].set(risk), step, stopped)
 
     start = _Progress(
@@ -187,7 +188,3 @@ def _gradient(
     diagonal = jnp.eye(rows.shape[0], dtype=bool)
     coupling = jnp.where(diagonal, 0, (decoder @ decoder.T) * activation.kernel_derivative(correlations))
     return 2 * (coupling @ rows - activation.linear_coefficient * decoder * deviations[None, :])
-
-
-def _unit(rows: Float[Array, "latent_dim input_dim"]) -> Float[Array, "latent_dim input_dim"]:
-    return rows / jnp.linalg.norm(rows, axis=1, keepdims=True)

@@ -109,8 +109,7 @@ def solve_flow(
     stats = SolverStats(
         num_steps=solution.stats["num_steps"],
         num_rejected_steps=solution.stats["num_rejected_steps"],
-        succeeded=(solution.result == diffrax.RESULTS.successful)
-        | (solution.result == diffrax.RESULTS.event_occurred),
+        succeeded=(solution.result == diffrax.RESULTS.successful) | (solution.result == diffrax.RESULTS.event_occurred),
         result=solution.result,
     )
     return observed, final, stats

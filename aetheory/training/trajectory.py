@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from aetheory.training.flow import SolverStats
 
-Autoencoder = TypeVar("Autoencoder", bound=PyTree)
+Autoencoder = TypeVar("Autoencoder")
 
 
 class Trajectory(eqx.Module, Generic[Autoencoder]):

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
@@ -17,7 +16,6 @@ from aetheory.autoencoders.activations import Activation, ActivationLike
 from aetheory.autoencoders.linear import reconstruction_loss
 from aetheory.autoencoders.two_layer import (
     Covariance,
-    Source,
     TwoLayerAutoencoder,
     checked_encoder,
     normalised,
@@ -26,6 +24,7 @@ from aetheory.autoencoders.two_layer import (
     tied_risk_of,
     with_linear_part,
 )
+from aetheory.sources.source import Source
 from aetheory.training.flow import DEFAULT_MAX_STEPS
 from aetheory.training.gradient_descent import gradient_descent
 from aetheory.training.gradient_flow import gradient_flow
@@ -74,7 +73,7 @@ def tied_flow(
     resolved = with_linear_part(activation)
     rows, sigma = checked_encoder(encoder, covariance)
     # unit length in the metric of the flow, whatever the scale of the covariance is
-    rows = rows / jnp.linalg.norm(rows, axis=1, keepdims=True)
+    rows = normalised(rows, None)[0]
     run = gradient_flow(
         _TiedEncoder(rows, resolved),
         _tied_loss,
@@ -97,7 +96,7 @@ def sample_descent(
     *,
     num_steps: int = 2000,
     batch_size: int = 256,
-    learning_rate: float = 1e-2,
+    learning_rate: float = 5e-3,
     optimizer: optax.GradientTransformation | None = None,
     metrics: Callable[[TwoLayerAutoencoder, Any], PyTree] | None = None,
     record_at: Sequence[int] | Int[np.ndarray, " records"] | None = None,
