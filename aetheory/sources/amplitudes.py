@@ -110,8 +110,9 @@ class UniformAmplitude(AbstractAmplitude):
         # by symmetry at |z|, where both tails are small and their difference keeps its relative accuracy
         size, edge = jnp.abs(outputs), self.reach * gain
         lower, upper = (-edge - size) / noise, (edge - size) / noise
-        log_mass = log_ndtr(upper) + jnp.log1p(-jnp.exp(log_ndtr(lower) - log_ndtr(upper)))
-        ratio = jnp.exp(_log_normal(upper) - log_mass) - jnp.exp(_log_normal(lower) - log_mass)
+        log_upper, log_share = log_ndtr(upper), log_ndtr(lower) - log_ndtr(upper)
+        log_mass = log_upper + jnp.log1p(-jnp.exp(log_share))
+        ratio = (_inverse_mills(upper) - _inverse_mills(lower) * jnp.exp(log_share)) / -jnp.expm1(log_share)
         mean = jnp.clip((size - noise * ratio) / gain, -self.reach, self.reach)
         return Posterior(log_mass - jnp.log(2 * edge), jnp.where(outputs < 0, -mean, mean))
 
@@ -139,7 +140,7 @@ class LaplaceAmplitude(AbstractAmplitude):
             centre = scaled - shift
             log_tail = log_ndtr(centre)
             # the mean of a Gaussian of this centre and variance 1, given that it is positive
-            mean = centre + jnp.exp(_log_normal(centre) - log_tail)
+            mean = centre + _inverse_mills(centre)
             halves.append((log_tail - rate * noise * scaled + shift**2 / 2, mean))
         (log_right, right), (log_left, left) = halves
         share = jax.nn.sigmoid(log_right - log_left)
@@ -174,14 +175,14 @@ class DensityAmplitude(AbstractAmplitude):
     def __init__(
         self,
         density: Callable[[Any], Any],
-        lower: float,
-        upper: float,
+        lower: float | int,
+        upper: float | int,
         *,
         num_nodes: int = 1024,
         name: str = "density",
     ):
         check_real("lower", lower, "finite")
-        check_real("upper", upper, f"finite and above `lower` = {lower}", minimum=lower, strict=True)
+        check_real("upper", upper, f"finite and above `lower` = {lower}", minimum=float(lower), strict=True)
         panels = max(1, static_integer("num_nodes", num_nodes) // 16)
         unit_nodes, unit_weights = np.polynomial.legendre.leggauss(16)
         edges = np.linspace(lower, upper, panels + 1)
@@ -214,13 +215,15 @@ class DensityAmplitude(AbstractAmplitude):
         """Sums over the nodes, in logarithms."""
         nodes = jnp.asarray(self.nodes, outputs.dtype)
         log_weights = jnp.log(jnp.maximum(jnp.asarray(self.weights, outputs.dtype), np.finfo(outputs.dtype).tiny))
+        scaled_nodes = gain / noise * nodes
 
         def one(output: Scalar) -> tuple[Scalar, Scalar]:
-            logs = log_weights + _log_normal(output - gain * nodes, noise)
+            # the square of the output, large and common to all nodes, stays out of their comparison
+            logs = log_weights + scaled_nodes * (output / noise - scaled_nodes / 2)
             return jax.nn.logsumexp(logs), jnp.sum(jax.nn.softmax(logs) * nodes)
 
-        log_evidence, mean = jax.vmap(one)(outputs.ravel())
-        return Posterior(log_evidence.reshape(outputs.shape), mean.reshape(outputs.shape))
+        log_ratio, mean = jax.vmap(one)(outputs.ravel())
+        return Posterior(log_ratio.reshape(outputs.shape) + _log_normal(outputs, noise), mean.reshape(outputs.shape))
 
 
 _BY_NAME: dict[str, Callable[[], AbstractAmplitude]] = {
@@ -243,6 +246,17 @@ def as_amplitude(amplitude: AbstractAmplitude | str) -> AbstractAmplitude:
     if isinstance(amplitude, str) and amplitude in _BY_NAME:
         return _BY_NAME[amplitude]()
     raise fail("amplitude", f"one of {', '.join(map(repr, AMPLITUDES))}, or an amplitude law", amplitude)
+
+
+def _inverse_mills(points: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """φ/Φ of the standard Gaussian; far to the left, where both vanish, by its asymptotic series."""
+    inverse = 1 / jnp.maximum(-points, _FAR)
+    series = 1 / inverse + inverse * (1 - inverse**2 * (2 - inverse**2 * (10 - 74 * inverse**2)))
+    near = jnp.maximum(points, -_FAR)
+    return jnp.where(points < -_FAR, series, jnp.exp(_log_normal(near) - log_ndtr(near)))
+
+
+_FAR = 30.0
 
 
 def _log_normal(points: Float[Array, "*shape"], deviation: float | Scalar = 1.0) -> Float[Array, "*shape"]:

@@ -122,16 +122,25 @@ def _descend(
         # rounding leaves a little variance, of either sign, in directions that have none
         floor = covariance.shape[0] * float(np.finfo(variances.dtype).eps) * variances[-1]
         deviations = jnp.sqrt(jnp.where(variances > floor, variances, 0))
-        inverse = jnp.where(deviations > 0, 1 / jnp.where(deviations > 0, deviations, 1), 0)
+        # on a CPU one after the other, which beats batched products there
+        run = jax.custom_batching.sequential_vmap(_run) if jax.default_backend() == "cpu" else _run  # type: ignore[no-untyped-call]
+        if encoder.ndim == 3:
+            run = jax.vmap(run, in_axes=(0, None, None, None))
+        results: tuple[Array, Array, Array, Array] = run(encoder, deviations, directions, options)
+        return results
 
-        def one(encoder: Float[Array, "latent_dim input_dim"]) -> tuple[Array, Array, Array, Array]:
-            rows = normalised(encoder @ directions * deviations[None, :], None)[0]
-            final = _loop(rows, deviations, options)
-            recorded = jnp.where(jnp.arange(options.num_steps + 1) < final.step, final.risks, final.risks[final.step])
-            return (final.rows * inverse[None, :] @ directions.T, directions @ final.decoder.T, recorded, final.step)
 
-        run = jax.custom_batching.sequential_vmap(one) if jax.default_backend() == "cpu" else one  # type: ignore[no-untyped-call]
-        return (jax.vmap(run) if encoder.ndim == 3 else run)(encoder)
+def _run(
+    encoder: Float[Array, "latent_dim input_dim"],
+    deviations: Float[Array, " input_dim"],
+    directions: Float[Array, "input_dim input_dim"],
+    options: _Options,
+) -> tuple[Array, Array, Array, Array]:
+    rows = normalised(encoder @ directions * deviations[None, :], None)[0]
+    final = _loop(rows, deviations, options)
+    recorded = jnp.where(jnp.arange(options.num_steps + 1) < final.step, final.risks, final.risks[final.step])
+    inverse = jnp.where(deviations > 0, 1 / jnp.where(deviations > 0, deviations, 1), 0)
+    return final.rows * inverse[None, :] @ directions.T, directions @ final.decoder.T, recorded, final.step
 
 
 def _loop(

@@ -43,20 +43,22 @@ def test_shifts_are_bilinear_and_go_on_at_the_border(x64):
     np.testing.assert_allclose(changes, np.broadcast_to(changes[:, :1, :1], changes.shape), atol=1e-10)
     assert np.abs(changes).max() <= 2 * 1.5 + 1.5
     assert changes[:, 0, 0].std() == pytest.approx(np.sqrt(5 * 1.5**2 / 3), rel=0.15)
-    assert variants.min() >= ramp.min()
-    assert variants.max() <= ramp.max()
+    assert variants.min() >= ramp.min() - 1e-12
+    assert variants.max() <= ramp.max() + 1e-12
 
 
 def test_rotations_turn_about_the_centre(x64):
-    disc = np.exp(-(np.subtract.outer(np.arange(21) - 10, np.zeros(21)) ** 2) / 30 - (np.arange(21) - 10) ** 2 / 30)
-    spot = np.exp(-((np.arange(21)[:, None] - 10) ** 2 + (np.arange(21)[None, :] - 15) ** 2) / 6)
+    rows, columns = np.meshgrid(np.arange(21) - 10, np.arange(21) - 10, indexing="ij")
+    disc = np.exp(-(rows**2 + columns**2) / 60)
+    spot = np.exp(-(rows**2 + (columns - 5) ** 2) / 6)
     source = ImageSource(np.stack([disc.ravel(), spot.ravel()]), np.arange(2), (21, 21), "shapes")
     variants = np.asarray(augment(source, KEY, 50, max_shift=0.0, max_rotation=60.0).samples).reshape(2, 50, 21, 21)
-    np.testing.assert_allclose(variants[0], np.broadcast_to(disc, (50, 21, 21)), atol=0.01)
+    near = rows**2 + columns**2 < 80
+    np.testing.assert_allclose(variants[0][:, near], np.broadcast_to(disc[near], (50, near.sum())), atol=0.01)
     angles = []
     for variant in variants[1]:
         centre = np.asarray(ndimage.center_of_mass(variant)) - 10
-        assert np.hypot(*centre) == pytest.approx(5, abs=0.05)
+        assert np.hypot(*centre) == pytest.approx(5, abs=0.1)
         angles.append(np.degrees(np.arctan2(*centre)))
     assert np.abs(angles).max() < 61
     assert np.ptp(angles) > 60

@@ -4,6 +4,7 @@ Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (IC
 activations.
 """
 
+import numbers
 from typing import Any
 
 import equinox as eqx
@@ -30,8 +31,7 @@ def gaussian(rate: Any, activation: ActivationLike = "sign") -> Float[Array, "*s
 
     Source: arXiv:2212.13468.
     """
-    check_real("rate", rate, "finite and positive", minimum=0.0, strict=True)
-    rates = as_float(rate)
+    rates = _real_array("rate", rate, "finite and positive", strict=True)
     return 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
 
 
@@ -93,7 +93,7 @@ def water_filling(
     sorted_deviations, sorted_counts, order = _descending(deviations, counts)
     before = jnp.cumsum(sorted_counts, axis=-1) - sorted_counts
     # the directions of each block that n units can span
-    served = jnp.clip(units[..., None] - before, 0, sorted_counts) * (sorted_deviations > 0)
+    served = jnp.where(sorted_deviations > 0, jnp.clip(units[..., None] - before, 0, sorted_counts), 0)
     slopes = (units[..., None] + alpha * jnp.cumsum(served, axis=-1)) / jnp.cumsum(served * sorted_deviations, axis=-1)
     # going down the spectrum a direction is worth serving as long as it gets something at its own water level
     active = (served > 0) & (slopes * sorted_deviations > alpha)
@@ -187,24 +187,34 @@ def _check_spectrum(
     name: str, spectrum: Any, amount_name: str, amount: Any, multiplicities: Any
 ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
     """The spectrum, its multiplicities and the units or rate, of one precision and one batch shape."""
-    check_real(name, spectrum, "finite and nonnegative", minimum=0.0)
-    check_real(amount_name, amount, "finite and positive", minimum=0.0, strict=True)
+    values = _real_array(name, spectrum, "finite and nonnegative")
+    units = _real_array(amount_name, amount, "finite and positive", strict=True)
+    counts = jnp.ones_like(values, shape=values.shape[-1:])
+    if multiplicities is not None:
+        counts = _real_array("multiplicities", multiplicities, "finite and positive", strict=True)
+        if counts.shape != values.shape[-1:]:
+            raise fail("multiplicities", f"of shape {values.shape[-1:]}, one for each of `{name}`", multiplicities)
+    # numbers without a precision of their own take that of the arrays
     dtype = common_float_dtype(spectrum, amount, multiplicities)
-    values = as_float(spectrum).astype(dtype)
+    values, units, counts = (array.astype(dtype) for array in (values, units, counts))
     if values.ndim == 0 or values.shape[-1] == 0:
         raise fail(name, "an array with a last axis of directions", spectrum)
     if is_concrete(values) and not bool(jnp.all(jnp.any(values > 0, axis=-1))):
         raise fail(name, "not all 0", spectrum)
-    counts = jnp.ones(values.shape[-1], dtype)
-    if multiplicities is not None:
-        check_real("multiplicities", multiplicities, "finite and positive", minimum=0.0, strict=True)
-        counts = as_float(multiplicities).astype(dtype)
-        if counts.shape != values.shape[-1:]:
-            raise fail("multiplicities", f"of shape {values.shape[-1:]}, one for each of `{name}`", multiplicities)
-    batch = jnp.broadcast_shapes(values.shape[:-1], jnp.shape(amount))
-    units = jnp.broadcast_to(as_float(amount).astype(dtype), batch)
+    batch = jnp.broadcast_shapes(values.shape[:-1], units.shape)
     return (
         jnp.broadcast_to(values, (*batch, values.shape[-1])),
         jnp.broadcast_to(counts, (*batch, values.shape[-1])),
-        units,
+        jnp.broadcast_to(units, batch),
     )
+
+
+def _real_array(name: str, value: Any, requirement: str, *, strict: bool = False) -> Float[Array, "*shape"]:
+    """`value` (a number, a sequence or an array) as a floating-point array, ≥ 0, or > 0 when `strict`."""
+    try:
+        array = as_float(value)
+    except (TypeError, ValueError) as error:
+        raise fail(name, requirement, value) from error
+    # a number is shown as it was written
+    check_real(name, value if isinstance(value, numbers.Real) else array, requirement, minimum=0.0, strict=strict)
+    return array

@@ -15,7 +15,7 @@ from aetheory.autoencoders.activations import ActivationLike
 from aetheory.autoencoders.two_layer import TwoLayerAutoencoder, normalised, optimal_decoder
 from aetheory.theory.limits.gaussian import limit_alpha, water_filling
 
-_ITERATIONS = 100
+_ITERATIONS = 50
 _SMALLEST_SHARE = 1e-12
 """Variances below this share of the largest count as 0, and allocations as none."""
 
@@ -58,7 +58,7 @@ def minimiser(
     allocation = np.asarray(water_filling(deviations, num_units, activation).allocation)
     used = np.flatnonzero(allocation > _SMALLEST_SHARE * num_units)
     frame = _frame(key, jnp.asarray(allocation[used]), num_units)
-    encoder = jnp.zeros((num_units, len(variances)), frame.dtype).at[:, used].set(frame / deviations[used])
+    encoder = jnp.zeros((num_units, len(variances)), frame.dtype).at[:, used].set(frame / deviations[used][None, :])
     if directions is not None:
         encoder = encoder @ directions.T
     return TwoLayerAutoencoder(encoder, optimal_decoder(encoder, activation, sigma), activation)
@@ -68,9 +68,10 @@ def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) ->
     """Rows of unit length whose columns are orthogonal with these squared lengths, which sum to the number of rows."""
 
     def iterate(_: Any, frame: Float[Array, "num_units used"]) -> Float[Array, "num_units used"]:
-        # the nearest orthonormal columns to those of the frame, at their lengths
-        left, _, right = jnp.linalg.svd(normalised(frame, None)[0] * lengths[None, :], full_matrices=False)
-        return (left @ right) * lengths[None, :]
+        # the nearest orthonormal columns M (MᵀM)^{−1/2} to those of the frame, at their lengths
+        scaled = normalised(frame, None)[0] * lengths[None, :]
+        squares, axes = jnp.linalg.eigh(scaled.T @ scaled)
+        return scaled @ (axes * jax.lax.rsqrt(squares)[None, :]) @ axes.T * lengths[None, :]
 
     with jax.default_matmul_precision("highest"):
         lengths = jnp.sqrt(squares)
