@@ -4,12 +4,13 @@ import pytest
 from typer.testing import CliRunner
 
 from aetheory.cli import app
-from aetheory.reproduce import run
+from aetheory.reproduce import run, run_limits
 
 
 def test_command_line(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(run, "run_prism", lambda *arguments: seen.append((*arguments, jnp.result_type(float))))
+    monkeypatch.setattr(run_limits, "run_limits", lambda *arguments: seen.append(arguments[:3]))
     monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path / "cache"))
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_x64")
     before = {name: getattr(jax.config, name) for name in (*names, "jax_persistent_cache_min_entry_size_bytes")}
@@ -25,6 +26,7 @@ def test_command_line(tmp_path, monkeypatch):
     assert seen == [
         ("quick", tmp_path / "prism", 7, jnp.float64),
         ("default", tmp_path / "prism", 0, jnp.float32),
+        ("default", tmp_path / "limits", 0),
     ]
 
 

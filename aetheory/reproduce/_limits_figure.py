@@ -24,7 +24,7 @@ def draw(results: dict[str, xarray.Dataset]) -> Figure:
     axes[1].set_title(f"(b) two other spectra, $d={dim}$", loc="left", fontsize=10)
     _draw_steps(axes[2], results["isotropic"])
     axes[2].set_title("(c) alternating descent from Gaussian rows", loc="left", fontsize=10)
-    _draw_structure(figure, figure.add_subfigure(grid[0, 3]), results)
+    _draw_structure(figure.add_subfigure(grid[0, 3]), results)
     _draw_whitened(axes[3], images, results["isotropic"])
     axes[3].set_title("(e) whitened images, held out", loc="left", fontsize=10)
     _draw_raw(axes[4], images)
@@ -87,24 +87,25 @@ def _draw_steps(ax: Any, data: xarray.Dataset) -> None:
     ax.set_xlabel("step + 1")
 
 
-def _draw_structure(figure: Figure, part: Any, results: dict[str, xarray.Dataset]) -> None:
+def _draw_structure(part: Any, results: dict[str, xarray.Dataset]) -> None:
     axes = part.subplots(2, 2)
-    for row, name in zip(axes, ("isotropic", "blocks"), strict=True):
+    for row, (name, gram) in zip(axes, (("isotropic", "units"), ("blocks", "directions")), strict=True):
         for ax, when in zip(row, ("before", "after"), strict=True):
-            matrix = results[name][f"correlations_{when}"]
-            image = ax.imshow(matrix, cmap="Greys", vmin=0, vmax=0.5, interpolation="nearest")
+            image = ax.imshow(results[name][f"{gram}_{when}"], cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
             ax.set_xticks([])
             ax.set_yticks([])
-            ax.set_xlabel(f"{name}, {when}", fontsize=8)
+            product = r"\tilde B\tilde B^\top" if gram == "units" else r"\tilde B^\top\tilde B"
+            ax.set_xlabel(f"{name}, $|{product}|$ {when}", fontsize=8)
     part.colorbar(image, ax=axes, shrink=0.6, extend="max", location="right")
-    part.suptitle(r"(d) $|B\Sigma B^\top|$ at $r=0.8$", fontsize=10, x=0.02, ha="left")
+    part.suptitle(r"(d) structure at $r=0.5$, $\tilde B=B\Sigma^{1/2}$", fontsize=10, x=0.02, ha="left")
 
 
 def _draw_whitened(ax: Any, images: dict[str, xarray.Dataset], isotropic: xarray.Dataset) -> None:
     curve = isotropic.sel(curve_rate=isotropic.curve_rate[isotropic.curve_rate < 1.1])
     ax.plot(curve.curve_rate, curve.limit_curve, color="black", linewidth=1.5)
     for colour, (name, data) in zip(COLOURS, images.items(), strict=False):
-        ax.plot(data.rate, data.held_out_trained, linestyle="none", marker="x", markersize=8, color=colour)
+        ax.plot(data.rate, data.held_out_sample_descent, linestyle="none", marker="x", markersize=8, color=colour)
+        ax.plot(data.rate, data.held_out_trained, linestyle="none", marker="o", markersize=4, color=colour)
         ax.plot(
             data.rate,
             data.held_out_rotation,
@@ -155,8 +156,8 @@ def _draw_sparse(ax: Any, data: xarray.Dataset) -> None:
         markersize=4,
         color="black",
     )
-    for colour, (amplitude, row) in zip(COLOURS, data.groupby("amplitude", squeeze=False), strict=False):
-        row = row.squeeze("amplitude")
+    for index, (colour, amplitude) in enumerate(zip(COLOURS, data.attrs["amplitudes"], strict=False)):
+        row = data.isel(amplitude=index)
         for name, line, marker in (("identity", "--", "s"), ("denoised", "-", "^")):
             ax.plot(
                 data.curve_sparsity,
@@ -178,11 +179,11 @@ def _draw_sparse(ax: Any, data: xarray.Dataset) -> None:
         critical = float(row.critical_sparsity)
         if critical < 1:
             ax.axvline(critical, color=colour, linewidth=0.8, linestyle=":")
-            ax.annotate("critical sparsity", (critical + 0.01, 0.93), color=colour, fontsize=8)
+            ax.annotate("critical sparsity", (critical + 0.01, 0.98), color=colour, fontsize=8)
     ax.set_xlabel("sparsity $q$")
     ax.set_ylabel("risk")
-    ax.set_ylim(0, 1)
-    ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0.0, 0.9))
+    ax.set_ylim(0, 1.3)
+    ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
 def _draw_key(ax: Any) -> None:
@@ -192,15 +193,15 @@ def _draw_key(ax: Any) -> None:
         ("limit: isotropic, or water-filling", {"linestyle": "-"}),
         ("linear autoencoder (principal components)", {"linestyle": "--"}),
         ("Shannon: any code of $n$ bits", {"linestyle": ":"}),
-        ("alternating descent, exact Gaussian risk", {"linestyle": "none", "marker": "o", "markersize": 4}),
-        ("SGD on samples; (e): trained, tied decoder", {"linestyle": "none", "marker": "x", "markersize": 8}),
+        ("alternating descent; (e) with the tied decoder", {"linestyle": "none", "marker": "o", "markersize": 4}),
+        ("SGD on samples; (e) with the tied decoder", {"linestyle": "none", "marker": "x", "markersize": 8}),
         ("constructed minimiser", {"linestyle": "none", "marker": "D", "markersize": 9, "markerfacecolor": "none"}),
         (
             "(e) random rotation, (g) identity",
             {"linestyle": "none", "marker": "s", "markersize": 5, "markerfacecolor": "none"},
         ),
         (
-            "(f) on images, (g) denoised",
+            "(f) on held-out images, (g) denoised",
             {"linestyle": "none", "marker": "^", "markersize": 7, "markerfacecolor": "none"},
         ),
     ]

@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +30,11 @@ from aetheory.theory import limits
 from aetheory.training.alternating import alternating_descent
 from aetheory.training.two_layer import sample_descent
 
-RATES = (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0)
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 AMPLITUDES = ("rademacher", "gaussian")
 _SAMPLED_RATES = (0.5, 1.0, 2.0)
-_WHITENED_RATES = (0.25, 0.5, 0.75, 1.0)
-_RAW_RATES = {"digits": (0.125, 0.25, 0.5, 1.0)}
-_OTHER_RAW_RATES = (0.03, 0.06, 0.125, 0.25)
+_SLOW_SGD_RATES = (0.5, 1.0)  # of the larger sets, for they take the time
+_RAW_RATES_OF_MANY_PIXELS = (0.03, 0.06, 0.125, 0.25)
 _CURVE = np.linspace(0.05, 3.0, 60)
 _SMALLEST_VARIANCE = 1e-3
 """Share of the largest variance below which a direction of a set of images is left out of its whitened form."""
@@ -46,17 +45,19 @@ class Scale:
     """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set."""
 
     dim: int
+    rates: tuple[float, ...]
     num_seeds: int
     num_steps: int
     num_sample_steps: int
     num_samples: int
     num_images: int | None
+    image_rates: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
 
 
 _SCALES: dict[Size, Scale] = {
-    "quick": Scale(40, 2, 150, 400, 1000, 2000),
-    "default": Scale(100, 3, 300, 1200, 4000, 10_000),
-    "full": Scale(500, 3, 300, 3000, 10_000, None),
+    "quick": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0)),
+    "default": Scale(100, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 1000, 4000, 10_000),
+    "full": Scale(500, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 3000, 10_000, None),
 }
 _FURTHER_SETS = ("mnist", "fashion-mnist", "cifar-10")
 
@@ -74,8 +75,8 @@ def panels(size: Size) -> dict[str, Callable[[PRNGKeyArray], xarray.Dataset]]:
         for name, variances in spectra.items()
     }
     for name in ("digits", *_FURTHER_SETS):
-        # what is not at hand is asked for in the full size only
-        if name == "digits" or size == "full" or _is_local(name):
+        # the larger sets are no quick job, and what is not at hand is asked for in the full size only
+        if name == "digits" or size == "full" or (size == "default" and _is_local(name)):
             chosen[name] = lambda key, name=name: image_panel(name, scale, key)  # type: ignore[misc]
     chosen["sparse"] = lambda key: sparse_panel(scale, key)
     return chosen
@@ -84,9 +85,9 @@ def panels(size: Size) -> dict[str, Callable[[PRNGKeyArray], xarray.Dataset]]:
 def gaussian_panel(name: str, variances: Float[Array, " dim"], scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Alternating descent, constructed minimisers, and on isotropic inputs SGD, beside the limits, over the rate."""
     source, dim = GaussianSource(variances), len(variances)
-    units = [round(rate * dim) for rate in RATES]
-    risks, constructed, sampled, correlations = [], [], [], {}
-    for rate, num_units in zip(RATES, units, strict=True):
+    units = [round(rate * dim) for rate in scale.rates]
+    risks, constructed, sampled, grams = [], [], [], {}
+    for rate, num_units in zip(scale.rates, units, strict=True):
         start_keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
         starts = jnp.stack([random_encoder(start_key, dim, num_units) for start_key in start_keys])
         run = alternating_descent(starts, source, num_steps=scale.num_steps)
@@ -97,7 +98,9 @@ def gaussian_panel(name: str, variances: Float[Array, " dim"], scale: Scale, key
         sampled.append(_by_samples(source, num_units, start_keys[0], scale) if in_sample else math.nan)
         if rate == _SHOWN_RATE:
             for when, encoder in (("before", starts[0]), ("after", run.autoencoder.encoder[0])):
-                correlations[when] = _correlations(encoder, variances)
+                units_gram, directions_gram = _grams(encoder, variances)
+                grams[f"units_{when}"] = (("unit", "other_unit"), units_gram)
+                grams[f"directions_{when}"] = (("direction", "other_direction"), directions_gram)
     deviations = jnp.sqrt(variances)
     rates = np.asarray(units) / dim
     return xarray.Dataset(
@@ -109,21 +112,22 @@ def gaussian_panel(name: str, variances: Float[Array, " dim"], scale: Scale, key
             "limit_curve": ("curve_rate", np.asarray(limits.water_filling(deviations, dim * _CURVE).risk)),
             "principal_components": ("curve_rate", np.asarray(limits.principal_components(variances, dim * _CURVE))),
             "rate_distortion": ("curve_rate", np.asarray(limits.rate_distortion(variances, _CURVE))),
-            **{f"correlations_{when}": (("unit", "other_unit"), matrix) for when, matrix in correlations.items()},
+            **grams,
         },
         coords={"rate": rates, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
         attrs={"input_dim": dim, "spectrum": name},
     )
 
 
-_SHOWN_RATE = 0.8
+_SHOWN_RATE = 0.5
 
 
 def image_panel(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Held-out risks on whitened images (tied decoder) and on raw ones (best decoder), beside the Gaussian limits.
 
-    Half of the images train the encoder. The statistics that whiten, and the covariance of the raw images, are those
-    of the whole set.
+    Alternating descent sees the covariance: of all whitened images, the identity, and of the training half of the raw
+    ones. SGD sees the training half itself, and overfits where it is small. The statistics that whiten, and
+    the limits, are those of the whole set.
     """
     key_choice, key_split, key_run = jax.random.split(key, 3)
     images = load_images(name)
@@ -132,12 +136,17 @@ def image_panel(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     whitened, _ = whiten(images.samples, smallest_variance=_SMALLEST_VARIANCE)
     source = ImageSource(whitened, images.labels, whitened.shape[1:], name)
     training, held_out = source.split(source.num_samples // 2, key_split)
-    rows = [_whitened_risks(training, held_out, rate, scale, key_run) for rate in _WHITENED_RATES]
+    sgd_rates = scale.image_rates if name == "digits" else _SLOW_SGD_RATES
+    rows = [
+        _whitened_risks(source, training, held_out, rate, rate in sgd_rates, scale, key_run)
+        for rate in scale.image_rates
+    ]
     centred = images.samples - jnp.mean(images.samples, axis=0, keepdims=True)
     raw = ImageSource(centred / jnp.sqrt(jnp.mean(centred**2)), images.labels, images.image_shape, name)
     raw_training, raw_held_out = raw.split(raw.num_samples // 2, key_split)
     deviations = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(raw.covariance), 0))
-    raw_units = [max(1, round(rate * raw.input_dim)) for rate in _RAW_RATES.get(name, _OTHER_RAW_RATES)]
+    raw_rates = scale.image_rates if name == "digits" else _RAW_RATES_OF_MANY_PIXELS
+    raw_units = [max(1, round(rate * raw.input_dim)) for rate in raw_rates]
     raw_rows = [_raw_risks(raw, raw_training, raw_held_out, num_units, scale, key_run) for num_units in raw_units]
     return xarray.Dataset(
         {
@@ -162,13 +171,13 @@ def image_panel(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
 def sparse_panel(scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Rotation, identity and denoiser at rate 1 over the sparsity: theory, and samples through a random rotation."""
     dim = 4 * scale.dim
-    curve = np.linspace(0.05, 1.0, 39)
+    curve, denoised_risk = np.linspace(0.05, 1.0, 39), jax.jit(limits.denoised_risk)
     theory = {
         name: np.array([[float(function(SparseSource(dim, q, law))) for q in curve] for law in AMPLITUDES])
         for name, function in (
             ("rotation", limits.rotation_risk),
             ("identity", limits.identity_risk),
-            ("denoised", jax.jit(limits.denoised_risk)),
+            ("denoised", denoised_risk),
         )
     }
     rotation = limits.minimiser(key, jnp.ones(dim), dim)
@@ -184,23 +193,21 @@ def sparse_panel(scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
             },
             "denoised_at_simulated": (
                 ("amplitude", "sparsity"),
-                np.array(
-                    [[float(limits.denoised_risk(SparseSource(dim, q, a))) for q in SPARSITIES] for a in AMPLITUDES]
-                ),
+                np.array([[float(denoised_risk(SparseSource(dim, q, a))) for q in SPARSITIES] for a in AMPLITUDES]),
             ),
             "critical_sparsity": (
                 "amplitude",
                 [float(limits.critical_sparsity(SparseSource(dim, 0.5, law))) for law in AMPLITUDES],
             ),
         },
-        coords={"amplitude": list(AMPLITUDES), "sparsity": list(SPARSITIES), "curve_sparsity": curve},
-        attrs={"input_dim": dim, "num_samples": scale.num_samples},
+        coords={"sparsity": list(SPARSITIES), "curve_sparsity": curve},
+        attrs={"input_dim": dim, "num_samples": scale.num_samples, "amplitudes": list(AMPLITUDES)},
     )
 
 
-def summarise(results: dict[str, xarray.Dataset]) -> dict[str, dict[str, object]]:
+def summarise(results: dict[str, xarray.Dataset]) -> dict[str, dict[str, Any]]:
     """For each panel the distances from the limits, ready for JSON."""
-    summary: dict[str, dict[str, object]] = {}
+    summary: dict[str, dict[str, Any]] = {}
     for name, data in results.items():
         if "alternating" in data:
             last = data.alternating.isel(step=-1)
@@ -215,6 +222,7 @@ def summarise(results: dict[str, xarray.Dataset]) -> dict[str, dict[str, object]
         elif "held_out_trained" in data:
             distances = {
                 "whitened_trained_excess": data.held_out_trained - data.limit,
+                "whitened_sample_descent_excess": data.held_out_sample_descent - data.limit,
                 "whitened_rotation_excess": data.held_out_rotation - data.limit,
                 "raw_gaussian_excess": data.raw_gaussian - data.raw_limit,
                 "raw_held_out_excess": data.raw_held_out - data.raw_limit,
@@ -232,7 +240,7 @@ def summarise(results: dict[str, xarray.Dataset]) -> dict[str, dict[str, object]
 
 def _json_numbers(values: np.ndarray) -> object:
     """Nested lists, with `None` for what was not computed."""
-    return np.where(np.isnan(values), None, values.astype(object)).tolist()
+    return [_json_numbers(value) if np.ndim(value) else None if np.isnan(value) else float(value) for value in values]
 
 
 def _is_local(name: str) -> bool:
@@ -253,29 +261,41 @@ def _by_samples(source: GaussianSource, num_units: int, key: PRNGKeyArray, scale
     return float(sample_descent(start, source, key, num_steps=steps, record_at=[steps]).metrics[-1])
 
 
-def _correlations(encoder: Float[Array, "units dim"], variances: Float[Array, " dim"]) -> Float[np.ndarray, "n n"]:
-    """|K|, with the units in order of the mean variance that they look at, so that blocks show."""
+def _grams(
+    encoder: Float[Array, "units dim"], variances: Float[Array, " dim"]
+) -> tuple[Float[np.ndarray, "units units"], Float[np.ndarray, "dim dim"]]:
+    """|B̃ B̃ᵀ| and |B̃ᵀ B̃| of the rows B̃ = B Σ^{1/2} at unit length."""
     scaled = np.asarray(encoder) * np.sqrt(np.asarray(variances))
     scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
-    order = np.argsort(-(scaled**2 @ np.asarray(variances)), kind="stable")
-    absolute: Float[np.ndarray, "n n"] = np.abs(scaled[order] @ scaled[order].T)
-    return absolute
+    return np.abs(scaled @ scaled.T), np.abs(scaled.T @ scaled)
 
 
 def _whitened_risks(
-    training: ImageSource, held_out: ImageSource, rate: float, scale: Scale, key: PRNGKeyArray
+    images: ImageSource,
+    training: ImageSource,
+    held_out: ImageSource,
+    rate: float,
+    by_samples: bool,
+    scale: Scale,
+    key: PRNGKeyArray,
 ) -> dict[str, float]:
     dim = training.input_dim
     num_units = round(rate * dim)
-    start = TwoLayerAutoencoder.initialise(key, dim, num_units)
-    steps = scale.num_sample_steps // 2
-    trained = sample_descent(start, training, key, num_steps=steps, record_at=[steps]).autoencoder
     rotation = limits.minimiser(key, jnp.ones(dim), num_units)
-    return {
+    start = TwoLayerAutoencoder.initialise(key, dim, num_units)
+    trained = alternating_descent(start.encoder, images, num_steps=scale.num_steps).autoencoder
+    risks = {
         "rate": num_units / dim,
-        "held_out_trained": float(sampled_risk(tied_autoencoder(trained.encoder), held_out.samples).mean),
         "held_out_rotation": float(sampled_risk(rotation, held_out.samples).mean),
+        "held_out_trained": float(sampled_risk(tied_autoencoder(trained.encoder), held_out.samples).mean),
+        "held_out_sample_descent": math.nan,
     }
+    if by_samples:
+        steps = scale.num_sample_steps
+        trained = sample_descent(start, training, key, num_steps=steps, record_at=[steps]).autoencoder
+        risk = sampled_risk(tied_autoencoder(trained.encoder), held_out.samples)
+        risks["held_out_sample_descent"] = float(risk.mean)
+    return risks
 
 
 def _raw_risks(

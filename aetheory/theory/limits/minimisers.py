@@ -71,7 +71,8 @@ def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) ->
         # the nearest orthonormal columns M (MᵀM)^{−1/2} to those of the frame, at their lengths
         scaled = normalised(frame, None)[0] * lengths[None, :]
         squares, axes = jnp.linalg.eigh(scaled.T @ scaled)
-        return scaled @ (axes * jax.lax.rsqrt(squares)[None, :]) @ axes.T * lengths[None, :]
+        nearest: Float[Array, "num_units used"] = scaled @ (axes * jax.lax.rsqrt(squares)[None, :]) @ axes.T
+        return nearest * lengths[None, :]
 
     with jax.default_matmul_precision("highest"):
         lengths = jnp.sqrt(squares)
