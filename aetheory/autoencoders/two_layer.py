@@ -77,6 +77,11 @@ def random_encoder(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Float[
         ValueError: a dimension that is not a positive integer.
     """
     shape = (static_integer("latent_dim", latent_dim), static_integer("input_dim", input_dim))
+    return _random_rows(key, shape)
+
+
+@eqx.filter_jit
+def _random_rows(key: PRNGKeyArray, shape: tuple[int, int]) -> Float[Array, "latent_dim input_dim"]:
     return normalised(jax.random.normal(key, shape), None)[0]
 
 
@@ -116,6 +121,7 @@ def population_risk(autoencoder: TwoLayerAutoencoder, covariance: Any = None) ->
     return population_risk_of(rows, sigma, autoencoder.decoder, autoencoder.activation)
 
 
+@eqx.filter_jit
 def population_risk_of(
     rows: Float[Array, "latent_dim input_dim"],
     sigma: Covariance,
@@ -145,10 +151,7 @@ def optimal_decoder(
         ValueError: as `population_risk`.
     """
     resolved = with_linear_part(activation)
-    rows, sigma = checked_encoder(encoder, covariance)
-    with jax.default_matmul_precision("highest"):
-        unit, projected = normalised(rows, sigma)
-        return _solve_decoder(unit, projected, resolved).T
+    return _optimal(*checked_encoder(encoder, covariance), resolved)[0]
 
 
 def optimal_risk(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> Float[Array, ""]:
@@ -163,11 +166,7 @@ def optimal_risk(encoder: Any, activation: ActivationLike = "sign", covariance: 
         ValueError: as `population_risk`.
     """
     resolved = with_linear_part(activation)
-    rows, sigma = checked_encoder(encoder, covariance)
-    with jax.default_matmul_precision("highest"):
-        unit, projected = normalised(rows, sigma)
-        gain = jnp.sum(_solve_decoder(unit, projected, resolved) * projected)
-        return (_trace(rows, sigma) - resolved.linear_coefficient * gain) / rows.shape[1]
+    return _optimal(*checked_encoder(encoder, covariance), resolved)[1]
 
 
 def tied_autoencoder(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> TwoLayerAutoencoder:
@@ -183,10 +182,8 @@ def tied_autoencoder(encoder: Any, activation: ActivationLike = "sign", covarian
     """
     resolved = with_linear_part(activation)
     rows, sigma = checked_encoder(encoder, covariance)
-    with jax.default_matmul_precision("highest"):
-        unit, projected = normalised(rows, sigma)
-        scale = resolved.linear_coefficient * rows.shape[0] / _tied_power(unit, projected, resolved)
-    return TwoLayerAutoencoder(unit, scale * unit.T, resolved)
+    unit, decoder = _tied(rows, sigma, resolved)
+    return TwoLayerAutoencoder(unit, decoder, resolved)
 
 
 def tied_risk(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> Float[Array, ""]:
@@ -204,6 +201,7 @@ def tied_risk(encoder: Any, activation: ActivationLike = "sign", covariance: Any
     return tied_risk_of(*checked_encoder(encoder, covariance), resolved)
 
 
+@eqx.filter_jit
 def tied_risk_of(
     rows: Float[Array, "latent_dim input_dim"], sigma: Covariance, activation: Activation
 ) -> Float[Array, ""]:
@@ -231,7 +229,11 @@ def sampled_risk(autoencoder: Any, samples: Any) -> Estimate:
     Raises:
         ValueError: `samples` is no finite matrix.
     """
-    rows = check_samples("samples", samples)
+    return _sampled_risk(autoencoder, check_samples("samples", samples))
+
+
+@eqx.filter_jit
+def _sampled_risk(autoencoder: Any, rows: Float[Array, "num_samples input_dim"]) -> Estimate:
     errors = jnp.mean((rows - jax.vmap(autoencoder)(rows)) ** 2, axis=1)
     return Estimate(jnp.mean(errors), jnp.std(errors) / np.sqrt(len(rows)).astype(rows.dtype))
 
@@ -279,16 +281,19 @@ def checked_encoder(encoder: Any, covariance: Any) -> tuple[Float[Array, "latent
     dtype = common_float_dtype(rows, sigma)
     rows = rows.astype(dtype)
     sigma = None if sigma is None else sigma.astype(dtype)
-    unseen = jnp.sum(rows * _times(rows, sigma), axis=1) <= 0
-    if is_concrete(unseen):
-        if bool(unseen.any()):
+    if is_concrete(rows) and is_concrete(sigma):
+        # in NumPy, because JAX would compile every operation for every shape
+        values = np.asarray(rows, np.float64)
+        unseen = np.sum(values * _times(values, None if sigma is None else np.asarray(sigma)), axis=1) <= 0
+        if unseen.any():
             raise ValueError(
-                f"Argument `encoder` must have rows b with b Σ bᵀ > 0, but row {int(jnp.argmax(unseen))} is zero or "
+                f"Argument `encoder` must have rows b with b Σ bᵀ > 0, but row {int(np.argmax(unseen))} is zero or "
                 f"sees no variance, and cannot be normalised."
             )
         return rows, sigma
     message = "Argument `encoder` must have rows b with b Σ bᵀ > 0, but one is zero or sees no variance."
-    checked: Float[Array, "latent_dim input_dim"] = eqx.error_if(rows, unseen, message)
+    blind = jnp.sum(rows * _times(rows, sigma), axis=1) <= 0
+    checked: Float[Array, "latent_dim input_dim"] = eqx.error_if(rows, blind, message)
     return checked, sigma
 
 
@@ -299,13 +304,14 @@ def with_linear_part(activation: ActivationLike) -> Activation:
     return resolved
 
 
-def _times(rows: Float[Array, "latent_dim input_dim"], sigma: Covariance) -> Float[Array, "latent_dim input_dim"]:
-    """B Σ."""
+def _times(rows: Any, sigma: Any) -> Any:
+    """B Σ, of arrays of JAX or of NumPy."""
     if sigma is None:
         return rows
     return rows * sigma[None, :] if sigma.ndim == 1 else rows @ sigma
 
 
+@eqx.filter_jit
 def normalised(
     rows: Float[Array, "latent_dim input_dim"], sigma: Covariance
 ) -> tuple[Float[Array, "latent_dim input_dim"], Float[Array, "latent_dim input_dim"]]:
@@ -321,12 +327,27 @@ def _trace(rows: Float[Array, "latent_dim input_dim"], sigma: Covariance) -> Flo
     return jnp.sum(sigma) if sigma.ndim == 1 else jnp.trace(sigma)
 
 
-def _solve_decoder(
-    unit: Float[Array, "latent_dim input_dim"],
-    projected: Float[Array, "latent_dim input_dim"],
-    activation: Activation,
-) -> Float[Array, "latent_dim input_dim"]:
-    return solve_decoder(activation.kernel_matrix(unit @ projected.T), projected, activation)
+@eqx.filter_jit
+def _optimal(
+    rows: Float[Array, "latent_dim input_dim"], sigma: Covariance, activation: Activation
+) -> tuple[Float[Array, "input_dim latent_dim"], Float[Array, ""]]:
+    """The best decoder and its risk."""
+    with jax.default_matmul_precision("highest"):
+        unit, projected = normalised(rows, sigma)
+        decoder = solve_decoder(activation.kernel_matrix(unit @ projected.T), projected, activation)
+        gain = activation.linear_coefficient * jnp.sum(decoder * projected)
+        return decoder.T, (_trace(rows, sigma) - gain) / rows.shape[1]
+
+
+@eqx.filter_jit
+def _tied(
+    rows: Float[Array, "latent_dim input_dim"], sigma: Covariance, activation: Activation
+) -> tuple[Float[Array, "latent_dim input_dim"], Float[Array, "input_dim latent_dim"]]:
+    """B at unit variance and β Bᵀ."""
+    with jax.default_matmul_precision("highest"):
+        unit, projected = normalised(rows, sigma)
+        scale = activation.linear_coefficient * rows.shape[0] / _tied_power(unit, projected, activation)
+        return unit, scale * unit.T
 
 
 def _tied_power(

@@ -171,13 +171,13 @@ def image_panel(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
 def sparse_panel(scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Rotation, identity and denoiser at rate 1 over the sparsity: theory, and samples through a random rotation."""
     dim = 4 * scale.dim
-    curve, denoised_risk = np.linspace(0.05, 1.0, 39), jax.jit(limits.denoised_risk)
+    curve = np.linspace(0.05, 1.0, 39)
     theory = {
         name: np.array([[float(function(SparseSource(dim, q, law))) for q in curve] for law in AMPLITUDES])
         for name, function in (
             ("rotation", limits.rotation_risk),
             ("identity", limits.identity_risk),
-            ("denoised", denoised_risk),
+            ("denoised", limits.denoised_risk),
         )
     }
     rotation = limits.minimiser(key, jnp.ones(dim), dim)
@@ -193,7 +193,9 @@ def sparse_panel(scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
             },
             "denoised_at_simulated": (
                 ("amplitude", "sparsity"),
-                np.array([[float(denoised_risk(SparseSource(dim, q, a))) for q in SPARSITIES] for a in AMPLITUDES]),
+                np.array(
+                    [[float(limits.denoised_risk(SparseSource(dim, q, a))) for q in SPARSITIES] for a in AMPLITUDES]
+                ),
             ),
             "critical_sparsity": (
                 "amplitude",

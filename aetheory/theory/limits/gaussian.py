@@ -9,6 +9,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from aetheory._checks import as_float, check_real, common_float_dtype, fail, is_concrete
@@ -87,9 +88,18 @@ def water_filling(
     Source: arXiv:2212.13468.
     """
     alpha = limit_alpha(activation)
-    deviations, counts, units = _check_spectrum(
-        "standard_deviations", standard_deviations, "num_units", num_units, multiplicities
+    return _fill(
+        *_check_spectrum("standard_deviations", standard_deviations, "num_units", num_units, multiplicities), alpha
     )
+
+
+@eqx.filter_jit
+def _fill(
+    deviations: Float[Array, "*batch directions"],
+    counts: Float[Array, "*batch directions"],
+    units: Float[Array, "*batch"],
+    alpha: float | Float[Array, ""],
+) -> WaterFilling:
     sorted_deviations, sorted_counts, order = _descending(deviations, counts)
     before = jnp.cumsum(sorted_counts, axis=-1) - sorted_counts
     # the directions of each block that n units can span
@@ -124,7 +134,13 @@ def rate_distortion(variances: Any, rate: Any = 1.0, *, multiplicities: Any = No
 
     Source: T. Cover, J. Thomas, "Elements of Information Theory", Theorem 10.3.3.
     """
-    values, counts, rates = _check_spectrum("variances", variances, "rate", rate, multiplicities)
+    return _distortion(*_check_spectrum("variances", variances, "rate", rate, multiplicities))
+
+
+@eqx.filter_jit
+def _distortion(
+    values: Float[Array, "*batch directions"], counts: Float[Array, "*batch directions"], rates: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
     values, counts, _ = _descending(values, counts)
     num_directions = jnp.sum(counts, axis=-1)
     positive = values > 0
@@ -151,7 +167,13 @@ def principal_components(variances: Any, num_units: Any, *, multiplicities: Any 
     Raises:
         ValueError: an argument is out of its range.
     """
-    values, counts, units = _check_spectrum("variances", variances, "num_units", num_units, multiplicities)
+    return _left_by_components(*_check_spectrum("variances", variances, "num_units", num_units, multiplicities))
+
+
+@eqx.filter_jit
+def _left_by_components(
+    values: Float[Array, "*batch directions"], counts: Float[Array, "*batch directions"], units: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
     values, counts, _ = _descending(values, counts)
     before = jnp.cumsum(counts, axis=-1) - counts
     kept = jnp.clip(units[..., None] - before, 0, counts)
@@ -199,7 +221,7 @@ def _check_spectrum(
     values, units, counts = (array.astype(dtype) for array in (values, units, counts))
     if values.ndim == 0 or values.shape[-1] == 0:
         raise fail(name, "an array with a last axis of directions", spectrum)
-    if is_concrete(values) and not bool(jnp.all(jnp.any(values > 0, axis=-1))):
+    if is_concrete(values) and not (np.asarray(values) > 0).any(axis=-1).all():
         raise fail(name, "not all 0", spectrum)
     batch = jnp.broadcast_shapes(values.shape[:-1], units.shape)
     return (

@@ -5,6 +5,7 @@ Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (IC
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,17 +54,20 @@ def minimiser(
         variances, directions = sigma, None
     else:
         variances, directions = jnp.linalg.eigh(sigma)
-    variances = jnp.where(variances > _SMALLEST_SHARE * jnp.max(variances), variances, 0)
-    deviations = jnp.sqrt(variances)
+    spectrum = np.asarray(variances)
+    deviations = np.sqrt(np.where(spectrum > _SMALLEST_SHARE * spectrum.max(), spectrum, 0))
     allocation = np.asarray(water_filling(deviations, num_units, activation).allocation)
     used = np.flatnonzero(allocation > _SMALLEST_SHARE * num_units)
     frame = _frame(key, jnp.asarray(allocation[used]), num_units)
-    encoder = jnp.zeros((num_units, len(variances)), frame.dtype).at[:, used].set(frame / deviations[used][None, :])
+    rows = np.zeros((num_units, len(deviations)), frame.dtype)
+    rows[:, used] = np.asarray(frame) / deviations[used]
+    encoder = jnp.asarray(rows)
     if directions is not None:
-        encoder = encoder @ directions.T
+        encoder = jnp.matmul(encoder, directions.T, precision=jax.lax.Precision.HIGHEST)
     return TwoLayerAutoencoder(encoder, optimal_decoder(encoder, activation, sigma), activation)
 
 
+@eqx.filter_jit
 def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) -> Float[Array, "num_units used"]:
     """Rows of unit length whose columns are orthogonal with these squared lengths, which sum to the number of rows."""
 

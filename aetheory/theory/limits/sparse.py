@@ -97,6 +97,7 @@ class Denoiser(eqx.Module):
     sparsity: Float[Array, ""]
     amplitude: AbstractAmplitude
 
+    @eqx.filter_jit
     def __call__(self, outputs: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """E[x_1 | z] of every entry."""
         return self.log_evidence_and_mean(outputs)[1]
@@ -157,8 +158,12 @@ def denoised_risk(source: SparseSource, rate: Any = 1.0, activation: ActivationL
 
     Source: arXiv:2402.05013.
     """
-    channel = denoiser(source, rate, activation)
-    largest = channel.gain / jnp.sqrt(channel.sparsity) * source.amplitude.reach / channel.noise + _TAIL
+    return _mean_square_error(denoiser(source, rate, activation))
+
+
+@eqx.filter_jit
+def _mean_square_error(channel: Denoiser) -> Float[Array, ""]:
+    largest = channel.gain / jnp.sqrt(channel.sparsity) * channel.amplitude.reach / channel.noise + _TAIL
     nodes = jnp.linspace(-1, 1, _NUM_NODES, dtype=channel.noise.dtype) * jnp.arcsinh(largest)
     spacing = nodes[1] - nodes[0]
     outputs = channel.noise * jnp.sinh(nodes)
