@@ -1,11 +1,12 @@
 """More images from few: random shifts, rotations and mirror images."""
 
-import functools
+import math
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from aetheory._checks import check_real, fail, static_integer
 from aetheory.sources.images import ImageSource
@@ -16,8 +17,8 @@ def augment(
     key: PRNGKeyArray,
     num_copies: int,
     *,
-    max_shift: float = 1.0,
-    max_rotation: float = 0.0,
+    max_shift: float | int = 1.0,
+    max_rotation: float | int = 0.0,
     mirror: bool = False,
 ) -> ImageSource:
     """`num_copies` random variants of each image: shifted, rotated about the centre, and mirrored left to right.
@@ -46,25 +47,32 @@ def augment(
         raise fail("source", "images of shape (height, width) or (height, width, colours)", source.image_shape)
     images = source.samples.reshape(source.num_samples, *source.image_shape[:2], -1)
     keys = jax.random.split(key, (source.num_samples, copies))
-    vary = functools.partial(
-        _vary, max_shift=float(max_shift), max_angle=float(jnp.deg2rad(max_rotation)), mirror=mirror
-    )
-    variants = jax.jit(jax.vmap(jax.vmap(vary, (0, None))))(keys, images)
+    limits = jnp.asarray([max_shift, math.radians(max_rotation)], images.dtype)
+    variants = _variants(keys, images, limits, mirror)
     samples = variants.reshape(copies * source.num_samples, source.input_dim)
     return ImageSource(samples, jnp.repeat(source.labels, copies), source.image_shape, source.name)
 
 
-def _vary(
-    key: PRNGKeyArray,
-    image: Float[Array, "height width colours"],
-    max_shift: float,
-    max_angle: float,
+@eqx.filter_jit
+def _variants(
+    keys: Key[Array, "num_samples copies"],
+    images: Float[Array, "num_samples height width colours"],
+    limits: Float[Array, "2"],
     mirror: bool,
+) -> Float[Array, "num_samples copies height width colours"]:
+    many = jax.vmap(jax.vmap(_vary, (0, None, None, None)), (0, 0, None, None))
+    variants: Float[Array, "num_samples copies height width colours"] = many(keys, images, limits, mirror)
+    return variants
+
+
+def _vary(
+    key: PRNGKeyArray, image: Float[Array, "height width colours"], limits: Float[Array, "2"], mirror: bool
 ) -> Float[Array, "height width colours"]:
     key_shift, key_angle, key_mirror = jax.random.split(key, 3)
     dtype = image.dtype
-    shift = jax.random.uniform(key_shift, (2,), dtype, -max_shift, max_shift)
-    angle = jax.random.uniform(key_angle, (), dtype, -max_angle, max_angle)
+    max_shift, max_angle = limits
+    shift = max_shift * jax.random.uniform(key_shift, (2,), dtype, -1, 1)
+    angle = max_angle * jax.random.uniform(key_angle, (), dtype, -1, 1)
     height, width = image.shape[:2]
     rows, columns = jnp.meshgrid(
         jnp.arange(height, dtype=dtype) - (height - 1) / 2,
