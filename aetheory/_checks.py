@@ -106,6 +106,35 @@ def check_samples(name: str, samples: Any, dimension: int | None = None) -> Floa
     return matrix
 
 
+def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
+    """Variances, shape (dim,), or a covariance matrix, shape (dim, dim), checked to be positive semidefinite.
+
+    Traced values are checked for their shape only.
+
+    Raises:
+        ValueError: a wrong shape, an entry that is not finite, a negative variance, an asymmetric or indefinite matrix.
+    """
+    requirement = "a non-empty vector of variances, or a symmetric positive semidefinite matrix"
+    try:
+        sigma = as_float(covariance)
+    except (TypeError, ValueError) as error:
+        raise fail(name, requirement, covariance) from error
+    if sigma.size == 0 or sigma.ndim not in (1, 2) or (sigma.ndim == 2 and sigma.shape[0] != sigma.shape[1]):
+        raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {sigma.shape}.")
+    if not is_concrete(sigma):
+        return sigma
+    values = np.asarray(sigma, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError(f"Argument `{name}` must be {requirement}, but has entries that are NaN or infinite.")
+    tolerance = 100 * len(values) * float(np.finfo(sigma.dtype).eps) * float(np.abs(values).max())
+    if sigma.ndim == 2 and np.abs(values - values.T).max() > tolerance:
+        raise ValueError(f"Argument `{name}` must be {requirement}, but is not symmetric.")
+    smallest = values.min() if sigma.ndim == 1 else np.linalg.eigvalsh(values)[0]
+    if smallest < (0 if sigma.ndim == 1 else -tolerance):
+        raise ValueError(f"Argument `{name}` must be {requirement}, but its smallest eigenvalue is {smallest:.3g}.")
+    return sigma
+
+
 def as_float(value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
     array = jnp.asarray(value)

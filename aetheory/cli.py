@@ -17,6 +17,7 @@ class System(StrEnum):
     """The systems that can be reproduced."""
 
     prism = "prism"
+    limits = "limits"
     recovery = "recovery"
 
 
@@ -63,9 +64,10 @@ def reproduce(
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
     from aetheory.reproduce.run import run_prism
+    from aetheory.reproduce.run_limits import run_limits
     from aetheory.reproduce.run_recovery import run_recovery
 
-    runs = {System.prism: run_prism, System.recovery: run_recovery}
+    runs = {System.prism: run_prism, System.limits: run_limits, System.recovery: run_recovery}
     try:
         for name in [system] if system else list(System):
             runs[name]("quick" if quick else "full" if full else "default", out / name.value, seed)

@@ -4,12 +4,12 @@ import pytest
 from typer.testing import CliRunner
 
 from aetheory.cli import app
-from aetheory.reproduce import run, run_recovery
+from aetheory.reproduce import run, run_limits, run_recovery
 
 
 def test_command_line(tmp_path, monkeypatch):
     seen = []
-    for module, name in ((run, "run_prism"), (run_recovery, "run_recovery")):
+    for module, name in ((run, "run_prism"), (run_limits, "run_limits"), (run_recovery, "run_recovery")):
         monkeypatch.setattr(module, name, lambda *arguments: seen.append((*arguments, jnp.result_type(float))))
     monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path / "cache"))
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_x64")
@@ -26,6 +26,7 @@ def test_command_line(tmp_path, monkeypatch):
     assert seen == [
         ("quick", tmp_path / "prism", 7, jnp.float64),
         ("default", tmp_path / "prism", 0, jnp.float32),
+        ("default", tmp_path / "limits", 0, jnp.float32),
         ("default", tmp_path / "recovery", 0, jnp.float32),
     ]
 

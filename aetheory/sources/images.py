@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory._checks import check_samples, fail, is_concrete, static_integer
+from aetheory._checks import check_real, check_samples, fail, is_concrete, static_integer
 from aetheory.sources._readers import FORMATS, UNLABELLED, Images, bad_data, from_planes, read_images
 
 DATA_FOLDER_VARIABLE = "AETHEORY_DATA"
@@ -156,7 +156,9 @@ class Whitening(eqx.Module):
         return jnp.matmul(rows - self.mean[None, :], self.matrix, precision=jax.lax.Precision.HIGHEST)
 
 
-def whiten(samples: Num[AnyArrayLike, "..."]) -> tuple[Float[Array, "num_samples rank"], Whitening]:
+def whiten(
+    samples: Num[AnyArrayLike, "..."], *, smallest_variance: float = 0.0
+) -> tuple[Float[Array, "num_samples rank"], Whitening]:
     """Centre samples and give them unit covariance (divisor N) in the directions in which they vary.
 
     The coordinates are the principal components, largest variance first, each divided by its standard deviation.
@@ -168,15 +170,21 @@ def whiten(samples: Num[AnyArrayLike, "..."]) -> tuple[Float[Array, "num_samples
 
     Arguments:
         samples: shape (num_samples, input_dim), finite.
+        smallest_variance: directions whose variance is at most this share of the largest are dropped too, in [0, 1).
+            In directions that vary in few samples only, others have any variance, and whitening does not generalise.
 
     Returns:
         The whitened samples, shape (num_samples, rank), and the map that made them. Applied to `samples` the map
         gives them again, up to the rounding of their type.
 
     Raises:
-        ValueError: `samples` is not a finite matrix, is traced, or all its rows are equal.
+        ValueError: `samples` is not a finite matrix, is traced, or all its rows are equal; or `smallest_variance` is
+            not in [0, 1).
     """
     rows = check_samples("samples", samples)
+    check_real("smallest_variance", smallest_variance, "in [0, 1)", minimum=0.0)
+    if smallest_variance >= 1:
+        raise fail("smallest_variance", "in [0, 1)", smallest_variance)
     if not is_concrete(rows):
         raise ValueError(
             "Argument `samples` must be known when the program is traced, because it decides the number of whitened "
@@ -190,7 +198,8 @@ def whiten(samples: Num[AnyArrayLike, "..."]) -> tuple[Float[Array, "num_samples
     # Singular values of the samples, and not eigenvalues of their covariance, keep small variances accurate.
     _, scales, directions = np.linalg.svd(np.linalg.qr(centred, mode="r"), full_matrices=False)
     deviations = scales / math.sqrt(len(centred))
-    kept = deviations**2 > NULL_VARIANCE_IN_EPSILONS * np.finfo(rows.dtype).eps * deviations[0] ** 2
+    share = max(smallest_variance, NULL_VARIANCE_IN_EPSILONS * float(np.finfo(rows.dtype).eps))
+    kept = deviations**2 > share * deviations[0] ** 2
     matrix = directions[kept].T / deviations[kept]
     whitening = Whitening(jnp.asarray(mean, rows.dtype), jnp.asarray(matrix, rows.dtype))
     return jnp.asarray(centred @ matrix, rows.dtype), whitening

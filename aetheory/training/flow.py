@@ -54,6 +54,7 @@ def solve_flow(
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
     keep_final_state: bool = False,
+    steady_rate: Float[Array, ""] | None = None,
 ) -> tuple[PyTree, PyTree, SolverStats]:
     """Integrate `vector_field(t, state, args)` from time 0 and record `observe(t, state, args)` at `times`.
 
@@ -61,6 +62,8 @@ def solve_flow(
     the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
+    With `steady_rate` the flow stops early, once the root mean square of the vector field is below it; later times
+    then observe the state it stopped at.
 
     Returns:
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
@@ -69,7 +72,7 @@ def solve_flow(
     # where only the start is asked for, a step too short to move anything
     end = jnp.where(times[-1] > 0, times[-1], float(np.finfo(times.dtype).tiny)).astype(times.dtype)
     subs = [diffrax.SubSaveAt(ts=times, fn=observe)]
-    if keep_final_state:
+    if keep_final_state or steady_rate is not None:
         subs.append(diffrax.SubSaveAt(t1=True))
     solver: diffrax.AbstractSolver[Any]
     controller: diffrax.AbstractStepSizeController[Any, Any]
@@ -91,17 +94,34 @@ def solve_flow(
         stepsize_controller=controller,
         max_steps=max_steps,
         adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        event=None if steady_rate is None else diffrax.Event(_is_steady(vector_field, steady_rate)),
         throw=False,
     )
-    observed = solution.ys[0]
-    final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1]) if keep_final_state else None
+    observed, final = solution.ys[0], None
+    if len(subs) == 2:
+        final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1])
+    if steady_rate is not None:
+        last = observe(solution.ts[1][0], final, args)
+        reached = jnp.isfinite(solution.ts[0])
+        observed = jax.tree.map(
+            lambda all_, one: jnp.where(reached.reshape(-1, *[1] * one.ndim), all_, one[None]), observed, last
+        )
     stats = SolverStats(
         num_steps=solution.stats["num_steps"],
         num_rejected_steps=solution.stats["num_rejected_steps"],
-        succeeded=solution.result == diffrax.RESULTS.successful,
+        succeeded=(solution.result == diffrax.RESULTS.successful) | (solution.result == diffrax.RESULTS.event_occurred),
         result=solution.result,
     )
     return observed, final, stats
+
+
+def _is_steady(
+    vector_field: Callable[[Any, PyTree, Any], PyTree], steady_rate: Float[Array, ""]
+) -> Callable[..., Bool[Array, ""]]:
+    def condition(t: Any, y: PyTree, args: Any, **_: Any) -> Bool[Array, ""]:
+        return _root_mean_square(vector_field(t, y, args)) < steady_rate
+
+    return condition
 
 
 def effective_rtol(rtol: Float[Array, ""], state: PyTree) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from aetheory._checks import as_float, check_times, common_float_dtype
+from aetheory._checks import as_float, check_real, check_times, common_float_dtype
 from aetheory.training.flow import (
     DEFAULT_MAX_STEPS,
     check_solver_options,
@@ -34,6 +34,7 @@ def gradient_flow(
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     throw: bool = True,
+    steady_rate: float | Float[Array, ""] | None = None,
 ) -> Trajectory[Autoencoder]:
     """Follow dθ/dt = −∂L/∂θ from time 0, with θ the floating-point arrays of `autoencoder`.
 
@@ -51,6 +52,8 @@ def gradient_flow(
         adjoint: how Diffrax differentiates through the solve; `diffrax.RecursiveCheckpointAdjoint()` (reverse mode)
             when omitted, `diffrax.ForwardMode()` for forward mode.
         throw: raise when the flow does not finish; otherwise `Trajectory.stats` says so.
+        steady_rate: stop early, once the root mean square of ∂L/∂θ is below it, positive; the metrics at later times
+            are those of the state it stopped at. `None` goes on to the last time.
 
     Returns:
         A `Trajectory`: the times, the metrics with a leading time axis, the module at the last time, statistics.
@@ -61,14 +64,17 @@ def gradient_flow(
     """
     vector = check_times(times)
     check_solver_options(rtol, max_steps)
+    if steady_rate is not None:
+        check_real("steady_rate", steady_rate, "finite and positive, or None", minimum=0.0, strict=True)
     if step_size is not None:
         max_steps = steps_needed(times, step_size, max_steps)
     # in the precision of the parameters, which a wider time would promote
     dtype = common_float_dtype(*jax.tree.leaves(eqx.filter(autoencoder, eqx.is_inexact_array)))
     vector = vector.astype(dtype)
     step_size = None if step_size is None else as_float(step_size).astype(dtype)
+    steady_rate = None if steady_rate is None else as_float(steady_rate).astype(dtype)
     measure = loss if metrics is None else metrics
-    run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint)
+    run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint, steady_rate)
     return require_finished(run, run.stats, (run.metrics, run.autoencoder), max_steps) if throw else run
 
 
@@ -83,6 +89,7 @@ def _follow(
     step_size: Float[Array, ""] | None,
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint | None,
+    steady_rate: Float[Array, ""] | None,
 ) -> Trajectory[Autoencoder]:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
 
@@ -104,5 +111,6 @@ def _follow(
         max_steps=max_steps,
         adjoint=adjoint,
         keep_final_state=True,
+        steady_rate=steady_rate,
     )
     return Trajectory(times, recorded, eqx.combine(final, rest), stats)

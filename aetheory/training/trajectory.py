@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from aetheory.training.flow import SolverStats
 
-Autoencoder = TypeVar("Autoencoder", bound=PyTree)
+Autoencoder = TypeVar("Autoencoder")
 
 
 class Trajectory(eqx.Module, Generic[Autoencoder]):
@@ -20,6 +20,7 @@ class Trajectory(eqx.Module, Generic[Autoencoder]):
         autoencoder: the module at the end of training.
         stats: the cost of a gradient flow; `None` for gradient descent.
         optimizer_state: the optimiser's state at the end of gradient descent, to continue from; `None` for a flow.
+        steps_taken: the steps until a stopping criterion held, or as many as were allowed; `None` where there is none.
     """
 
     times: Float[Array, " records"] | Int[Array, " records"]
@@ -27,6 +28,7 @@ class Trajectory(eqx.Module, Generic[Autoencoder]):
     autoencoder: Autoencoder
     stats: SolverStats | None = None
     optimizer_state: PyTree = None
+    steps_taken: Int[Array, "*batch"] | None = None
 
     def __repr__(self) -> str:
         kind = "gradient flow" if jnp.issubdtype(self.times.dtype, jnp.floating) else "gradient descent"

@@ -1,0 +1,264 @@
+"""Laws of the non-zero entries of a sparse source, each with the posterior of a scalar Gaussian channel.
+
+The channel is z = gain · u + noise · g with u from the law and g a standard Gaussian. A law knows, in closed form
+where there is one, log p(z) and the posterior mean E[u | z]; a spike at 0 is added by `aetheory.limits.denoiser`.
+"""
+
+import abc
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import log_ndtr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from aetheory._checks import check_real, fail, static_integer
+
+Scalar = Float[Array, ""]
+
+
+class Posterior(eqx.Module):
+    """What the outputs z of a scalar channel say about its input u.
+
+    Arguments:
+        log_evidence: log p(z), any shape.
+        mean: E[u | z], the same shape.
+    """
+
+    log_evidence: Float[Array, "*shape"]
+    mean: Float[Array, "*shape"]
+
+
+class AbstractAmplitude(eqx.Module):
+    """A law of mean 0 and variance 1."""
+
+    name: eqx.AbstractVar[str]
+    mean_absolute: eqx.AbstractVar[float]
+    """E |u|."""
+    reach: eqx.AbstractVar[float]
+    """|u| beyond it has a share of the variance below 1e-14."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Independent draws."""
+
+    @abc.abstractmethod
+    def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
+        """The posterior of u at every output z of z = gain · u + noise · g; gain and noise positive."""
+
+
+class GaussianAmplitude(AbstractAmplitude):
+    """u ~ N(0, 1)."""
+
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "gaussian", math.sqrt(2 / math.pi), 8.5
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Standard Gaussians."""
+        return jax.random.normal(key, shape)
+
+    def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
+        """E[u | z] = gain · z / (gain² + noise²)."""
+        variance = gain**2 + noise**2
+        return Posterior(_log_normal(outputs, jnp.sqrt(variance)), gain * outputs / variance)
+
+
+class RademacherAmplitude(AbstractAmplitude):
+    """u = ±1, each with probability ½."""
+
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "rademacher", 1.0, 1.0
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Signs."""
+        return jax.random.rademacher(key, shape, jnp.result_type(float))
+
+    def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
+        """E[u | z] = tanh(gain · z / noise²)."""
+        logs = [_log_normal(outputs - sign * gain, noise) for sign in (-1, 1)]
+        return Posterior(jnp.logaddexp(*logs) - math.log(2), jnp.tanh(gain * outputs / noise**2))
+
+
+class UniformAmplitude(AbstractAmplitude):
+    """u uniform on [−√3, √3]."""
+
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "uniform", math.sqrt(3) / 2, math.sqrt(3)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Uniform draws."""
+        return jax.random.uniform(key, shape, minval=-self.reach, maxval=self.reach)
+
+    def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
+        """The mean of a Gaussian of centre z/gain and deviation noise/gain, cut to the interval."""
+        # by symmetry at |z|, where both tails are small and their difference keeps its relative accuracy
+        size, edge = jnp.abs(outputs), self.reach * gain
+        lower, upper = (-edge - size) / noise, (edge - size) / noise
+        log_upper, log_share = log_ndtr(upper), log_ndtr(lower) - log_ndtr(upper)
+        log_mass = log_upper + jnp.log1p(-jnp.exp(log_share))
+        ratio = (_inverse_mills(upper) - _inverse_mills(lower) * jnp.exp(log_share)) / -jnp.expm1(log_share)
+        mean = jnp.clip((size - noise * ratio) / gain, -self.reach, self.reach)
+        return Posterior(log_mass - jnp.log(2 * edge), jnp.where(outputs < 0, -mean, mean))
+
+
+class LaplaceAmplitude(AbstractAmplitude):
+    """u with density e^{−√2 |u|}/√2."""
+
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(self) -> None:
+        self.name, self.mean_absolute, self.reach = "laplace", math.sqrt(0.5), 30.0
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Laplace draws of variance 1."""
+        return math.sqrt(0.5) * jax.random.laplace(key, shape)
+
+    def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
+        """A mixture of two half Gaussians, of centres z ∓ rate · noise², rate = √2/gain."""
+        rate = math.sqrt(2) / gain
+        shift = rate * noise
+        halves = []
+        for scaled in (outputs / noise, -outputs / noise):
+            centre = scaled - shift
+            log_tail = log_ndtr(centre)
+            # the mean of a Gaussian of this centre and variance 1, given that it is positive
+            mean = centre + _inverse_mills(centre)
+            halves.append((log_tail - rate * noise * scaled + shift**2 / 2, mean))
+        (log_right, right), (log_left, left) = halves
+        share = jax.nn.sigmoid(log_right - log_left)
+        log_evidence = jnp.logaddexp(log_right, log_left) + jnp.log(rate / 2)
+        return Posterior(log_evidence, noise / gain * (share * right - (1 - share) * left))
+
+
+class DensityAmplitude(AbstractAmplitude):
+    """Any law given by its density on an interval, of mean 0 and variance 1.
+
+    The posterior by Gauss–Legendre quadrature on panels: resolved as long as noise/gain is above the width of the
+    interval over `num_nodes`. Draws by the inverse of the distribution function, interpolated between as many points.
+
+    Arguments:
+        density: from an array of u to that of the densities there.
+        lower: the left end of the interval.
+        upper: the right end.
+        num_nodes: nodes of the quadrature, at least 16.
+        name: what messages call it.
+
+    Raises:
+        ValueError: the interval is empty or infinite, or the density is negative or not finite, or on the interval
+            has not integral 1, mean 0 and variance 1 (each to 1e-6, or 1e-4 in float32).
+    """
+
+    nodes: Float[np.ndarray, " nodes"]
+    weights: Float[np.ndarray, " nodes"]
+    name: str = eqx.field(static=True)
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
+
+    def __init__(
+        self,
+        density: Callable[[Any], Any],
+        lower: float | int,
+        upper: float | int,
+        *,
+        num_nodes: int = 1024,
+        name: str = "density",
+    ):
+        check_real("lower", lower, "finite")
+        check_real("upper", upper, f"finite and above `lower` = {lower}", minimum=float(lower), strict=True)
+        panels = max(1, static_integer("num_nodes", num_nodes) // 16)
+        unit_nodes, unit_weights = np.polynomial.legendre.leggauss(16)
+        edges = np.linspace(lower, upper, panels + 1)
+        half = (upper - lower) / (2 * panels)
+        nodes = (edges[:-1, None] + half * (1 + unit_nodes)).ravel()
+        dtype = jnp.result_type(float)
+        values = np.asarray(density(jnp.asarray(nodes, dtype)), np.float64)
+        if values.shape != nodes.shape or not np.isfinite(values).all() or (values < 0).any():
+            raise fail("density", "finite and nonnegative, with one value for each point", name)
+        weights = values * np.tile(half * unit_weights, panels)
+        moments = [float(np.sum(weights * nodes**order)) for order in range(3)]
+        tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
+        if not np.allclose(moments, [1, 0, 1], rtol=0, atol=tolerance):
+            raise ValueError(
+                f"Argument `density` must have integral 1, mean 0 and variance 1 between {lower} and {upper}, "
+                f"but has integral {moments[0]:.7g}, mean {moments[1]:.7g} and second moment {moments[2]:.7g}."
+            )
+        self.nodes, self.weights = nodes, weights
+        self.name = name
+        self.mean_absolute = float(np.sum(weights * np.abs(nodes)))
+        self.reach = max(abs(lower), abs(upper))
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+        """Draws by the inverse of the distribution function."""
+        cumulative = np.cumsum(self.weights) - self.weights / 2
+        uniform = jax.random.uniform(key, shape)
+        return jnp.interp(uniform, jnp.asarray(cumulative, uniform.dtype), jnp.asarray(self.nodes, uniform.dtype))
+
+    def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
+        """Sums over the nodes, in logarithms."""
+        nodes = jnp.asarray(self.nodes, outputs.dtype)
+        log_weights = jnp.log(jnp.maximum(jnp.asarray(self.weights, outputs.dtype), np.finfo(outputs.dtype).tiny))
+        scaled_nodes = gain / noise * nodes
+
+        def one(output: Scalar) -> tuple[Scalar, Scalar]:
+            # the square of the output, large and common to all nodes, stays out of their comparison
+            logs = log_weights + scaled_nodes * (output / noise - scaled_nodes / 2)
+            return jax.nn.logsumexp(logs), jnp.sum(jax.nn.softmax(logs) * nodes)
+
+        log_ratio, mean = jax.vmap(one)(outputs.ravel())
+        return Posterior(log_ratio.reshape(outputs.shape) + _log_normal(outputs, noise), mean.reshape(outputs.shape))
+
+
+_BY_NAME: dict[str, Callable[[], AbstractAmplitude]] = {
+    "gaussian": GaussianAmplitude,
+    "rademacher": RademacherAmplitude,
+    "uniform": UniformAmplitude,
+    "laplace": LaplaceAmplitude,
+}
+AMPLITUDES = tuple(_BY_NAME)
+
+
+def as_amplitude(amplitude: AbstractAmplitude | str) -> AbstractAmplitude:
+    """A law from one of the names in `AMPLITUDES`, or from itself.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    if isinstance(amplitude, AbstractAmplitude):
+        return amplitude
+    if isinstance(amplitude, str) and amplitude in _BY_NAME:
+        return _BY_NAME[amplitude]()
+    raise fail("amplitude", f"one of {', '.join(map(repr, AMPLITUDES))}, or an amplitude law", amplitude)
+
+
+def _inverse_mills(points: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """φ/Φ of the standard Gaussian; far to the left, where both vanish, by its asymptotic series."""
+    inverse = 1 / jnp.maximum(-points, _FAR)
+    series = 1 / inverse + inverse * (1 - inverse**2 * (2 - inverse**2 * (10 - 74 * inverse**2)))
+    near = jnp.maximum(points, -_FAR)
+    return jnp.where(points < -_FAR, series, jnp.exp(_log_normal(near) - log_ndtr(near)))
+
+
+_FAR = 30.0
+
+
+def _log_normal(points: Float[Array, "*shape"], deviation: float | Scalar = 1.0) -> Float[Array, "*shape"]:
+    """The logarithm of the density of N(0, deviation²)."""
+    return -0.5 * (points / deviation) ** 2 - jnp.log(jnp.asarray(deviation)) - 0.5 * math.log(2 * math.pi)

@@ -1,0 +1,78 @@
+"""Gaussian sources: isotropic, diagonal, of any covariance, and with power-law spectra."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from aetheory._checks import check_covariance, check_real, static_integer
+
+
+class GaussianSource(eqx.Module):
+    """x ~ N(0, Σ).
+
+    Arguments:
+        covariance: Σ, shape (input_dim, input_dim), positive semidefinite; or a vector of variances, nonnegative.
+
+    Raises:
+        ValueError: `covariance` is neither. A traced one is checked for its shape only.
+    """
+
+    variances: Float[Array, " input_dim"]
+    directions: Float[Array, "input_dim input_dim"] | None
+
+    def __init__(self, covariance: Any):
+        sigma = check_covariance("covariance", covariance)
+        if sigma.ndim == 1:
+            self.variances, self.directions = sigma, None
+        else:
+            # the eigenvectors give the square root that a singular Σ has too
+            variances, self.directions = jnp.linalg.eigh(sigma)
+            self.variances = jnp.maximum(variances, 0)
+
+    @classmethod
+    def isotropic(cls, input_dim: int) -> "GaussianSource":
+        """Σ = I.
+
+        Raises:
+            ValueError: `input_dim` is not a positive integer.
+        """
+        return cls(jnp.ones(static_integer("input_dim", input_dim)))
+
+    @classmethod
+    def power_law(cls, input_dim: int, exponent: float | Float[Array, ""]) -> "GaussianSource":
+        """Variances proportional to j^(−exponent), j = 1, …, input_dim, with mean 1.
+
+        Raises:
+            ValueError: `input_dim` is not a positive integer, or the exponent not finite and nonnegative.
+        """
+        check_real("exponent", exponent, "finite and nonnegative", minimum=0.0)
+        variances = jnp.arange(1, static_integer("input_dim", input_dim) + 1, dtype=jnp.result_type(float)) ** -exponent
+        return cls(variances / jnp.mean(variances))
+
+    @property
+    def input_dim(self) -> int:
+        """d, the number of entries of a sample."""
+        return self.variances.shape[-1]
+
+    @property
+    def covariance(self) -> Float[Array, "input_dim input_dim"]:
+        """Σ."""
+        if self.directions is None:
+            return jnp.diag(self.variances)
+        scaled = self.directions * self.variances[None, :]
+        return jnp.matmul(scaled, self.directions.T, precision=jax.lax.Precision.HIGHEST)
+
+    def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples input_dim"]:
+        """Independent samples, shape (num_samples, input_dim).
+
+        Raises:
+            ValueError: `num_samples` is not a positive integer.
+        """
+        shape = (static_integer("num_samples", num_samples), self.input_dim)
+        scaled = jnp.sqrt(self.variances)[None, :] * jax.random.normal(key, shape, self.variances.dtype)
+        if self.directions is None:
+            return scaled
+        return jnp.matmul(scaled, self.directions.T, precision=jax.lax.Precision.HIGHEST)
