@@ -4,7 +4,7 @@ import os
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -57,23 +57,28 @@ def reproduce(
 ) -> None:
     """Compute theory and simulation, draw the figure, and write it with the numbers behind it.
 
-    Writes figure.png, figure.svg, summary.json and curves.zarr under OUT/SYSTEM.
+    Writes figures, summary.json and curves.zarr under OUT/SYSTEM, and prints one table of all systems at the end.
     """
     if quick and full:
         raise typer.BadParameter("choose one of --quick and --full")
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
+    from aetheory.reproduce.overview import overview
     from aetheory.reproduce.run import run_prism
     from aetheory.reproduce.run_limits import run_limits
     from aetheory.reproduce.run_recovery import run_recovery
 
     runs = {System.prism: run_prism, System.limits: run_limits, System.recovery: run_recovery}
+    size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
     try:
-        for name in [system] if system else list(System):
-            runs[name]("quick" if quick else "full" if full else "default", out / name.value, seed)
+        summaries = {
+            name.value: runs[name](size, out / name.value, seed) for name in ([system] if system else list(System))
+        }
     except OSError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
+    if system is None:
+        typer.echo("\n" + overview(summaries))
 
 
 def _configure_jax(x64: bool) -> None:

@@ -4,22 +4,24 @@ import pytest
 from typer.testing import CliRunner
 
 from aetheory.cli import app
-from aetheory.reproduce import run, run_limits, run_recovery
+from aetheory.reproduce import overview, run, run_limits, run_recovery
 
 
 def test_command_line(tmp_path, monkeypatch):
     seen = []
     for module, name in ((run, "run_prism"), (run_limits, "run_limits"), (run_recovery, "run_recovery")):
         monkeypatch.setattr(module, name, lambda *arguments: seen.append((*arguments, jnp.result_type(float))))
+    monkeypatch.setattr(overview, "overview", lambda summaries: f"a table of {', '.join(summaries)}")
     monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path / "cache"))
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_x64")
     before = {name: getattr(jax.config, name) for name in (*names, "jax_persistent_cache_min_entry_size_bytes")}
     runner = CliRunner()
     try:
-        assert (
-            runner.invoke(app, ["reproduce", "prism", "--quick", "--out", str(tmp_path), "--seed", "7"]).exit_code == 0
-        )
-        assert runner.invoke(app, ["reproduce", "--out", str(tmp_path), "--dtype", "float32"]).exit_code == 0
+        one = runner.invoke(app, ["reproduce", "prism", "--quick", "--out", str(tmp_path), "--seed", "7"])
+        every = runner.invoke(app, ["reproduce", "--out", str(tmp_path), "--dtype", "float32"])
+        assert (one.exit_code, every.exit_code) == (0, 0)
+        assert "a table" not in one.output
+        assert "a table of prism, limits, recovery" in every.output
     finally:
         for name, value in before.items():
             jax.config.update(name, value)

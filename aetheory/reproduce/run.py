@@ -11,11 +11,14 @@ from tqdm import tqdm
 from aetheory.reproduce import prism, resummation
 from aetheory.reproduce.output import OutputFolder, provenance
 
+_SECONDS_BETWEEN_VIEWS = 30.0
+
 
 def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, Any]:
     """Reproduce the prism's figure at `size` into `path`; returns the summary that is also written there.
 
-    The curves of a panel are stored when its last simulation ends, so that an interrupted run keeps them.
+    The curves of a panel are stored when its last simulation ends, so that an interrupted run keeps them, and the
+    figure is drawn with what is there now and then.
 
     Raises:
         OSError: `path` cannot be written to; raised before any work.
@@ -24,6 +27,9 @@ def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, Any]:
     folder = OutputFolder(path)
     panels, key = prism.panels(size), jax.random.key(seed)
     results: dict[str, tuple[prism.Panel, list[prism.Result]]] = {}
+    sums = resummation.compute()
+    folder.write_dataset("resummation", resummation.to_dataset(sums))
+    viewed = -_SECONDS_BETWEEN_VIEWS
     total = sum(len(panel.settings) for panel in panels)
     with tqdm(total=total, unit="curve", disable=not sys.stderr.isatty()) as progress:
         for index, panel in enumerate(panels):
@@ -34,10 +40,13 @@ def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, Any]:
                 progress.update()
             results[panel.name] = (panel, done)
             folder.write_dataset(panel.name, prism.to_dataset(panel, done))
+            if (now := time.perf_counter() - start) > viewed + _SECONDS_BETWEEN_VIEWS:
+                folder.write_figure(prism.draw(results, sums))
+                if viewed < 0:
+                    print(f"First view after {now:.0f} s: {path / 'figure.png'}", flush=True)
+                viewed = now
             if progress.disable:
                 print(f"{panel.name}: done after {time.perf_counter() - start:.0f} s", flush=True)
-    sums = resummation.compute()
-    folder.write_dataset("resummation", resummation.to_dataset(sums))
     folder.write_figure(prism.draw(results, sums))
     summary: dict[str, Any] = {
         "system": "prism",

@@ -3,6 +3,7 @@
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import jax
 import xarray
@@ -15,7 +16,7 @@ from aetheory.reproduce.output import OutputFolder, provenance
 from aetheory.reproduce.prism import Size
 
 
-def run_limits(size: Size, path: Path, seed: int) -> dict[str, object]:
+def run_limits(size: Size, path: Path, seed: int) -> dict[str, Any]:
     """Reproduce the figure of the limits at `size` into `path`; returns the summary that is also written there.
 
     A panel is stored when it ends, so that an interrupted run keeps it. Sets of images that are neither at hand nor
@@ -42,7 +43,7 @@ def run_limits(size: Size, path: Path, seed: int) -> dict[str, object]:
                 folder.write_dataset(name, results[name])
             progress.update()
     folder.write_figure(draw(results))
-    summary: dict[str, object] = {
+    summary: dict[str, Any] = {
         "system": "limits",
         "size": size,
         "seed": seed,

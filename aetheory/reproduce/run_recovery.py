@@ -17,7 +17,7 @@ from aetheory.reproduce.prism import Size
 _SECONDS_BETWEEN_VIEWS = 30.0
 
 
-def run_recovery(size: Size, path: Path, seed: int) -> dict[str, object]:
+def run_recovery(size: Size, path: Path, seed: int) -> dict[str, Any]:
     """Reproduce the recovery experiments at `size` into `path`; returns the summary that is also written there.
 
     Writes figure (the curves), phases, and clusters and atoms for each set of images. The curves are drawn while they
