@@ -99,7 +99,7 @@ class Activation(eqx.Module):
         equal = diagonal | (correlations > 1 - resolution)
         opposite = correlations < resolution - 1
         values = self.kernel(jnp.where(equal | opposite, 0, correlations))
-        opposite_value = -self.second_moment if self.is_odd else self.kernel(-jnp.ones_like(correlations))
+        opposite_value = -self.second_moment if self.is_odd else self.kernel(-jnp.ones((), correlations.dtype))
         return jnp.where(equal, self.second_moment, jnp.where(opposite, opposite_value, values))
 
     def hermite_coefficients(self, order: int) -> tuple[float, ...]:

@@ -78,7 +78,7 @@ def _draw_spectra(ax: Any, results: dict[str, xarray.Dataset]) -> None:
 
 
 def _draw_steps(ax: Any, data: xarray.Dataset) -> None:
-    for colour, rate in zip(COLOURS, (0.5, 0.8, 1.0, 2.0, 3.0), strict=False):
+    for colour, rate in zip(COLOURS, (0.5, 0.8, 1.0, 1.5, 2.0), strict=False):
         runs = data.sel(rate=rate, method="nearest")
         ax.plot(data.step + 1, runs.alternating.T, color=colour, linewidth=1.2)
         ax.axhline(float(runs.limit), color=colour, linewidth=0.8, linestyle="--")

@@ -102,7 +102,7 @@ def solve_flow(
         final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1])
     if steady_rate is not None:
         last = observe(solution.ts[1][0], final, args)
-        reached = jnp.isfinite(solution.ts[0])
+        reached = jnp.isfinite(solution.ts[0]) | (solution.result != diffrax.RESULTS.event_occurred)
         observed = jax.tree.map(
             lambda all_, one: jnp.where(reached.reshape(-1, *[1] * one.ndim), all_, one[None]), observed, last
         )

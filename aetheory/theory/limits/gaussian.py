@@ -23,6 +23,9 @@ def gaussian(rate: Any, activation: ActivationLike = "sign") -> Float[Array, "*s
     d, and orthonormal rows with the weight-tied decoder (c₁/f(1)) Bᵀ attain it; for r > 1 incoherent tight frames
     approach it.
 
+    It is no limit for an activation that is not odd, also when centred: pairs of rows b, −b with the ReLU are linear
+    units, and at r = 2 leave no risk at all, where the formula says .15.
+
     Arguments:
         rate: n/d, positive, any shape; differentiable (at the kink r = 1, from below).
         activation: σ, odd, with a linear part.

@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize
 
 from aetheory import limits
+from aetheory.autoencoders import as_activation, optimal_risk
 
 ALPHA = math.pi / 2 - 1
 BLOCKS = np.repeat([2.5, 0.7, 0.1], [30, 30, 40])
@@ -44,6 +45,14 @@ def test_the_isotropic_limit(precision):
     np.testing.assert_allclose(limits.gaussian(jnp.asarray(rates, precision), "linear"), np.maximum(1 - rates, 0))
     slope = jax.vmap(jax.grad(limits.gaussian))(jnp.asarray([0.5, 2.0], precision))
     np.testing.assert_allclose(slope, [-2 / np.pi, -ALPHA / (2 + ALPHA) ** 2], rtol=1e-5)
+
+
+def test_the_relu_has_another_limit(x64):
+    """Which is why the theorem's formula is refused for it."""
+    rows = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    relu = as_activation("relu").centred()
+    assert float(optimal_risk(np.concatenate([rows, -rows]), relu)) == pytest.approx(0, abs=1e-12)
+    assert 1 - 2 / (2 + relu.alpha) > 0.15
 
 
 def test_the_numbers_of_the_general_covariance(x64):
