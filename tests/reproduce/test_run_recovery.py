@@ -51,6 +51,7 @@ def finished(tmp_path_factory):
         return run_recovery.run_recovery("full", folder, seed=3), folder, printed
 
 
+@pytest.mark.slow
 def test_the_job_writes_figures_summary_and_data(finished):
     summary, folder, printed = finished
     names = {path.name for path in folder.iterdir()}
@@ -70,6 +71,7 @@ def test_the_job_writes_figures_summary_and_data(finished):
     assert "not here" in summary["clusters"]["fashion-mnist"]["skipped"]
 
 
+@pytest.mark.slow
 def test_the_summary_agrees_with_the_data(finished):
     summary, folder, _ = finished
     runs = xarray.open_zarr(folder / "curves.zarr", group="runs", consolidated=False)
@@ -87,6 +89,7 @@ def test_the_summary_agrees_with_the_data(finished):
     assert 0.6 < scores.mean() < 0.9  # digits by k-means on their pixels
 
 
+@pytest.mark.slow
 def test_the_phases_keep_their_guarantees(finished):
     summary, folder, _ = finished
     diagrams = xarray.open_zarr(folder / "curves.zarr", group="phases", consolidated=False)
