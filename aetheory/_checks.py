@@ -89,9 +89,14 @@ def check_times(times: Any) -> Float[Array, " times"]:
     return checked
 
 
-def check_samples(name: str, samples: Any, dimension: int | None = None) -> Float[Array, "samples dim"]:
-    """`samples` as a floating-point matrix, one sample a row, checked to be finite (when concrete)."""
-    requirement = "a finite array of shape (num_samples, input_dim)"
+def check_samples(
+    name: str, samples: Any, dimension: int | None = None, *, shape: str = "(num_samples, input_dim)"
+) -> Float[Array, "samples dim"]:
+    """`samples` as a floating-point matrix, one sample a row, checked to be finite (when concrete).
+
+    `shape` is what a message calls the shape, for matrices that hold something else.
+    """
+    requirement = f"a finite array of shape {shape}"
     matrix = as_float(samples)
     if matrix.ndim != 2 or matrix.size == 0:
         raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {matrix.shape}.")

@@ -43,8 +43,8 @@ class TwoLayerAutoencoder(eqx.Module):
     activation: Activation
 
     def __init__(self, encoder: Any, decoder: Any, activation: ActivationLike = "sign"):
-        self.encoder = check_samples("encoder", encoder)
-        self.decoder = check_samples("decoder", decoder)
+        self.encoder = check_samples("encoder", encoder, shape="(latent_dim, input_dim)")
+        self.decoder = check_samples("decoder", decoder, shape="(input_dim, latent_dim)")
         if self.decoder.shape != self.encoder.shape[::-1]:
             raise ValueError(
                 f"Argument `decoder` must be of the shape of the transposed encoder, {self.encoder.shape[::-1]}, "
@@ -271,7 +271,7 @@ def checked_encoder(encoder: Any, covariance: Any) -> tuple[Float[Array, "latent
     Raises:
         ValueError: as `normalise_rows`. For a traced zero row, a RuntimeError at run time.
     """
-    rows = check_samples("encoder", encoder)
+    rows = check_samples("encoder", encoder, shape="(latent_dim, input_dim)")
     sigma = None if covariance is None else check_covariance("covariance", covariance)
     if sigma is not None and sigma.shape[0] != rows.shape[1]:
         raise ValueError(

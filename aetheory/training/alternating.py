@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from aetheory._checks import check_real, fail, static_integer
+from aetheory._checks import as_float, check_real, fail, static_integer
 from aetheory.autoencoders.activations import Activation, ActivationLike
 from aetheory.autoencoders.two_layer import (
     TwoLayerAutoencoder,
@@ -92,12 +92,17 @@ def alternating_descent(
     num_steps = static_integer("num_steps", num_steps)
     check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
     check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
-    if jnp.ndim(encoder) not in (2, 3):
-        raise fail("encoder", "of shape (latent_dim, input_dim), or (num_seeds, latent_dim, input_dim)", encoder)
-    flat = jnp.reshape(encoder, (-1, jnp.shape(encoder)[-1]))
+    requirement = "of shape (latent_dim, input_dim), or (num_seeds, latent_dim, input_dim)"
+    try:
+        encoder = as_float(encoder)
+    except (TypeError, ValueError) as error:
+        raise fail("encoder", requirement, encoder) from error
+    if encoder.ndim not in (2, 3):
+        raise fail("encoder", requirement, encoder)
+    flat = encoder.reshape(-1, encoder.shape[-1])
     covariance = source.covariance
     rows, _ = checked_encoder(flat, covariance)
-    covariance, rows = covariance.astype(rows.dtype), rows.reshape(jnp.shape(encoder))
+    covariance, rows = covariance.astype(rows.dtype), rows.reshape(encoder.shape)
     options = _Options(jnp.asarray(step_size, rows.dtype), jnp.asarray(tolerance, rows.dtype), resolved, num_steps)
     encoder, decoder, risks, steps = _descend(rows, covariance, options)
     risks = eqx.error_if(

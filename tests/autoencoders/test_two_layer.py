@@ -47,7 +47,7 @@ def encoders(kind):
     return jnp.asarray(rows)
 
 
-def monte_carlo(autoencoder, covariance, num_samples=200_000):
+def monte_carlo(autoencoder, covariance, num_samples=100_000):
     sigma = np.eye(DIM) if covariance is None else np.asarray(covariance)
     values, vectors = np.linalg.eigh(sigma)
     samples = np.random.default_rng(11).normal(size=(num_samples, DIM)) @ (vectors * np.sqrt(values)).T

@@ -517,3 +517,16 @@ def test_whitened_mnist():
     # Held-out images follow the same law in the leading directions, and only there does a finite set say so.
     leading = np.cov(np.asarray(transform(test.samples))[:, :20].T, bias=True)
     np.testing.assert_allclose(leading, np.eye(20), atol=0.2)
+
+
+def test_whitening_leaves_out_directions_of_small_variance(x64):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(400, 4)) * np.array([3.0, 1.0, 0.2, 0.05]) + 1
+    white, whitening = whiten(samples, smallest_variance=1e-2)
+    assert white.shape == (400, 2)
+    np.testing.assert_allclose(white.T @ white / 400, np.eye(2), atol=1e-10)
+    np.testing.assert_allclose(whitening(samples), white, atol=1e-12)
+    np.testing.assert_allclose(white, whiten(samples)[0][:, :2], atol=1e-10)
+    for share in (-0.1, 1.0):
+        with pytest.raises(ValueError, match=r"^Argument `smallest_variance` must be in \[0, 1\)"):
+            whiten(samples, smallest_variance=share)
