@@ -85,7 +85,7 @@ def _paths(root: str, length: int) -> _Paths:
                 visit(path + edge, following)
 
     visit("", root)
-    # the rows u, uXX, uXXXX, … that S couples follow each other
+    # the rows u·X²ᵏ, k = 0, 1, …, that S couples follow each other
     rows = sorted(ends["input"], key=lambda path: (path.rstrip("X"), len(path)))
     row = {path: index for index, path in enumerate(rows)}
     column = {path: index for index, path in enumerate(ends["latent"])}
