@@ -85,7 +85,8 @@ def predict(
     - ``"path-space"``: two consecutive truncations of W and S, exact at early times.
     - ``"rotations"``: 8 random rotations of 128 equal shares of the spectra, ± 2 standard errors; .1 to .4 % of the
       initial risk at all times.
-    - ``"combined"``: the mean of the two, weighted by the inverse squares of the brackets.
+    - ``"combined"``: the mean of the two, weighted by the inverse squares of the brackets. Derivatives are the same
+      weighted mean of theirs, with the weights held fixed: not the derivative of the mean itself.
 
     Arguments:
         problem: the dimensions and the initial variance (at 0, derivatives with respect to it are reported as 0).
