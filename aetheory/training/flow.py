@@ -64,8 +64,8 @@ def solve_flow(
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
     `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
-    squares are over the latter. With `steady_rate` the flow stops early, once the root mean square of the vector field is below it; later times
-    then observe the state it stopped at.
+    squares are over the latter. With `steady_rate` the flow stops early, once the root mean square of the vector
+    field is below it; later times then observe the state it stopped at.
 
     Returns:
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised

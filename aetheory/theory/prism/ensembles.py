@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from aetheory._checks import check_samples, fail, is_concrete, static_integer
-from aetheory.theory.prism.flow import Bidiagonal, Ensemble
+from aetheory.theory.prism.flow import Bidiagonal, Ensemble, Padding
 from aetheory.theory.prism.problem import LinearProblem
 from aetheory.theory.spectra import (
     Quadrature,
@@ -160,7 +160,7 @@ def gaussian_weights(
         population_covariance=data.held_out,
         coupling=None if data.factor is None else data.factor.diagonal[:-1] * data.factor.below,
         factor=data.factor,
-        num_weights=_active_size(dimensions, shapes) if shapes.padded else None,
+        padding=_padding(dimensions, shapes) if shapes.padded else None,
     )
 
 
@@ -172,9 +172,10 @@ def _active(dimensions: Dimensions, shapes: Reduction) -> tuple[Float[Array, ""]
     return rank, outside, jnp.minimum(input_dim, latent_dim)
 
 
-def _active_size(dimensions: Dimensions, shapes: Reduction) -> Float[Array, ""]:
+def _padding(dimensions: Dimensions, shapes: Reduction) -> Padding:
     rank, outside, columns = _active(dimensions, shapes)
-    return (rank + outside) * columns
+    _, active = _rows(rank, outside, shapes)
+    return Padding(active.astype(rank.dtype), (rank + outside) * columns)
 
 
 def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:
@@ -186,7 +187,9 @@ def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reducti
         if not shapes.padded:
             return factor
         number, active = _rows(rank, outside, shapes)
-        return jnp.where(active[:, None], factor.at[number.astype(jnp.int32)].get(mode="clip"), jnp.zeros_like(factor[0]))
+        return jnp.where(
+            active[:, None], factor.at[number.astype(jnp.int32)].get(mode="clip"), jnp.zeros_like(factor[0])
+        )
     if not shapes.outside_factor:
         return _normal(key, rank, outside, columns, shapes)
     # The rows B outside the range of S enter through BᵀB only, and that is Wishart.

@@ -23,6 +23,13 @@ class Bidiagonal(NamedTuple):
     below: Float[Array, " rank_minus_one"]
 
 
+class Padding(NamedTuple):
+    """What of padded weights is not padding: 1 in each such row (0 elsewhere), and the number of their entries."""
+
+    active_rows: Float[Array, " rows"]
+    num_weights: Float[Array, ""]
+
+
 class Ensemble(eqx.Module):
     """Weights W and a sample covariance S, with the linear functional that makes them a risk.
 
@@ -44,8 +51,8 @@ class Ensemble(eqx.Module):
         coupling: the entries of S beside its diagonal, shape (*blocks, rank − 1), where S is tridiagonal; `None`
             where it is diagonal.
         factor: the bidiagonal B of S = B Bᵀ, where it is known (one block).
-        num_weights: how many of the weights are not padding by rows and columns of zeros, which stay zero; `None`
-            where all are.
+        padding: which of the weights are more than padding by rows and columns of zeros, which stay zero (one block);
+            `None` where all are.
         target_free: leave out the target, as where the initial scale is infinite.
     """
 
@@ -57,8 +64,14 @@ class Ensemble(eqx.Module):
     population_covariance: Float[Array, "*blocks rows rows"] | None = None
     coupling: Float[Array, "*blocks rank_minus_one"] | None = None
     factor: Bidiagonal | None = None
-    num_weights: Float[Array, ""] | None = None
+    padding: Padding | None = None
     target_free: bool = eqx.field(static=True, default=False)
+
+    def target(self, num_rows: int) -> Float[Array, "num_rows rows"]:
+        """The first rows of the identity, without those of the padding."""
+        rows = self.weights.shape[-2]
+        identity = jnp.eye(num_rows, rows, dtype=self.weights.dtype)
+        return identity if self.padding is None else identity * self.padding.active_rows
 
     def times_covariance(
         self, transposed: Float[Array, "*blocks columns rank"]
@@ -89,7 +102,7 @@ def vector_field(
         weights = transposed.mT
         error = _symmetric_product(weights, weights)
         if not ensemble.target_free:
-            error = _minus_identity(error)
+            error = error - ensemble.target(rows)
         scaled = ensemble.times_covariance(error)
         return -(transposed @ (scaled + scaled.mT))
     inside = transposed[..., :rank]
@@ -128,7 +141,7 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
 
     squares_known = (ensemble.coupling is None or ensemble.factor is not None) and not ensemble.target_free
     if columns >= rank and squares_known:
-        error = _minus_identity(inside.mT @ transposed)
+        error = inside.mT @ transposed - ensemble.target(rank)
         fixed = ensemble.train_offset - jnp.sum(ensemble.scale * jnp.sum(ensemble.spectrum, axis=-1))
         if ensemble.factor is None:
             squared = jnp.sum(ensemble.spectrum * jnp.sum(error**2, axis=-1), axis=-1)
@@ -145,8 +158,9 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
         weighted = transposed @ ensemble.population_covariance @ transposed.mT
         population = total(ensemble.population_offset, traces(weighted))
     elif columns >= rows and not ensemble.target_free:
-        error = _minus_identity(transposed.mT @ transposed)
-        fixed = ensemble.population_offset - rows * jnp.sum(ensemble.scale)
+        target = ensemble.target(rows)
+        error = transposed.mT @ transposed - target
+        fixed = ensemble.population_offset - jnp.trace(target) * jnp.sum(ensemble.scale)
         population = total(fixed, jnp.sum(error**2, axis=(-2, -1)))
     else:
         population = total(ensemble.population_offset, traces(gram))
@@ -167,12 +181,6 @@ def _symmetric_product(
     return jnp.concatenate([top, jnp.concatenate([above.mT, last], axis=-1)], axis=-2)
 
 
-def _minus_identity(matrices: Float[Array, "*blocks rows columns"]) -> Float[Array, "*blocks rows columns"]:
-    rows, columns = matrices.shape[-2:]
-    identity = jnp.eye(rows, columns, dtype=matrices.dtype)
-    return matrices - jnp.broadcast_to(identity, matrices.shape)
-
-
 def evolve(
     ensemble: Ensemble,
     times: Float[Array, " times"],
@@ -188,7 +196,7 @@ def evolve(
     The error of a random ensemble is controlled in the root mean square over its entries, all alike (those of the
     padding left out); that of a `deterministic` one in its worst entry, since a few of many may carry the risk.
     """
-    dilution = None if ensemble.num_weights is None else ensemble.weights.size / ensemble.num_weights
+    dilution = None if ensemble.padding is None else ensemble.weights.size / ensemble.padding.num_weights
     # float32 products on an accelerator are otherwise rounded to ten bits, far above the solver's tolerance
     with jax.default_matmul_precision("highest"):
         observed, _, stats = solve_flow(
