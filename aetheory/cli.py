@@ -15,6 +15,10 @@ from aetheory._cache import cache_directory
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
+_CACHE_SETTINGS = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
+"""Keep every compiled program, however small."""
+
+
 class System(StrEnum):
     """The systems that can be reproduced."""
 
@@ -152,13 +156,11 @@ def _cluster(address: str | None) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    import jax
-
     from aetheory.sweeps.cluster import connect
 
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(jax.config.jax_compilation_cache_dir))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+    for name, value in _CACHE_SETTINGS.items():
+        os.environ.setdefault(name.upper(), str(value))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _compiled_programs())
     with connect(address) as client:
         yield client
 
@@ -172,9 +174,12 @@ def _configure_jax(x64: bool) -> None:
 
     settings = {
         "jax_enable_x64": x64,
-        "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache_directory() / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_compilation_cache_dir": _compiled_programs(),
+        **_CACHE_SETTINGS,
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def _compiled_programs() -> str:
+    return os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache_directory() / "compiled")

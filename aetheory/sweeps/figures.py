@@ -7,6 +7,7 @@ import numpy as np
 import xarray
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from aetheory.plotting import COLOURS
 from aetheory.sweeps.prism import problem_columns
@@ -20,7 +21,10 @@ _LOOK = {"train": "-", "population": "--"}
 
 
 def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population") -> Figure:
-    """A result against time (or its own dimension): a panel for each value of the first axis, a colour for the second.
+    """A result against time (or its own dimension): a panel for each value of an axis, a colour for each of another.
+
+    The panels are of an axis whose values are words, or along which several parameters vary together, where there is
+    one, and otherwise of the first; the colours are of the longest of the others.
 
     Simulations are dots with a band of one standard deviation over the repeats, anything else is lines; further axes
     are cut in their middle.
@@ -39,7 +43,9 @@ def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population
     grid, own = _grid_dims(first), _own_dims(first, variable)
     if not own:
         raise ValueError(f"Argument `variable` must have a dimension besides the grid's, but {variable!r} has none.")
-    panel_dim, colour_dim, rest = grid[0], grid[1] if len(grid) > 1 else None, grid[2:]
+    panel_dim, others = _panel_dim(first), [dim for dim in grid if dim != _panel_dim(first)]
+    colour_dim = max(others, key=lambda dim: first.sizes[dim], default=None)
+    rest = [dim for dim in others if dim != colour_dim]
     panels = _spread(first.sizes[panel_dim], _MOST_PANELS)
     lines = _spread(first.sizes[colour_dim], _MOST_LINES) if colour_dim else [0]
     middle = {dim: first.sizes[dim] // 2 for dim in rest}
@@ -54,17 +60,18 @@ def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population
         ax.set_xlabel(_label(first, own[0]))
     axes[0].set_ylabel(f"{variable} risk" if variable in _LOOK else variable)
     if colour_dim:
-        handles = [plt.Line2D([], [], color=colour) for colour in colours]
+        handles = [Line2D([], [], color=colour) for colour in colours]
         labels = [_value(first, colour_dim, line) for line in lines]
         axes[0].legend(handles, labels, fontsize=7, frameon=False)
-    figure.suptitle("; ".join(_value(first, dim, place) for dim, place in middle.items()) or None, fontsize=9)
+    figure.suptitle("; ".join(_value(first, dim, place) for dim, place in middle.items()), fontsize=9)
     return figure
 
 
 def deviation_figure(simulation: xarray.Dataset, theory: xarray.Dataset, variable: str = "population") -> Figure:
     """The largest deviation of theory from the mean simulation over time, as a share of the initial risk.
 
-    A heat map over the last two axes of the grid for each value of the first (a curve where there is one axis).
+    A heat map over two axes of the grid for each value of a third (a curve where there is one axis); the largest over
+    any further axis.
 
     Raises:
         ValueError: the two are not of one grid.
@@ -74,10 +81,11 @@ def deviation_figure(simulation: xarray.Dataset, theory: xarray.Dataset, variabl
         raise ValueError(f"Argument `theory` must be of the grid {dict(mean.sizes)}, but is of {dict(theory.sizes)}.")
     initial = mean.isel(time=0)
     deviation = (abs(theory[variable] - mean) / initial).max("time")
-    grid = _grid_dims(theory)
-    while len(grid) > 3:
-        deviation, grid = deviation.max(grid[1]), [grid[0], *grid[2:]]
-    panel_dim = grid[0] if len(grid) == 3 else None
+    grid, panel_dim = _grid_dims(theory), None
+    if len(grid) > 2:
+        panel_dim = _panel_dim(theory)
+        grid = [dim for dim in grid if dim != panel_dim]
+    deviation, grid = deviation.max(grid[:-2]), grid[-2:]
     panels = _spread(theory.sizes[panel_dim], _MOST_PANELS) if panel_dim else [0]
     figure, axes = _panels(len(panels))
     finite = deviation.values[np.isfinite(deviation.values) & (deviation.values > 0)]
@@ -159,12 +167,18 @@ def _grid_dims(dataset: xarray.Dataset) -> list[str]:
     return [dim for dim in order if dim in shared - {"repeat", "time"}]
 
 
+def _panel_dim(dataset: xarray.Dataset) -> str:
+    """The axis whose values are words or several parameters each, otherwise the first."""
+    grid = _grid_dims(dataset)
+    return next((dim for dim in grid if dim not in dataset.coords or dataset[dim].dtype.kind in "OUT"), grid[0])
+
+
 def _own_dims(dataset: xarray.Dataset, variable: str) -> list[str]:
     return [str(dim) for dim in dataset[variable].dims if dim not in {*_grid_dims(dataset), "repeat"}]
 
 
 def _spread(size: int, most: int) -> list[int]:
-    return np.unique(np.linspace(0, size - 1, min(size, most)).round().astype(int)).tolist()
+    return sorted({round(place) for place in np.linspace(0, size - 1, min(size, most))})
 
 
 def _panels(count: int) -> tuple[Figure, Any]:

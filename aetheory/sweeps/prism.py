@@ -131,7 +131,8 @@ class Simulation:
     def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
         """A larger shape of the same kind, where padding costs less than compiling."""
         shapes = {program: count for program, count in lanes.items() if isinstance(program, ensembles.Reduction)}
-        return {**shared_shapes(shapes)}
+        merged: dict[Hashable, Hashable] = dict(shared_shapes(shapes).items())
+        return merged
 
     def inputs(self, columns: Columns) -> Columns:
         """Dimensions and initial variance as real numbers."""
@@ -247,8 +248,8 @@ class Prediction:
         """The limit's curve; the key is not used."""
         times = jnp.asarray(self._times, inputs["init_variance"].dtype)
         curve = predict(LinearProblem(**inputs), times, program, throw=False, **self._options)  # type: ignore[arg-type]
-        results: dict[str, Any] = {"train": curve.train, "population": curve.population}
-        return results | ({} if curve.stats is None else {"succeeded": curve.stats.succeeded})
+        succeeded = jnp.asarray(True) if curve.stats is None else curve.stats.succeeded
+        return {"train": curve.train, "population": curve.population, "succeeded": succeeded}
 
     def settings(self) -> dict[str, Any]:
         """Times, regime and options."""
