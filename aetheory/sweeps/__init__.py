@@ -1,6 +1,8 @@
 """Many problems at once: grids of parameters, computed in chunks and kept as they finish."""
 
+from aetheory.sweeps.keys import cell_key as cell_key
 from aetheory.sweeps.prism import Prediction as Prediction
 from aetheory.sweeps.prism import Simulation as Simulation
+from aetheory.sweeps.run import SweepError as SweepError
 from aetheory.sweeps.run import sweep as sweep
 from aetheory.sweeps.store import open_store as open_store

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.plan import Plan, Region
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Runs blocks and gives them back as they finish."""
 

@@ -1,5 +1,6 @@
 """One block of a sweep: its evaluations, and what failed among them."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -112,5 +113,7 @@ def _nothing(executor: Executor, lanes: Lanes) -> Results:
 
 
 def _failure(lanes: Lanes, place: int, error: BaseException) -> Failure:
-    lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    return Failure(int(lanes.cell[place]), int(lanes.repeat[place]), lines[0] if lines else type(error).__name__)
+    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # an error raised inside a compiled program comes with the traceback of its callback before it
+    raised = [line.partition("Error: ")[2] for line in lines if re.match(r"\w+Error: ", line)]
+    return Failure(int(lanes.cell[place]), int(lanes.repeat[place]), (raised or lines)[0])

@@ -14,6 +14,7 @@ from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from aetheory._checks import fail
 from aetheory.sweeps.batching import batch_width
+from aetheory.sweeps.keys import derive_key
 from aetheory.sweeps.plan import Lanes
 from aetheory.sweeps.task import Task
 
@@ -162,9 +163,7 @@ class Executor:
         repeat: Shaped[Array, ""],
         inputs: Mapping[str, Shaped[Array, ""]],
     ) -> dict[str, Array]:
-        for number in (words[0], words[1], repeat):
-            key = jax.random.fold_in(key, number)
-        return named_leaves(self._task.evaluate(program, inputs, key))
+        return named_leaves(self._task.evaluate(program, inputs, derive_key(key, words, repeat)))
 
     def _compile(self, lanes: Lanes) -> _Compiled:
         with self._lock:

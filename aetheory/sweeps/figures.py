@@ -49,7 +49,7 @@ def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population
     panels = _spread(first.sizes[panel_dim], _MOST_PANELS)
     lines = _spread(first.sizes[colour_dim], _MOST_LINES) if colour_dim else [0]
     middle = {dim: first.sizes[dim] // 2 for dim in rest}
-    figure, axes = _panels(len(panels))
+    figure, axes = _panels(len(panels), share=False)
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(lines)))
     for ax, panel in zip(axes, panels, strict=False):
         for line, colour in zip(lines, colours, strict=True):
@@ -58,6 +58,9 @@ def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population
                 _draw_line(ax, data[variable].isel(place), own[0], colour, dots=name == "simulate")
         ax.set_title(_value(first, panel_dim, panel), fontsize=10)
         ax.set_xlabel(_label(first, own[0]))
+        along = _along(first, own[0])
+        if along.min() > 0 and along.max() > 100 * along.min():
+            ax.set_xscale("log")
     axes[0].set_ylabel(f"{variable} risk" if variable in _LOOK else variable)
     if colour_dim:
         handles = [Line2D([], [], color=colour) for colour in colours]
@@ -68,7 +71,7 @@ def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population
 
 
 def deviation_figure(simulation: xarray.Dataset, theory: xarray.Dataset, variable: str = "population") -> Figure:
-    """The largest deviation of theory from the mean simulation over time, as a share of the initial risk.
+    """The largest deviation of theory from the mean simulation over time, as a share of max(1, initial risk).
 
     A heat map over two axes of the grid for each value of a third (a curve where there is one axis); the largest over
     any further axis.
@@ -79,15 +82,15 @@ def deviation_figure(simulation: xarray.Dataset, theory: xarray.Dataset, variabl
     mean = simulation[variable].mean("repeat") if "repeat" in simulation.dims else simulation[variable]
     if mean.sizes != theory[variable].sizes:
         raise ValueError(f"Argument `theory` must be of the grid {dict(mean.sizes)}, but is of {dict(theory.sizes)}.")
-    initial = mean.isel(time=0)
-    deviation = (abs(theory[variable] - mean) / initial).max("time")
+    deviation = (abs(theory[variable] - mean) / np.maximum(1, mean.isel(time=0))).max("time")
     grid, panel_dim = _grid_dims(theory), None
     if len(grid) > 2:
         panel_dim = _panel_dim(theory)
         grid = [dim for dim in grid if dim != panel_dim]
     deviation, grid = deviation.max(grid[:-2]), grid[-2:]
     panels = _spread(theory.sizes[panel_dim], _MOST_PANELS) if panel_dim else [0]
-    figure, axes = _panels(len(panels))
+    figure, axes = _panels(len(panels), share=True)
+    figure.suptitle(f"{variable}: theory against simulation, worst over time", fontsize=9)
     finite = deviation.values[np.isfinite(deviation.values) & (deviation.values > 0)]
     limits = (finite.min(), finite.max()) if finite.size else (1e-3, 1.0)
     norm = LogNorm(max(limits[0], 1e-4), max(limits[1], 2e-4))
@@ -109,7 +112,7 @@ def deviation_figure(simulation: xarray.Dataset, theory: xarray.Dataset, variabl
         if panel_dim:
             ax.set_title(_value(theory, panel_dim, panel), fontsize=10)
     if image is not None:
-        figure.colorbar(image, ax=axes, label=f"max over t of |theory − simulation| / initial, {variable}")
+        figure.colorbar(image, ax=axes, label="largest |theory − simulation|")
     return figure
 
 
@@ -181,9 +184,9 @@ def _spread(size: int, most: int) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, size - 1, min(size, most))})
 
 
-def _panels(count: int) -> tuple[Figure, Any]:
+def _panels(count: int, *, share: bool) -> tuple[Figure, Any]:
     figure, axes = plt.subplots(
-        1, count, figsize=(3.2 * count + 1, 3.2), sharey=True, squeeze=False, layout="constrained"
+        1, count, figsize=(3.2 * count + 1, 3.2), sharey=share, squeeze=False, layout="constrained"
     )
     return figure, axes[0]
 

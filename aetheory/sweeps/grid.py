@@ -112,7 +112,7 @@ class Grid(NamedTuple):
         )
 
 
-def make_grid(grid: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Grid:
+def make_grid(grid: Any) -> Grid:
     """Check and normalise what a user gave as a grid.
 
     Arguments:

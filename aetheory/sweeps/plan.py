@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int, Shaped, UInt32
 
 from aetheory.sweeps.grid import Grid
+from aetheory.sweeps.keys import identity_words
 from aetheory.sweeps.task import Task
 
 _MOST_BLOCKS = 20_000
@@ -155,7 +156,7 @@ class Plan:
         repeat: UInt32[np.ndarray, " lanes"],
         number: int,
     ) -> Lanes:
-        words = np.ascontiguousarray(self.grid.identities(cells)).view(np.uint32).reshape(-1, 2)
+        words = identity_words(self.grid.identities(cells))
         inputs = self.task.inputs(self.grid.columns(cells))
         return Lanes(self._programs[number], place, cells, words, repeat, inputs)
 

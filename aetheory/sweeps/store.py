@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray
@@ -24,6 +24,7 @@ _SETTINGS = "aetheory_sweep"
 _DONE = "done"
 
 
+@runtime_checkable
 class ResultStore(Protocol):
     """Takes blocks as they finish, and gives the dataset."""
 

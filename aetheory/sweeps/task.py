@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """The parameters of some cells, one array for each."""
 
 
+@runtime_checkable
 class Task(Protocol):
     """What a sweep computes in a cell, split into a program that is compiled and the numbers that go in.
 
@@ -43,7 +44,7 @@ class Task(Protocol):
     def work(self, columns: Columns) -> Float[np.ndarray, " cells"]:
         """The expected cost of some cells in any unit: neighbours in this order take about as many solver steps."""
 
-    def evaluate(self, program: Hashable, inputs: Mapping[str, Float[Array, ""]], key: PRNGKeyArray) -> PyTree:
+    def evaluate(self, program: Hashable, inputs: Mapping[str, Shaped[Array, ""]], key: PRNGKeyArray) -> PyTree:
         """The result of one cell and one draw: pure and traceable."""
 
     def settings(self) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class FunctionTask:
         """All alike: nothing is known."""
         return np.ones(len(next(iter(columns.values()))))
 
-    def evaluate(self, program: Hashable, inputs: Mapping[str, Float[Array, ""]], key: PRNGKeyArray) -> PyTree:
+    def evaluate(self, program: Hashable, inputs: Mapping[str, Shaped[Array, ""]], key: PRNGKeyArray) -> PyTree:
         """Call the function."""
         static = dict(program)  # type: ignore[call-overload]
         result = self._function({**inputs, **static}, key)
@@ -157,12 +158,11 @@ def as_task(
     Raises:
         ValueError: not callable, or options for a task that knows them itself.
     """
-    if all(hasattr(function, name) for name in ("evaluate", "program", "inputs", "settings")):
+    if isinstance(function, Task):
         for name, value in {"static": static, "dims": dims, "coordinates": coordinates}.items():
             if value is not None:
                 raise fail(name, f"None for a {type(function).__name__}, which knows its own", value)
-        task: Task = function
-        return task
+        return function
     return FunctionTask(function, static, dims, coordinates)
 
 

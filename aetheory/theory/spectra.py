@@ -314,8 +314,10 @@ def sample_padded_normal(
     """
     width = jnp.sum(column_active).astype(jnp.int32)
     flat = jax.random.normal(key, (len(row) * len(column),), row.dtype)
-    place = row.astype(jnp.int32)[:, None] * width + column.astype(jnp.int32)
-    return jnp.where(row_active[:, None] & column_active, flat.at[place].get(mode="clip"), jnp.zeros((), row.dtype))
+    place = row.astype(jnp.int32)[:, None] * width + column.astype(jnp.int32)[None, :]
+    return jnp.where(
+        row_active[:, None] & column_active[None, :], flat.at[place].get(mode="clip"), jnp.zeros((), row.dtype)
+    )
 
 
 def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"], active: Bool[Array, " n"]) -> Float[Array, " n"]:

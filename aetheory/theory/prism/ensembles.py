@@ -188,7 +188,7 @@ def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reducti
             return factor
         number, active = _rows(rank, outside, shapes)
         return jnp.where(
-            active[:, None], factor.at[number.astype(jnp.int32)].get(mode="clip"), jnp.zeros_like(factor[0])
+            active[:, None], factor.at[number.astype(jnp.int32)].get(mode="clip"), jnp.zeros((), factor.dtype)
         )
     if not shapes.outside_factor:
         return _normal(key, rank, outside, columns, shapes)

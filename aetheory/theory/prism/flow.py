@@ -71,7 +71,7 @@ class Ensemble(eqx.Module):
         """The first rows of the identity, without those of the padding."""
         rows = self.weights.shape[-2]
         identity = jnp.eye(num_rows, rows, dtype=self.weights.dtype)
-        return identity if self.padding is None else identity * self.padding.active_rows
+        return identity if self.padding is None else identity * self.padding.active_rows[None, :]
 
     def times_covariance(
         self, transposed: Float[Array, "*blocks columns rank"]

@@ -1,0 +1,62 @@
+"""A problem computed inside a larger one of its kind is the same problem."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aetheory.sweeps import Simulation
+from aetheory.sweeps.padding import shared_shapes
+from aetheory.theory.prism.ensembles import Dimensions, gaussian, reduction
+
+KINDS = {
+    "more samples than dimensions": ((6, 2, 20), (13, 4, 40)),
+    "latent factor, full rank": ((5, 8, 20), (7, 9, 30)),
+    "latent factor, low rank": ((6, 9, 3), (11, 12, 5)),
+    "low rank": ((10, 6, 5), (17, 9, 9)),
+    "low rank, outside factor": ((20, 3, 4), (50, 5, 9)),
+    "population": ((6, 2, jnp.inf), (9, 4, jnp.inf)),
+    "population, latent factor": ((6, 9, jnp.inf), (9, 20, jnp.inf)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_padded_flows_are_those_of_the_problem_itself(kind, precision):
+    dims, host_dims = KINDS[kind]
+    shape, host = reduction(*dims), reduction(*host_dims)
+    assert host != shape
+    task = Simulation([0.0, 0.3, 1.0, 3.0], rtol=1e-9)
+    inputs = {name: jnp.asarray(size, precision) for name, size in zip(Dimensions._fields, dims, strict=True)}
+    inputs["init_variance"] = jnp.asarray(0.1, precision)
+    key = jax.random.key(5)
+    own = task.evaluate(shape, inputs, key)
+    padded = task.evaluate(host._replace(padded=True), inputs, key)
+    tolerance = 1e-8 if precision == jnp.float64 else 3e-5
+    for risk in ("train", "population"):
+        np.testing.assert_allclose(padded[risk], own[risk], rtol=tolerance, atol=tolerance)
+    # the zeros do not loosen the error control, nor tighten it
+    assert abs(int(padded["num_steps"]) - int(own["num_steps"])) <= 1
+
+
+def test_padded_draws_are_the_same_numbers(precision):
+    sizes = Dimensions(*(jnp.asarray(size, precision) for size in (10, 6, 5)))
+    own = gaussian(jax.random.key(1), sizes, reduction(10, 6, 5), jnp.ones((), precision))
+    host = reduction(17, 9, 9)._replace(padded=True)
+    padded = gaussian(jax.random.key(1), sizes, host, jnp.ones((), precision))
+    rows = [*range(5), *range(9, 14)]
+    np.testing.assert_array_equal(padded.weights[np.array(rows), :6], own.weights)
+    assert float(jnp.sum(padded.weights**2)) == pytest.approx(float(jnp.sum(own.weights**2)), rel=1e-6)
+    np.testing.assert_allclose(padded.spectrum[:5], own.spectrum, rtol=1e-6)
+    assert not padded.spectrum[5:].any()
+
+
+def test_shapes_are_shared_where_padding_is_cheaper_than_compiling():
+    small, near, large = (reduction(p, p // 2, 2 * p) for p in (20, 24, 400))
+    shared = shared_shapes({small: 100, near: 100, large: 100})
+    assert shared[small] == shared[near] == near._replace(padded=True)
+    assert shared[large] == large
+    # of many flows, each gains from its own program
+    assert shared_shapes({small: 10**6, near: 10})[small] == small
+    # another kind cannot host
+    latent = reduction(20, 30, 40)
+    assert shared_shapes({latent: 1, near: 1})[latent] == latent
