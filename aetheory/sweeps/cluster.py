@@ -18,6 +18,9 @@ from aetheory.sweeps.block import Block, run_block
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.plan import Plan, Region
 
+TIMEOUT = "10s"
+"""How long to wait for a scheduler to answer."""
+
 _AHEAD = 2
 """Blocks that a worker holds: one that runs, and one that it finds ready when that is done."""
 
@@ -141,7 +144,7 @@ def connect(address: str) -> Generator[Any, None, None]:
     else:
         raise fail("cluster", "'local:N', 'tcp://HOST:PORT' or a scheduler file ending in .json", address)
     try:
-        client = Client(timeout="10s", **options)  # type: ignore[no-untyped-call]
+        client = Client(timeout=TIMEOUT, **options)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise OSError(
             f"Argument `cluster` must be the address of a running scheduler, but nothing answers at '{address}'."

@@ -106,6 +106,10 @@ class Executor:
         """How many evaluations of this program run side by side on a device."""
         return self._compile(lanes).width
 
+    def compiled_text(self, lanes: Lanes) -> str:
+        """The compiled program of some evaluations, as the compiler prints it."""
+        return str(self._compile(lanes).call.as_text())
+
     def trace(self, lanes: Lanes) -> Any:
         """The program of one evaluation, traced: what it computes, and the shapes of its results."""
         one = jax.tree.map(lambda array: array[0], self._arguments(lanes, 1))

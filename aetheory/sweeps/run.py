@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,7 +52,7 @@ def sweep(
     static: Sequence[str] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     coordinates: Mapping[str, Any] | None = None,
-    on_error: Literal["raise", "record"] = "raise",
+    on_error: str = "raise",
     devices: Sequence[jax.Device] | None = None,
     memory: int | None = None,
     block_size: int | None = None,
