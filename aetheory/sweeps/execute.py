@@ -1,5 +1,6 @@
 """Compiling the programs of a sweep and running their evaluations on the devices of one process."""
 
+import itertools
 import threading
 import time
 from collections.abc import Hashable, Mapping
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
 from aetheory._checks import fail
@@ -50,18 +51,19 @@ class OutputError(ValueError):
 
 
 class Executor:
-    """Runs evaluations of a task's programs, each compiled once, on the devices of this process.
+    """Runs evaluations of a task's programs, each compiled once for a device, on the devices of this process.
 
-    The evaluations of a call are split over the devices (`shard_map` over an axis "replica", with nothing exchanged
-    between them); on each, a loop runs over batches of a fixed width, so that a result does not depend on what else
-    is in its call. Several threads may call at once.
+    On a device, a loop runs over batches of a fixed width, so that a result does not depend on what else is in its
+    call. Each thread that calls has a device of its own, in turn: the devices run the same program, each at its own
+    pace, and exchange nothing. (One program over all of them, by `shard_map`, waits for the slowest in every call, and
+    XLA's partitioner orders its arithmetic differently: results then differ in the last bit from those of one device.)
 
     Arguments:
         task: what is computed.
         key: the sweep's key.
         dtype: precision of the real numbers that go in; JAX's default where `None`.
         devices: those of one kind to use.
-        memory: bytes that a call may take on a device.
+        memory: bytes that a call may take.
         width: evaluations side by side on a device; chosen for each program where `None`.
         num_lanes: how often each program is run in all, which bounds the width.
     """
@@ -79,11 +81,12 @@ class Executor:
         self._task, self._key, self._devices, self._memory, self._width = task, key, devices, memory, width
         self._num_lanes = num_lanes
         self._dtype = np.dtype(jnp.result_type(float if dtype is None else dtype))
-        self._mesh = Mesh(np.array(devices), ("replica",), axis_types=(AxisType.Auto,))
         self._lane_programs: dict[Hashable, Any] = {}
         self._compiled: dict[Hashable, _Compiled] = {}
         self._locks: dict[Hashable, threading.Lock] = {}
         self._lock = threading.Lock()
+        self._turn = itertools.count()
+        self._thread = threading.local()
         self.outputs: dict[str, Output] | None = None
         self.compile_seconds = 0.0
 
@@ -97,10 +100,12 @@ class Executor:
         """Kind of the devices, such as "cpu" or "gpu"."""
         return str(self._devices[0].platform)
 
-    @property
-    def num_devices(self) -> int:
-        """How many devices share a call."""
-        return len(self._devices)
+    def _device(self) -> jax.Device:
+        """The device of this thread."""
+        if not hasattr(self._thread, "device"):
+            self._thread.device = self._devices[next(self._turn) % len(self._devices)]
+        device: jax.Device = self._thread.device
+        return device
 
     def width(self, lanes: Lanes) -> int:
         """How many evaluations of this program run side by side on a device."""
@@ -132,23 +137,19 @@ class Executor:
         start, total = 0, len(lanes.place)
         while start < total:
             compiled = self._compile(lanes)
-            call = lanes.take(slice(start, start + compiled.capacity * len(self._devices)))
+            call = lanes.take(slice(start, start + compiled.capacity))
             pieces.append(self._call(compiled, call))
             start += len(call.place)
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
     def _call(self, compiled: _Compiled, lanes: Lanes) -> Results:
-        count, num_devices = len(lanes.place), len(self._devices)
-        each = -(-count // num_devices)
-        # the last evaluation fills up what the devices leave over
-        places = np.minimum(np.arange(num_devices * each), count - 1).reshape(num_devices, each)
-        room = np.minimum(np.arange(compiled.capacity), each - 1)
-        arguments = self._arguments(lanes, count)
-        filled = jax.tree.map(lambda array: array[places[:, room].ravel()], arguments)
-        calls = np.full(num_devices, -(-each // compiled.width), np.int32)
-        results = compiled.call(self._key, calls, *filled)
-        kept = (np.arange(num_devices)[:, None] * compiled.capacity + np.arange(each)).ravel()[:count]
-        return {name: np.asarray(values)[kept] for name, values in results.items()}
+        count = len(lanes.place)
+        # the last evaluation fills up what is left over; of those, only the rest of its batch is computed again
+        room = np.minimum(np.arange(compiled.capacity), count - 1)
+        filled = jax.tree.map(lambda array: array[room], self._arguments(lanes, count))
+        arguments = jax.device_put((self._key, np.int32(-(-count // compiled.width)), *filled), self._device())
+        results = compiled.call(*arguments)
+        return {name: np.array(values)[:count] for name, values in results.items()}
 
     def _arguments(self, lanes: Lanes, count: int) -> tuple[Any, ...]:
         inputs = {name: values[:count].astype(self._input_dtype(values)) for name, values in lanes.inputs.items()}
@@ -170,15 +171,16 @@ class Executor:
         return named_leaves(self._task.evaluate(program, inputs, derive_key(key, words, repeat)))
 
     def _compile(self, lanes: Lanes) -> _Compiled:
+        name = (lanes.program, self._device())
         with self._lock:
-            lock = self._locks.setdefault(lanes.program, threading.Lock())
+            lock = self._locks.setdefault(name, threading.Lock())
         with lock:
-            if lanes.program not in self._compiled:
+            if name not in self._compiled:
                 start = time.perf_counter()
-                self._compiled[lanes.program] = self._build(lanes)
+                self._compiled[name] = self._build(lanes)
                 with self._lock:
                     self.compile_seconds += time.perf_counter() - start
-            return self._compiled[lanes.program]
+            return self._compiled[name]
 
     def _build(self, lanes: Lanes) -> _Compiled:
         traced = self.trace(lanes)
@@ -204,24 +206,16 @@ class Executor:
             capacity = capacity // width * width
 
     def _lower(self, lanes: Lanes, width: int, capacity: int) -> Any:
-        num_devices = len(self._devices)
-        split, whole = PartitionSpec("replica"), PartitionSpec()  # type: ignore[no-untyped-call]
+        placed = SingleDeviceSharding(self._device())
 
-        def run(key: PRNGKeyArray, calls: Shaped[Array, "1"], *arguments: Any) -> dict[str, Array]:
-            return self._loop(lanes.program, key, calls[0], arguments, width, capacity)
+        def run(key: PRNGKeyArray, calls: Shaped[Array, ""], *arguments: Any) -> dict[str, Array]:
+            return self._loop(lanes.program, key, calls, arguments, width, capacity)
 
-        shapes = jax.tree.map(
-            lambda array: _shape((num_devices * capacity, *array.shape[1:]), array.dtype),
-            self._arguments(lanes, 1),
-        )
-        calls = _shape((num_devices,), np.int32)
-        if num_devices == 1:
-            with jax.default_device(self._devices[0]):
-                return jax.jit(run).lower(self._key, calls, *shapes)
-        specs = (whole, split, *(split for _ in shapes))
-        # nothing crosses from one device to another: an adaptive loop would wait for the slowest at every step
-        sharded = jax.shard_map(run, mesh=self._mesh, in_specs=specs, out_specs=split, check_vma=False)
-        return jax.jit(sharded).lower(self._key, calls, *shapes)
+        def shape(array: Any, *sizes: int) -> Any:
+            return jax.ShapeDtypeStruct(sizes, array.dtype, sharding=placed)  # type: ignore[no-untyped-call]
+
+        arguments = jax.tree.map(lambda array: shape(array, capacity, *array.shape[1:]), self._arguments(lanes, 1))
+        return jax.jit(run).lower(shape(self._key, *self._key.shape), shape(np.int32(0)), *arguments)
 
     def _loop(
         self, program: Hashable, key: PRNGKeyArray, calls: Shaped[Array, ""], arguments: Any, width: int, capacity: int
@@ -255,10 +249,6 @@ class Executor:
                 f"Argument `function` must return arrays of one shape and type in all cells, but returns "
                 f"{_described(self.outputs)} in the first and {_described(outputs)} for {lanes.program}."
             )
-
-
-def _shape(shape: tuple[int, ...], dtype: Any) -> Any:
-    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
 def named_leaves(results: Any) -> dict[str, Array]:

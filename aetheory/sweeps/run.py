@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray
-from jaxtyping import PRNGKeyArray, PyTree
+from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
 from aetheory._checks import check_real, fail, static_integer
@@ -43,7 +43,7 @@ class SweepError(RuntimeError):
 
 
 def sweep(
-    function: Callable[[dict[str, Any], PRNGKeyArray], PyTree] | Task,
+    function: Any,
     grid: Mapping[str, Any] | Sequence[Mapping[str, Any]],
     key: PRNGKeyArray,
     num_repeats: int | None = None,
@@ -122,7 +122,9 @@ def sweep(
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     memory = _default_memory(used[0]) if memory is None else int(memory)
     threads = _num_threads(used)
-    executor = Executor(task, key, parameters.dtype, used, memory // (2 * threads), width, plan.num_evaluations)
+    executor = Executor(
+        task, key, parameters.dtype, used, memory // (2 * -(-threads // len(used))), width, plan.num_evaluations
+    )
 
     settings = _settings(task, plan, key, executor)
     path = None if store is None else Path(store)
@@ -277,10 +279,11 @@ def _default_memory(device: jax.Device) -> int:
 
 
 def _num_threads(devices: Sequence[jax.Device]) -> int:
-    """One for each core that this process may use where a CPU is one device; otherwise one call keeps them busy."""
-    if devices[0].platform != "cpu" or len(devices) > 1:
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """One for each device, and on a CPU for each core that this process may use."""
+    if devices[0].platform != "cpu":
+        return len(devices)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores, len(devices))
 
 
 def _block_size(executor: Executor, plan: Plan, memory: int, threads: int) -> int:
@@ -295,10 +298,9 @@ def _block_size(executor: Executor, plan: Plan, memory: int, threads: int) -> in
         if seconds > 0.1:
             break
     num_bytes = sum(output.num_bytes for output in (executor.outputs or {}).values())
-    wanted = int(_BLOCK_SECONDS * executor.num_devices * width / seconds)
+    wanted = int(_BLOCK_SECONDS * width / seconds)
     shared = -(-plan.num_lanes // (_BLOCKS_A_THREAD * threads))
     # a block is held once as it is computed, once as it is put together and once as it is compressed
     fitting = memory // (8 * threads * max(num_bytes, 1))
     size = max(1, min(wanted, shared, fitting))
-    step = width * executor.num_devices
-    return size if size < step else size // step * step
+    return size if size < width else size // width * width

@@ -3,7 +3,7 @@
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -62,7 +62,7 @@ class FunctionTask:
 
     def __init__(
         self,
-        function: Callable[[dict[str, Any], PRNGKeyArray], PyTree],
+        function: Any,
         static: Sequence[str] | None,
         dims: Mapping[str, Sequence[str]] | None,
         coordinates: Mapping[str, Any] | None,

@@ -45,5 +45,5 @@ def test_addresses_of_no_known_form_are_refused(address):
 @pytest.mark.filterwarnings("default")
 def test_a_scheduler_that_does_not_answer_is_reported(monkeypatch):
     monkeypatch.setattr("aetheory.sweeps.cluster.TIMEOUT", "1s")
-    with pytest.raises(OSError, match="nothing answers at 'tcp://127.0.0.1:9'"), connect("tcp://127.0.0.1:9"):
+    with pytest.raises(OSError, match=r"nothing answers at 'tcp://127.0.0.1:9'"), connect("tcp://127.0.0.1:9"):
         pass
