@@ -67,8 +67,7 @@ ae.simulate(wide, jnp.linspace(0, 6e-4, 13), jax.random.key(1))
 theory = ae.predict(problem, times, regime="large-data")
 ax = theory.plot(risks=("population",))
 simulation.plot(ax=ax)
-ax.legend();
-
+_ = ax.legend()
 # %% [markdown]
 # The late risk is $1-H/p=\tfrac12$: half of the directions have no unit. How far apart are the two curves?
 
@@ -136,7 +135,7 @@ ax = theory.plot()
 simulation.plot(ax=ax)
 ax.set_xscale("log")
 ax.set_yscale("log")
-ax.legend();
+_ = ax.legend()
 
 # %% [markdown]
 # ## Derivatives

@@ -2,8 +2,8 @@
 # # 02 The prism of regimes
 #
 # How many different large-size limits does gradient training of a linear autoencoder have? The answer of
-# [arXiv:2606.05335](https://arxiv.org/abs/2606.05335) is read off a polytope. Write the risk as a formal power series in
-# time, $\mathbb E R(t)\sim\sum_s \mathbb E R^{(s)}(0)\,t^s/s!$. Every coefficient is a polynomial in $p$, $H$,
+# [arXiv:2606.05335](https://arxiv.org/abs/2606.05335) is read off a polytope. Write the risk as a formal power series
+# in time, $\mathbb E R(t)\sim\sum_s \mathbb E R^{(s)}(0)\,t^s/s!$. Every coefficient is a polynomial in $p$, $H$,
 # $\sigma^2$ and $1/N$, and its largest monomials are
 #
 # $$x^m\,y^n\,z^j,\qquad x=p\sigma^2,\quad y=H/p,\quad z=p/N,\qquad
@@ -75,8 +75,8 @@ for ax, (regime, (problem, times)) in zip(axes.ravel(), problems.items(), strict
 # ## Where does a problem lie?
 #
 # `locate` weighs the monomials of the exact coefficients at the problem's own sizes. The *distance* to a face is the
-# share of what moves the risks that its monomials do not account for; the *estimated error* is a calibrated bound on how
-# far the face's curve may be off, as a share of the initial risk (or of 1, if that is larger).
+# share of what moves the risks that its monomials do not account for; the *estimated error* is a calibrated bound on
+# how far the face's curve may be off, as a share of the initial risk (or of 1, if that is larger).
 
 # %%
 problem = ae.LinearProblem(input_dim=300, latent_dim=30_000, num_samples=60_000, init_variance=0.5 / 30_000)
@@ -92,8 +92,7 @@ times = jnp.linspace(0, 1.5, 31)
 edge = ae.predict(problem, times, regime=("large-data", "mean-field"))
 ax = edge.plot(risks=("population",))
 ae.simulate(problem, times, jax.random.key(1), num_repeats=2).plot(ax=ax, risks=("population",))
-ax.legend();
-
+_ = ax.legend()
 # %% [markdown]
 # ## The interior
 #
@@ -108,9 +107,10 @@ times = jnp.linspace(0, 0.5, 16)
 theory = ae.predict(problem, times)
 ax = theory.plot()
 ae.simulate(problem, times, jax.random.key(2), num_repeats=8).plot(ax=ax)
-ax.legend(fontsize=8)
+_ = ax.legend(fontsize=8)
 width = jnp.max(theory.upper.train - theory.lower.train) / 2
 print(f"train risk: bracket at most ± {width:.1e}")
 
 # %% [markdown]
-# Next: [03 The loss expansion and the free face](03_loss_expansion_and_free_face.ipynb), where these monomials come from.
+# Next: [03 The loss expansion and the free face](03_loss_expansion_and_free_face.ipynb), where these monomials come
+# from.

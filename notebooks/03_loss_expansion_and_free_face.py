@@ -1,13 +1,14 @@
 # %% [markdown]
 # # 03 The loss expansion and the free face
 #
-# The regimes of [02](02_prism_of_regimes.ipynb) come from one object: the formal expansion of the expected risk in time,
+# The regimes of [02](02_prism_of_regimes.ipynb) come from one object: the formal expansion of the expected risk in
+# time,
 #
 # $$\mathbb E R(t)\;\sim\;\sum_{s\ge 0}\mathbb E R^{(s)}(0)\,\frac{t^s}{s!} .$$
 #
-# Along the flow $\dot M = -\big[2MSM+SM^2+M^2S-2SM-2MS\big]$ every derivative of the risk is a sum of traces of words in
-# $M$ and $S$. Their Gaussian expectations follow from Wick's formula, so that each coefficient is an *exact* polynomial in
-# $p$, $H$, $\sigma^2$ and $1/N$, at every finite size.
+# Along the flow $\dot M = -\big[2MSM+SM^2+M^2S-2SM-2MS\big]$ every derivative of the risk is a sum of traces of words
+# in $M$ and $S$. Their Gaussian expectations follow from Wick's formula, so that each coefficient is an *exact*
+# polynomial in $p$, $H$, $\sigma^2$ and $1/N$, at every finite size.
 
 # %%
 from fractions import Fraction
@@ -30,8 +31,8 @@ first = ae.expansion.coefficients(order=1, risk="population")
 print("E R'(0) =", first)
 
 # %% [markdown]
-# The polynomial takes fractions, and then gives a fraction. At $p=5$, $H=3$, $N=4$, $\sigma^2=3/10$ the slope of the loss
-# $L = pR/2$ is
+# The polynomial takes fractions, and then gives a fraction. At $p=5$, $H=3$, $N=4$, $\sigma^2=3/10$ the slope of the
+# loss $L = pR/2$ is
 
 # %%
 slope = first.loss(5, 3, Fraction(3, 10), Fraction(1, 4))
@@ -54,8 +55,8 @@ print(f"expansion  {float(slope) + step / 2 * float(second):.1f}")
 # %% [markdown]
 # ## Large sizes
 #
-# As $p$, $H$ and $N$ grow together, only *planar* contributions stay. They depend on $x=p\sigma^2$, $y=H/p$ and $z=p/N$,
-# and each face of the prism keeps some of the monomials:
+# As $p$, $H$ and $N$ grow together, only *planar* contributions stay. They depend on $x=p\sigma^2$, $y=H/p$ and
+# $z=p/N$, and each face of the prism keeps some of the monomials:
 
 # %%
 planar = ae.expansion.planar(order=2, risk="train")
@@ -66,10 +67,10 @@ for face in ("large-data", "mean-field", "free"):
 # %% [markdown]
 # ## Summing the series
 #
-# The series has a finite radius of convergence, because the curve has poles at complex times. Beyond it, the sum of the
-# first terms is useless, but Padé approximants of the same terms go further; best in the variable $1-e^{-4t}$, which maps
-# all times to $[0,1)$. In the large-data regime the exact curve is known, and the sums can be compared with it. The
-# dotted line is the estimated radius of convergence.
+# The series has a finite radius of convergence, because the curve has poles at complex times. Beyond it, the sum of
+# the first terms is useless, but Padé approximants of the same terms go further; best in the variable $1-e^{-4t}$,
+# which maps all times to $[0,1)$. In the large-data regime the exact curve is known, and the sums can be compared with
+# it. The dotted line is the estimated radius of convergence.
 
 # %%
 sums = resummation.compute()
@@ -86,11 +87,11 @@ for method, deviation in resummation.summarise(sums)["deviations"].items():
 #
 # $$\dot M = -\big[2MSM + SM^2 + M^2S\big],\qquad R_{\rm train}=\tfrac1p\operatorname{tr} MSM .$$
 #
-# $M$ and $S$ are two *free* random matrices that never commute, and no closed form is known. The moments of free matrices
-# can be read from paths on a small graph with vertices $p$, $H$, $N$: on the space of all paths of at most $L$ steps,
-# $W$ and $X$ become finite matrices whose moments are exact up to order about $L$. The same flow on them gives a curve
-# that is exact at early times and converges as $L$ grows; two consecutive truncations bracket it. (Time in units of
-# $1/x$, risk in units of $x^2$.)
+# $M$ and $S$ are two *free* random matrices that never commute, and no closed form is known. The moments of free
+# matrices can be read from paths on a small graph with vertices $p$, $H$, $N$: on the space of all paths of at most
+# $L$ steps, $W$ and $X$ become finite matrices whose moments are exact up to order about $L$. The same flow on them
+# gives a curve that is exact at early times and converges as $L$ grows; two consecutive truncations bracket it. (Time
+# in units of $1/x$, risk in units of $x^2$.)
 
 # %%
 free = ae.LinearProblem(input_dim=200, latent_dim=140, num_samples=250, init_variance=1e4 / 200)
@@ -111,7 +112,7 @@ simulation = ae.simulate(free, times, jax.random.key(1), num_repeats=4)
 ax = theory.plot()
 simulation.plot(ax=ax)
 ax.set(xscale="log", yscale="log")
-ax.legend(fontsize=8)
+_ = ax.legend(fontsize=8)
 for risk in ("train", "population"):
     deviation = jnp.max(jnp.abs(getattr(simulation, risk) - getattr(theory, risk))) / theory.train[0]
     print(f"{risk}: at most {100 * deviation:.2f} % of the initial risk")
