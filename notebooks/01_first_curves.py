@@ -155,4 +155,4 @@ for variance, slope in zip(scales, slopes, strict=True):
     print(f"σ² = {variance:.3f}: R(1) = {final_risk(variance):.4f}, dR(1)/dσ² = {slope:+.3f}")
 
 # %% [markdown]
-# Next: [02 The prism of regimes](02_prism_of_regimes.ipynb), all the limits and how they fit together.
+# Next: 02 The prism of regimes, all the limits and how they fit together.

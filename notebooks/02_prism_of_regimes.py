@@ -112,5 +112,5 @@ width = jnp.max(theory.upper.train - theory.lower.train) / 2
 print(f"train risk: bracket at most ± {width:.1e}")
 
 # %% [markdown]
-# Next: [03 The loss expansion and the free face](03_loss_expansion_and_free_face.ipynb), where these monomials come
+# Next: 03 The loss expansion and the free face, where these monomials come
 # from.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 03 The loss expansion and the free face
 #
-# The regimes of [02](02_prism_of_regimes.ipynb) come from one object: the formal expansion of the expected risk in
+# The regimes of notebook 02 come from one object: the formal expansion of the expected risk in
 # time,
 #
 # $$\mathbb E R(t)\;\sim\;\sum_{s\ge 0}\mathbb E R^{(s)}(0)\,\frac{t^s}{s!} .$$
@@ -125,4 +125,4 @@ ax = plotting.plot_prism(free)
 ax.figure.set_size_inches(6, 5)
 
 # %% [markdown]
-# Next: [04 Limits of compression](04_limits_of_compression.ipynb), autoencoders with a nonlinearity.
+# Next: 04 Limits of compression, autoencoders with a nonlinearity.

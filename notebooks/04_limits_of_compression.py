@@ -135,4 +135,4 @@ print(f"Gaussian amplitudes, q = 0.1: rotation {ae.limits.rotation_risk(source):
       f"denoised {ae.limits.denoised_risk(source):.4f}")  # fmt: skip
 
 # %% [markdown]
-# Next: [05 Group-sparse recovery and clustering](05_group_sparse_recovery.ipynb).
+# Next: 05 Group-sparse recovery and clustering.

@@ -129,7 +129,7 @@ figure
 
 # %% [markdown]
 # Each row is a group: a digit and its leading variations. On these small digits group codes beat raw pixels. On MNIST
-# the published accuracies (74.5 and 80.1 %) were **not** reproduced without labels; the page of [verified
-# claims](../claims.md) has the numbers.
+# the published accuracies (74.5 and 80.1 %) were **not** reproduced without labels; the page
+# *Verified claims* of the documentation has the numbers.
 #
-# Next: [08 Your own parts](08_your_own_parts.ipynb).
+# Next: 08 Your own parts.

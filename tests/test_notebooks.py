@@ -3,9 +3,8 @@
 import re
 from pathlib import Path
 
+import jupytext
 import pytest
-
-jupytext = pytest.importorskip("jupytext")
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
