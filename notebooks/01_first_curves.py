@@ -37,7 +37,9 @@ plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
 # result is a `Curve` with the times, both risks, and their standard deviation over the draws.
 
 # %%
-problem = ae.LinearProblem(input_dim=200, latent_dim=100, num_samples=40_000, init_variance=1 / 200)
+problem = ae.LinearProblem(
+    input_dim=200, latent_dim=100, num_samples=40_000, init_variance=1 / 200
+)
 times = jnp.linspace(0, 1, 41)
 simulation = ae.simulate(problem, times, jax.random.key(0), num_repeats=4)
 simulation
@@ -73,7 +75,9 @@ _ = ax.legend()
 
 # %%
 for risk in ("train", "population"):
-    deviation = jnp.max(jnp.abs(getattr(simulation, risk) - getattr(theory, risk))) / theory.train[0]
+    deviation = (
+        jnp.max(jnp.abs(getattr(simulation, risk) - getattr(theory, risk))) / theory.train[0]
+    )
     print(f"{risk:>10}: at most {100 * deviation:.2f} % of the initial risk")
 
 # %% [markdown]
@@ -94,7 +98,9 @@ print(ae.predict(problem, times))
 # Gaussian weights), and it is what a small simulation shows:
 
 # %%
-small = ae.LinearProblem(input_dim=20, latent_dim=10, num_samples=jnp.inf, init_variance=0.3 / 20)
+small = ae.LinearProblem(
+    input_dim=20, latent_dim=10, num_samples=jnp.inf, init_variance=0.3 / 20
+)
 small_times = jnp.linspace(0, 0.6, 13)
 average = ae.simulate(small, small_times, jax.random.key(2), num_repeats=400)
 limit = ae.predict(small, small_times, regime="large-data")
@@ -130,7 +136,9 @@ digits = ae.LinearProblem(input_dim, latent_dim, num_samples, init_variance=0.1 
 digit_times = jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-2, 10, 25)])
 
 theory = ae.predict(digits, digit_times, regime="mean-field", data=data, held_out=rest)
-simulation = ae.simulate(digits, digit_times, jax.random.key(3), data=data, held_out=rest, num_repeats=2)
+simulation = ae.simulate(
+    digits, digit_times, jax.random.key(3), data=data, held_out=rest, num_repeats=2
+)
 ax = theory.plot()
 simulation.plot(ax=ax)
 ax.set_xscale("log")
@@ -146,7 +154,9 @@ _ = ax.legend()
 
 # %%
 def final_risk(init_variance):
-    return ae.predict(ae.LinearProblem(200, 100, 400, init_variance), times, regime="mean-field").population[-1]
+    return ae.predict(
+        ae.LinearProblem(200, 100, 400, init_variance), times, regime="mean-field"
+    ).population[-1]
 
 
 scales = jnp.array([0.001, 0.003, 0.01, 0.03])

@@ -6,8 +6,9 @@
 # in time, $\mathbb E R(t)\sim\sum_s \mathbb E R^{(s)}(0)\,t^s/s!$. Every coefficient is a polynomial in $p$, $H$,
 # $\sigma^2$ and $1/N$, and its largest monomials are
 #
-# $$x^m\,y^n\,z^j,\qquad x=p\sigma^2,\quad y=H/p,\quad z=p/N,\qquad
-#   1\le m\le s+2,\quad 1\le n\le m,\quad 0\le j\le j_{\max} .$$
+# $$x^m\,y^n\,z^j,\qquad x=p\sigma^2,\quad y=H/p,\quad z=p/N,$$
+#
+# $$1\le m\le s+2,\qquad 1\le n\le m,\qquad 0\le j\le j_{\max} .$$
 #
 # The exponents $(m,n,j)$ fill a triangular prism. Letting $p$, $H$, $N$ and $\sigma$ grow as powers of each other makes
 # the monomials of one face, edge or vertex dominate: that face is a *learning regime*.
@@ -25,7 +26,7 @@ plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
 
 # %%
 ax = plotting.plot_prism(order=3)
-ax.figure.set_size_inches(6, 5)
+ax.figure.set_size_inches(5.4, 4.4)
 
 # %% [markdown]
 # The prism is computed, not drawn by hand: the monomials of the exact coefficients are compared, and their convex hull
@@ -64,7 +65,10 @@ for ax, (regime, (problem, times)) in zip(axes.ravel(), problems.items(), strict
     simulation = ae.simulate(problem, times, jax.random.key(0), num_repeats=8)
     plotting.plot_curve(theory, ax, colour=plotting.COLOURS[0])
     plotting.plot_curve(simulation, ax, colour=plotting.COLOURS[1])
-    ax.set_title(f"{regime}: p={problem.input_dim}, H={problem.latent_dim}, N={problem.num_samples}", fontsize=10)
+    ax.set_title(
+        f"{regime}: p={problem.input_dim}, H={problem.latent_dim}, N={problem.num_samples}",
+        fontsize=10,
+    )
     ax.legend(fontsize=8)
 
 # %% [markdown]
@@ -79,10 +83,12 @@ for ax, (regime, (problem, times)) in zip(axes.ravel(), problems.items(), strict
 # how far the face's curve may be off, as a share of the initial risk (or of 1, if that is larger).
 
 # %%
-problem = ae.LinearProblem(input_dim=300, latent_dim=30_000, num_samples=60_000, init_variance=0.5 / 30_000)
+problem = ae.LinearProblem(
+    input_dim=300, latent_dim=30_000, num_samples=60_000, init_variance=0.5 / 30_000
+)
 print(ae.locate(problem))
 ax = plotting.plot_prism(problem)
-ax.figure.set_size_inches(6, 5)
+ax.figure.set_size_inches(5.4, 4.4)
 
 # %% [markdown]
 # This problem lies on an *edge*, where two regimes meet. There the curve is often explicit:
@@ -101,7 +107,9 @@ _ = ax.legend()
 # their error bar. It is drawn as a band, and its width is part of the result.
 
 # %%
-problem = ae.LinearProblem(input_dim=200, latent_dim=140, num_samples=250, init_variance=1 / 200)
+problem = ae.LinearProblem(
+    input_dim=200, latent_dim=140, num_samples=250, init_variance=1 / 200
+)
 print(ae.locate(problem).kind)
 times = jnp.linspace(0, 0.5, 16)
 theory = ae.predict(problem, times)

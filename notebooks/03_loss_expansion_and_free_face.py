@@ -46,9 +46,13 @@ print(slope, "=", float(slope))
 tiny = ae.LinearProblem(input_dim=5, latent_dim=3, num_samples=4, init_variance=0.3)
 step = 1e-4
 keys = jax.random.split(jax.random.key(0), 10)
-draws = [ae.simulate(tiny, jnp.array([0.0, step]), key, num_repeats=4000).population for key in keys]
+draws = [
+    ae.simulate(tiny, jnp.array([0.0, step]), key, num_repeats=4000).population for key in keys
+]
 slopes = 5 / 2 * jnp.diff(jnp.stack(draws)) / step
-second = ae.expansion.coefficients(order=2, risk="population").loss(5, 3, Fraction(3, 10), Fraction(1, 4))
+second = ae.expansion.coefficients(order=2, risk="population").loss(
+    5, 3, Fraction(3, 10), Fraction(1, 4)
+)
 print(f"simulation {slopes.mean():.1f} ± {slopes.std(ddof=1) / 10**0.5:.1f}")
 print(f"expansion  {float(slope) + step / 2 * float(second):.1f}")
 
@@ -78,7 +82,9 @@ figure, ax = plt.subplots()
 resummation.draw(ax, sums)
 ax.set_ylabel("risk")
 for method, deviation in resummation.summarise(sums)["deviations"].items():
-    print(f"{method:<15} up to half the radius {deviation['half_radius']:.0e}, to t = 3 {deviation['last_time']:.0e}")
+    print(
+        f"{method:<15} up to half the radius {deviation['half_radius']:.0e}, to t = 3 {deviation['last_time']:.0e}"
+    )
 
 # %% [markdown]
 # ## The free face
@@ -98,8 +104,15 @@ free = ae.LinearProblem(input_dim=200, latent_dim=140, num_samples=250, init_var
 times = jnp.concatenate([jnp.zeros(1), jnp.geomspace(0.02, 1, 20)]) / 1e4
 print("length L   half-width of the bracket, as a share of the initial risk")
 for length in (3, 5, 7, 9):
-    curve = ae.predict(free, times, "free", method="path-space", path_length=length, tolerance=1)
-    width = jnp.max(jnp.maximum(curve.upper.train - curve.lower.train, curve.upper.population - curve.lower.population))
+    curve = ae.predict(
+        free, times, "free", method="path-space", path_length=length, tolerance=1
+    )
+    width = jnp.max(
+        jnp.maximum(
+            curve.upper.train - curve.lower.train,
+            curve.upper.population - curve.lower.population,
+        )
+    )
     print(f"{length:>8}   {width / 2 / curve.train[0]:.4f}")
 
 # %% [markdown]
@@ -114,7 +127,9 @@ simulation.plot(ax=ax)
 ax.set(xscale="log", yscale="log")
 _ = ax.legend(fontsize=8)
 for risk in ("train", "population"):
-    deviation = jnp.max(jnp.abs(getattr(simulation, risk) - getattr(theory, risk))) / theory.train[0]
+    deviation = (
+        jnp.max(jnp.abs(getattr(simulation, risk) - getattr(theory, risk))) / theory.train[0]
+    )
     print(f"{risk}: at most {100 * deviation:.2f} % of the initial risk")
 
 # %% [markdown]
@@ -122,7 +137,7 @@ for risk in ("train", "population"):
 
 # %%
 ax = plotting.plot_prism(free)
-ax.figure.set_size_inches(6, 5)
+ax.figure.set_size_inches(5.4, 4.4)
 
 # %% [markdown]
 # Next: 04 Limits of compression, autoencoders with a nonlinearity.

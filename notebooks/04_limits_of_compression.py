@@ -63,7 +63,9 @@ axes[0].set_ylabel("risk $R$")
 limits_figure.draw_steps(axes[1], isotropic)
 for rate in isotropic.rate.values:
     at_rate = isotropic.sel(rate=rate)
-    print(f"rate {rate:.1f}: limit {float(at_rate.limit):.4f}, descent {float(at_rate.alternating[:, -1].mean()):.4f}")
+    print(
+        f"rate {rate:.1f}: limit {float(at_rate.limit):.4f}, descent {float(at_rate.alternating[:, -1].mean()):.4f}"
+    )
 
 # %% [markdown]
 # At $r\le1$ the limit holds at every finite $d$; at $r>1$ it is approached as $d$ grows.
@@ -85,7 +87,9 @@ spectra = {
     "power-law": ae.GaussianSource.power_law(60, 1.0).variances,
 }
 results = {
-    name: experiment.gaussian_panel(name, variances / jnp.mean(variances), scale, jax.random.key(1))
+    name: experiment.gaussian_panel(
+        name, variances / jnp.mean(variances), scale, jax.random.key(1)
+    )
     for name, variances in spectra.items()
 }
 figure, ax = plt.subplots()

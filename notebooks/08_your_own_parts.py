@@ -37,7 +37,9 @@ def three_levels(x):
 ternary = ae.autoencoders.from_function(three_levels, breakpoints=(-0.6, 0.6))
 for activation in (ternary, ae.autoencoders.sign(), ae.autoencoders.as_activation("tanh")):
     limit = ae.limits.gaussian(0.8, activation)
-    print(f"{activation.name:<14} α = {activation.alpha:.4f}   least risk at rate 0.8: {limit:.4f}")
+    print(
+        f"{activation.name:<14} α = {activation.alpha:.4f}   least risk at rate 0.8: {limit:.4f}"
+    )
 
 # %% [markdown]
 # Three levels lose less than two. Gradient descent finds it: alternating descent of a random encoder, with the exact
@@ -90,7 +92,9 @@ class Circles(eqx.Module):
 circles = Circles(num_planes=20, width=0.1)
 print(isinstance(circles, ae.sources.Source))
 empirical = jnp.cov(circles.sample(jax.random.key(2), 50_000).T)
-print(f"largest deviation of the covariance from I: {jnp.max(jnp.abs(empirical - circles.covariance)):.3f}")
+print(
+    f"largest deviation of the covariance from I: {jnp.max(jnp.abs(empirical - circles.covariance)):.3f}"
+)
 
 # %% [markdown]
 # A code that starts with a random rotation sees hardly more than this covariance: its pre-activations are nearly
@@ -100,7 +104,12 @@ print(f"largest deviation of the covariance from I: {jnp.max(jnp.abs(empirical -
 # %%
 rotation = ae.limits.minimiser(jax.random.key(3), circles.covariance, circles.input_dim)
 trained = ae.sample_descent(
-    rotation, circles, jax.random.key(4), num_steps=1500, optimizer=optax.adam(3e-3), record_at=[1500]
+    rotation,
+    circles,
+    jax.random.key(4),
+    num_steps=1500,
+    optimizer=optax.adam(3e-3),
+    record_at=[1500],
 )
 test = circles.sample(jax.random.key(5), 20_000)
 for name, autoencoder in (("random rotation", rotation), ("trained", trained.autoencoder)):
