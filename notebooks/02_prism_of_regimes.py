@@ -111,10 +111,10 @@ problem = ae.LinearProblem(
     input_dim=200, latent_dim=140, num_samples=250, init_variance=1 / 200
 )
 print(ae.locate(problem).kind)
-times = jnp.linspace(0, 0.5, 16)
+times = jnp.linspace(0, 0.4, 16)
 theory = ae.predict(problem, times)
 ax = theory.plot()
-ae.simulate(problem, times, jax.random.key(2), num_repeats=8).plot(ax=ax)
+ae.simulate(problem, times, jax.random.key(2), num_repeats=4).plot(ax=ax)
 _ = ax.legend(fontsize=8)
 width = jnp.max(theory.upper.train - theory.lower.train) / 2
 print(f"train risk: bracket at most ± {width:.1e}")

@@ -17,6 +17,8 @@
 # $$R^*(r) = 1-\frac{r}{1+\alpha}\quad(r\le1),\qquad R^*(r)=1-\frac{r}{r+\alpha}\quad(r>1) .$$
 
 # %%
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -86,9 +88,10 @@ spectra = {
     "blocks": jnp.concatenate([jnp.full(18, 2.5), jnp.full(18, 0.7), jnp.full(24, 0.1)]),
     "power-law": ae.GaussianSource.power_law(60, 1.0).variances,
 }
+few_rates = dataclasses.replace(scale, rates=(0.5, 1.0, 2.0))
 results = {
     name: experiment.gaussian_panel(
-        name, variances / jnp.mean(variances), scale, jax.random.key(1)
+        name, variances / jnp.mean(variances), few_rates, jax.random.key(1)
     )
     for name, variances in spectra.items()
 }

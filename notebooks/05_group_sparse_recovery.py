@@ -62,8 +62,8 @@ print(
 
 # %%
 phases = recovery_phases.Phases(
-    input_dim=400, num_groups=80, num_active=(1, 2, 4, 8), num_samples=200,
-    signal_to_noise=tuple(range(-15, 16, 5)), thresholds=tuple(np.linspace(0, 5, 26).tolist()),
+    input_dim=400, num_groups=80, num_active=(1, 2, 4), num_samples=200,
+    signal_to_noise=tuple(range(-15, 16, 5)), thresholds=tuple(np.linspace(0, 5, 21).tolist()),
 )  # fmt: skip
 diagrams = recovery_phases.phase_diagrams(phases, jax.random.key(1))
 figure = recovery_figures.draw_phases(diagrams)
