@@ -2,6 +2,7 @@
 
 from aetheory import autoencoders as autoencoders
 from aetheory import sources as sources
+from aetheory import sweeps as sweeps
 from aetheory.autoencoders import GroupSparseAutoencoder as GroupSparseAutoencoder
 from aetheory.autoencoders import LinearAutoencoder as LinearAutoencoder
 from aetheory.autoencoders import TwoLayerAutoencoder as TwoLayerAutoencoder
@@ -18,6 +19,7 @@ from aetheory.sources import load_images as load_images
 from aetheory.sources import orthonormal_groups_dictionary as orthonormal_groups_dictionary
 from aetheory.sources import perturbed_dictionary as perturbed_dictionary
 from aetheory.sources import subspace_dictionary as subspace_dictionary
+from aetheory.sweeps import sweep as sweep
 from aetheory.theory import expansion as expansion
 from aetheory.theory import limits as limits
 from aetheory.theory import recovery as recovery

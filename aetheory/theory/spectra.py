@@ -7,7 +7,7 @@ S = XXᵀ/N and, scaled, of M(0) = W Wᵀ.
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from aetheory._checks import as_float, check_real, static_integer
 
@@ -249,32 +249,80 @@ def sample_wishart_spectrum(
 def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, " size"]:
     """The eigenvalues of XXᵀ, X of shape (size, degrees ≥ size) with N(0, 1) entries, in increasing order.
 
-    The squared singular values of the bidiagonal β-Laguerre model (β = 1): independent χ with degrees − i degrees
-    of freedom on the diagonal, size − 1 − i below it. `degrees` may be traced: one program serves all of them.
+    The squared singular values of `sample_laguerre_factor`. `degrees` may be traced: one program serves all of them.
 
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
     """
-    index = jnp.arange(size, dtype=degrees.dtype)
-    chi = _sample_chi(key, jnp.concatenate([degrees - index, size - 1 - index[:-1]]))
-    bidiagonal = jnp.diag(chi[:size]) + (jnp.diag(chi[size:], -1) if size > 1 else 0)
+    diagonal, below = sample_laguerre_factor(key, size, degrees)
+    bidiagonal = jnp.diag(diagonal) + (jnp.diag(below, -1) if size > 1 else 0)
     return jnp.sort(jnp.linalg.svd(bidiagonal, compute_uv=False)) ** 2
 
 
-def sample_bartlett_factor(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, "size size"]:
+def sample_laguerre_factor(
+    key: PRNGKeyArray, size: int, degrees: Float[Array, ""], active: Float[Array, ""] | None = None
+) -> tuple[Float[Array, " size"], Float[Array, " size_minus_one"]]:
+    """The diagonal of a lower bidiagonal B, and what is below it, with the spectrum of B Bᵀ that of XXᵀ.
+
+    X has shape (size, degrees ≥ size) and N(0, 1) entries. The bidiagonal β-Laguerre model (β = 1): independent χ
+    with degrees − i degrees of freedom on the diagonal, size − 1 − i below it. `degrees` may be traced.
+
+    With `active`, B is that of a smaller X, of `active` ≤ size rows, followed by zeros: the same numbers that the
+    smaller size draws from this key.
+
+    Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
+    """
+    key_diagonal, key_below = jax.random.split(key)
+    index = jnp.arange(size, dtype=degrees.dtype)
+    rows = jnp.asarray(size, degrees.dtype) if active is None else active
+    return _sample_chi(key_diagonal, degrees - index, index < rows), _sample_chi(
+        key_below, rows - 1 - index[:-1], index[:-1] < rows - 1
+    )
+
+
+def sample_bartlett_factor(
+    key: PRNGKeyArray, size: int, degrees: Float[Array, ""], active: Float[Array, ""] | None = None
+) -> Float[Array, "size size"]:
     """The lower triangular L of X = L Q, Q Qᵀ = I, for X of shape (size, degrees ≥ size) with N(0, 1) entries.
 
     Independent entries: χ with degrees − i degrees of freedom on the diagonal, N(0, 1) below it. `degrees` may be
-    traced: one program serves all of them.
+    traced: one program serves all of them. With `active`, L is that of a smaller X, of `active` ≤ size rows, followed
+    by zeros: the same numbers that the smaller size draws from this key.
 
     Source: M. Bartlett (1933), "On the theory of statistical regression".
     """
     key_diagonal, key_below = jax.random.split(key)
-    below = jnp.tril(jax.random.normal(key_below, (size, size), degrees.dtype), -1)
-    return below + jnp.diag(_sample_chi(key_diagonal, degrees - jnp.arange(size, dtype=degrees.dtype)))
+    index = jnp.arange(size, dtype=degrees.dtype)
+    rows = jnp.asarray(size, degrees.dtype) if active is None else active
+    if active is None:
+        below = jax.random.normal(key_below, (size, size), degrees.dtype)
+    else:
+        below = sample_padded_normal(key_below, index, index < active, index, index < active)
+    return jnp.tril(below, -1) + jnp.diag(_sample_chi(key_diagonal, degrees - index, index < rows))
 
 
-def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"]) -> Float[Array, " n"]:
-    return jnp.sqrt(2 * jax.random.gamma(key, degrees / 2, degrees.shape, degrees.dtype))
+def sample_padded_normal(
+    key: PRNGKeyArray,
+    row: Float[Array, " rows"],
+    row_active: Bool[Array, " rows"],
+    column: Float[Array, " columns"],
+    column_active: Bool[Array, " columns"],
+) -> Float[Array, "rows columns"]:
+    """N(0, 1) entries in the active rows and columns, 0 elsewhere; `row` and `column` number the active ones.
+
+    The same numbers that `jax.random.normal(key, (active rows, active columns))` draws, which may be traced: JAX's
+    generators draw an entry from its place in the flattened array alone.
+    """
+    width = jnp.sum(column_active).astype(jnp.int32)
+    flat = jax.random.normal(key, (len(row) * len(column),), row.dtype)
+    place = row.astype(jnp.int32)[:, None] * width + column.astype(jnp.int32)
+    return jnp.where(row_active[:, None] & column_active, flat.at[place].get(mode="clip"), jnp.zeros((), row.dtype))
+
+
+def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"], active: Bool[Array, " n"]) -> Float[Array, " n"]:
+    """χ variables of the given degrees of freedom where active, 0 elsewhere."""
+    degrees = jnp.where(active, degrees, jnp.ones_like(degrees))
+    chi = jnp.sqrt(2 * jax.random.gamma(key, degrees / 2, degrees.shape, degrees.dtype))
+    return jnp.where(active, chi, jnp.zeros_like(chi))
 
 
 def _standard_jacobi_matrix(root: Float[Array, ""], size: int) -> Float[Array, "size size"]:

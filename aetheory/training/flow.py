@@ -53,6 +53,7 @@ def solve_flow(
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
+    dilution: Float[Array, ""] | None = None,
     keep_final_state: bool = False,
     steady_rate: Float[Array, ""] | None = None,
 ) -> tuple[PyTree, PyTree, SolverStats]:
@@ -62,8 +63,9 @@ def solve_flow(
     the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
-    With `steady_rate` the flow stops early, once the root mean square of the vector field is below it; later times
-    then observe the state it stopped at.
+    `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
+    squares are over the latter. With `steady_rate` the flow stops early, once the root mean square of the vector
+    field is below it; later times then observe the state it stopped at.
 
     Returns:
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
@@ -79,7 +81,15 @@ def solve_flow(
     if step_size is None:
         solver = diffrax.Tsit5()
         tolerance = effective_rtol(rtol, state)
-        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance * _root_mean_square(state), norm=norm)
+        size = _root_mean_square(state)
+        if dilution is not None:
+            undiluted, diluted_norm = jnp.sqrt(dilution), norm
+            size = size * undiluted
+
+            def norm(error: PyTree) -> Float[Array, ""]:
+                return diluted_norm(error) * undiluted
+
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance * size, norm=norm)
     else:
         solver, controller = diffrax.Euler(), diffrax.ConstantStepSize()
     solution = diffrax.diffeqsolve(

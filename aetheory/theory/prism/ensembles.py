@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from aetheory._checks import check_samples, fail, is_concrete, static_integer
-from aetheory.theory.prism.flow import Ensemble
+from aetheory.theory.prism.flow import Bidiagonal, Ensemble, Padding
 from aetheory.theory.prism.problem import LinearProblem
 from aetheory.theory.spectra import (
     Quadrature,
     free_poisson,
     sample_bartlett_factor,
-    sample_laguerre_spectrum,
+    sample_laguerre_factor,
+    sample_padded_normal,
     square_root,
 )
 
@@ -32,10 +33,12 @@ class DataCovariance(eqx.Module):
         spectrum: eigenvalues of S, shape (rank,); without `held_out` only the min(N, p) that can be nonzero.
         held_out: covariance of other samples in the eigenbasis of S, shape (p, p) with rank = p; `None` to measure
             the population risk on isotropic inputs of unit variance instead.
+        factor: where S is tridiagonal rather than diagonal, with `spectrum` its diagonal: the bidiagonal B of S = B Bᵀ.
     """
 
     spectrum: Float[Array, " rank"]
     held_out: Float[Array, "rank rank"] | None = None
+    factor: Bidiagonal | None = None
 
 
 @eqx.filter_jit
@@ -79,6 +82,7 @@ class Reduction(NamedTuple):
         latent_factor: H ≥ p, and W = L Q is cut to L.
         outside_factor: more than H rows lie outside, and an H × H factor replaces them.
         population: S = I.
+        padded: rank, outside and columns are upper bounds, and zeros fill what a smaller problem leaves of them.
     """
 
     rank: int
@@ -87,6 +91,12 @@ class Reduction(NamedTuple):
     latent_factor: bool
     outside_factor: bool
     population: bool
+    padded: bool = False
+
+    @property
+    def size(self) -> int:
+        """Entries of the weights."""
+        return (self.rank + self.outside) * self.columns
 
 
 class Dimensions(NamedTuple):
@@ -118,12 +128,17 @@ def gaussian(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction, init_
     Neither the data nor more than min(p, N + H) × min(p, H) weights are formed.
     """
     key_data, key_weights = jax.random.split(key)
+    rank = _active(dimensions, shapes)[0]
     if shapes.population:
-        spectrum = jnp.ones(shapes.rank, init_variance.dtype)
+        data = DataCovariance((jnp.arange(shapes.rank, dtype=rank.dtype) < rank).astype(init_variance.dtype))
     else:
+        # the weights have the same law in every basis: in this one S is tridiagonal, and nothing is diagonalised
         degrees = jnp.maximum(dimensions.input_dim, dimensions.num_samples)
-        spectrum = sample_laguerre_spectrum(key_data, shapes.rank, degrees) / dimensions.num_samples
-    return gaussian_weights(key_weights, DataCovariance(spectrum), dimensions, shapes, init_variance)
+        chi = sample_laguerre_factor(key_data, shapes.rank, degrees, rank if shapes.padded else None)
+        diagonal, below = (values / jnp.sqrt(dimensions.num_samples) for values in chi)
+        spectrum = (diagonal**2).at[1:].add(below**2)
+        data = DataCovariance(spectrum, factor=Bidiagonal(diagonal, below))
+    return gaussian_weights(key_weights, data, dimensions, shapes, init_variance)
 
 
 def gaussian_weights(
@@ -133,7 +148,7 @@ def gaussian_weights(
     shapes: Reduction,
     init_variance: Float[Array, ""],
 ) -> Ensemble:
-    """One draw of Gaussian weights in the eigenbasis of a given covariance."""
+    """One draw of Gaussian weights in the basis of a given covariance."""
     input_dim = dimensions.input_dim
     population_trace = input_dim if data.held_out is None else jnp.trace(data.held_out)
     return Ensemble(
@@ -143,20 +158,68 @@ def gaussian_weights(
         train_offset=jnp.sum(data.spectrum) / input_dim,
         population_offset=population_trace / input_dim,
         population_covariance=data.held_out,
+        coupling=None if data.factor is None else data.factor.diagonal[:-1] * data.factor.below,
+        factor=data.factor,
+        padding=_padding(dimensions, shapes) if shapes.padded else None,
     )
 
 
+def _active(dimensions: Dimensions, shapes: Reduction) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+    """The rank, outside and columns of this draw, at most those of a padded `shapes`."""
+    input_dim, latent_dim, num_samples = dimensions
+    rank = jnp.minimum(input_dim, num_samples)
+    outside = latent_dim if shapes.outside_factor else input_dim - rank
+    return rank, outside, jnp.minimum(input_dim, latent_dim)
+
+
+def _padding(dimensions: Dimensions, shapes: Reduction) -> Padding:
+    rank, outside, columns = _active(dimensions, shapes)
+    _, active = _rows(rank, outside, shapes)
+    return Padding(active.astype(rank.dtype), (rank + outside) * columns)
+
+
 def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:
+    input_dim, latent_dim, _ = dimensions
+    rank, outside, columns = _active(dimensions, shapes)
+    known = columns if shapes.padded else None
     if shapes.latent_factor:  # W = L Q, and the flow never moves Q
-        return sample_bartlett_factor(key, shapes.columns, dimensions.latent_dim)
-    dtype = dimensions.input_dim.dtype
+        factor = sample_bartlett_factor(key, shapes.columns, latent_dim, known)
+        if not shapes.padded:
+            return factor
+        number, active = _rows(rank, outside, shapes)
+        return jnp.where(
+            active[:, None], factor.at[number.astype(jnp.int32)].get(mode="clip"), jnp.zeros_like(factor[0])
+        )
     if not shapes.outside_factor:
-        return jax.random.normal(key, (shapes.rank + shapes.outside, shapes.columns), dtype)
+        return _normal(key, rank, outside, columns, shapes)
     # The rows B outside the range of S enter through BᵀB only, and that is Wishart.
     key_inside, key_outside = jax.random.split(key)
-    inside = jax.random.normal(key_inside, (shapes.rank, shapes.columns), dtype)
-    factor = sample_bartlett_factor(key_outside, shapes.columns, dimensions.input_dim - shapes.rank)
+    inside = _normal(key_inside, rank, jnp.zeros_like(outside), columns, shapes._replace(outside=0))
+    factor = sample_bartlett_factor(key_outside, shapes.columns, input_dim - rank, known)
     return jnp.concatenate([inside, factor.T])
+
+
+def _normal(
+    key: PRNGKeyArray,
+    rank: Float[Array, ""],
+    outside: Float[Array, ""],
+    columns: Float[Array, ""],
+    shapes: Reduction,
+) -> Float[Array, "rows columns"]:
+    if not shapes.padded:
+        return jax.random.normal(key, (shapes.rank + shapes.outside, shapes.columns), rank.dtype)
+    column = jnp.arange(shapes.columns, dtype=rank.dtype)
+    return sample_padded_normal(key, *_rows(rank, outside, shapes), column, column < columns)
+
+
+def _rows(
+    rank: Float[Array, ""], outside: Float[Array, ""], shapes: Reduction
+) -> tuple[Float[Array, " rows"], Bool[Array, " rows"]]:
+    """The number of each padded row among the active ones, and which rows are active."""
+    inside_row = jnp.arange(shapes.rank, dtype=rank.dtype)
+    outside_row = jnp.arange(shapes.outside, dtype=rank.dtype)
+    number = jnp.concatenate([inside_row, rank + outside_row])
+    return number, jnp.concatenate([inside_row < rank, outside_row < outside])
 
 
 def large_data(eigenvalues: Quadrature) -> Ensemble:

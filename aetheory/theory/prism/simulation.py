@@ -138,8 +138,7 @@ def _simulate(
             ensemble = ensembles.gaussian_weights(key, covariance, dimensions, shapes, init_variance)
         return evolve(ensemble, times, rtol=rtol, step_size=step_size, max_steps=max_steps, adjoint=adjoint)
 
-    size = (shapes.rank + shapes.outside) * shapes.columns
-    result: tuple[Risks, SolverStats] = jax.lax.map(one, keys, batch_size=_repeats_at_once(len(keys), size))
+    result: tuple[Risks, SolverStats] = jax.lax.map(one, keys, batch_size=_repeats_at_once(len(keys), shapes.size))
     return result
 
 

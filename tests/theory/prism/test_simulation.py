@@ -3,7 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles.draws import gaussian_ensemble, weights_on_data
+from oracles.draws import covariance_matrix, gaussian_ensemble, weights_on_data
 from oracles.prism import full_matrix_flow
 
 import aetheory as ae
@@ -131,7 +131,7 @@ def test_gradient_descent_of_a_step_size_is_the_euler_scheme(precision):
     curve = ae.simulate(case, step * np.arange(0, 51, 10), key, step_size=step)
     dims = (input_dim, latent_dim, num_samples)
     drawn = gaussian_ensemble(jax.random.split(key, 1)[0], dims, variance, precision)
-    weights, covariance = np.asarray(drawn.weights, float), np.diag(np.asarray(drawn.spectrum, float))
+    weights, covariance = np.asarray(drawn.weights, float), covariance_matrix(drawn)
     train, population = [], []
     for iteration in range(51):
         error = weights @ weights.T - np.eye(input_dim)
