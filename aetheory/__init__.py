@@ -26,6 +26,7 @@ from aetheory.theory import recovery as recovery
 from aetheory.theory import spectra as spectra
 from aetheory.theory.prism import REGIMES as REGIMES
 from aetheory.theory.prism import LinearProblem as LinearProblem
+from aetheory.theory.prism import LinearRatios as LinearRatios
 from aetheory.theory.prism import Location as Location
 from aetheory.theory.prism import geometry as geometry
 from aetheory.theory.prism import locate as locate
