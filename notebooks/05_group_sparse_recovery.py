@@ -74,8 +74,8 @@ figure
 # ## Learning the dictionary
 #
 # The published simulation, at a fifth of its size so that it runs here in seconds: start near the truth (mean
-# correlation .56), Adam with fresh signals each epoch. Group ReLU at 5 and 10 dB, soft threshold at 5 dB. (The published
-# 1 dB hides more in 190 dimensions than in 950, and learning is then much slower.)
+# correlation .56), Adam with fresh signals each epoch. Group ReLU at 5 and 10 dB, soft threshold at 5 dB. (The
+# published 1 dB hides more in 190 dimensions than in 950, and learning is then much slower.)
 
 # %%
 settings = [
@@ -91,13 +91,13 @@ figure.set_dpi(65)
 figure
 
 # %% [markdown]
-# (a) The squared distance to the true dictionary falls in every run; crosses are the published values at full size, and
-# the grey line is our own run at full size, which the package stores. (b) The group network finds all active groups, and
-# at this size a few that are not there; the soft threshold misses about a quarter of the active entries, since entries
-# of an active group can be small while its norm is not. (c) The measured contraction per step, against the published
-# factor $\rho$: that factor is *negative* for every dictionary, so the published theorem promises no contraction, and
-# training contracts nevertheless. (d) The column norms do not stay at 1: the loss has no penalty, and columns grow until
-# they undo the shrinkage of the threshold, $s^2(1-\lambda/(s\|x_g\|))=1$.
+# (a) The squared distance to the true dictionary falls in every run; crosses are the published values at full size,
+# and the grey line is our own run at full size, which the package stores. (b) The group network finds all active
+# groups, and at this size a few that are not there; the soft threshold misses about a quarter of the active entries,
+# since entries of an active group can be small while its norm is not. (c) The measured contraction per step, against
+# the published factor $\rho$: that factor is *negative* for every dictionary, so the published theorem promises no
+# contraction, and training contracts nevertheless. (d) The column norms do not stay at 1: the loss has no penalty, and
+# columns grow until they undo the shrinkage of the threshold, $s^2(1-\lambda/(s\|x_g\|))=1$.
 
 # %%
 stored = recovery.stored_runs()
@@ -151,4 +151,4 @@ figure
 # the published accuracies (74.5 and 80.1 %) were **not** reproduced without labels; the page
 # *Verified claims* of the documentation has the numbers.
 #
-# Next: 08 Your own parts.
+# Next: 06 Sweeps and stores.
