@@ -67,7 +67,8 @@ for colour, latent_dim in zip(plotting.COLOURS, (10, 50, 100), strict=False):
         )
         label = f"H = {latent_dim}, {'simulation' if repeats else 'theory'}"
         curve.plot(ax=ax, risks=("population",), colour=colour, label=label)
-_ = ax.legend(fontsize=8)
+ax.set_ylim(0, 1.5)
+_ = ax.legend(fontsize=8, ncols=2, loc="upper right")
 
 # %% [markdown]
 # ## Your own function
@@ -112,7 +113,8 @@ with tempfile.TemporaryDirectory() as folder:
     again = ae.sweep(
         Simulation(times), small, jax.random.key(0), num_repeats=2, store=path
     ).load()
-    print("the same:", first.equals(again), "and:", open_store(path).load().equals(first))
+    print("opened again, the same:", first.equals(again))
+    print("read from the store, the same:", open_store(path).load().equals(first))
     before = simulated.sel(latent_dim=[10]).isel(repeat=slice(2))
     print(f"against the sweep above: {float(abs(first.train - before.train).max()):.0e}")
     try:
