@@ -1,16 +1,22 @@
-"""The command line: `aetheory reproduce`."""
+"""The command line: `aetheory reproduce`, `aetheory sweep`, `aetheory plot`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from aetheory._cache import cache_directory
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+_CACHE_SETTINGS = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
+"""Keep every compiled program, however small."""
 
 
 class System(StrEnum):
@@ -81,6 +87,84 @@ def reproduce(
         typer.echo("\n" + overview(summaries))
 
 
+@app.command()
+def sweep(
+    config: Annotated[
+        str | None, typer.Argument(help="A TOML file, or the name of an example that comes along: regimes.")
+    ] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the sweep in this folder.")] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="local:N for N processes, tcp://HOST:PORT, or a Dask scheduler file (.json).")
+    ] = None,
+) -> None:
+    """Compute functions on every cell of a grid, as a file describes it; results appear as they are computed.
+
+    Ctrl-C finishes what is under way. The same command, or --resume with the folder, goes on from there.
+    """
+    if (config is None) == (resume is None):
+        raise typer.BadParameter("give either a CONFIG or --resume STORE")
+    from aetheory.sweeps.config import find_config, read_config, run_config, stored_config
+
+    store: Path | None = resume
+    try:
+        path = find_config(config) if config is not None else stored_config(resume or Path())
+        description = read_config(path)
+        if resume is not None:
+            description = description._replace(store=resume)
+        store = description.store
+        _configure_jax(description.dtype == "float64")
+        with _cluster(cluster) as client:
+            results = run_config(path.read_text(), description, client)
+    except KeyboardInterrupt as error:
+        typer.echo(f"\nStopped. To go on: aetheory sweep --resume {store}", err=True)
+        raise typer.Exit(130) from error
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    for name, dataset in results.items():
+        sizes = ", ".join(f"{dim} {size}" for dim, size in dataset.sizes.items())
+        typer.echo(f"{name}: {', '.join(map(str, dataset.data_vars))} over {sizes}")
+    typer.echo(f"In {store}. To draw it: aetheory plot {store}")
+
+
+@app.command()
+def plot(
+    store: Annotated[Path, typer.Argument(help="The folder of a sweep.")],
+    variable: Annotated[str, typer.Option(help="Which result to draw.")] = "population",
+) -> None:
+    """Draw a sweep: curves along its axes, theory against simulation, and where its problems lie in the prism.
+
+    Writes the figures into STORE, as PNG and SVG.
+    """
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from aetheory.sweeps.config import draw_store
+
+    try:
+        drawn = draw_store(store, variable)
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+    for path in drawn:
+        typer.echo(str(path))
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[Any]:
+    """A client of the cluster, whose local workers find the programs that others compiled."""
+    if address is None:
+        yield None
+        return
+    from aetheory.sweeps.cluster import connect
+
+    for name, value in _CACHE_SETTINGS.items():
+        os.environ.setdefault(name.upper(), str(value))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _compiled_programs())
+    with connect(address) as client:
+        yield client
+
+
 def _configure_jax(x64: bool) -> None:
     """Set the precision, and let a second run reuse the compiled programs of the first.
 
@@ -90,9 +174,12 @@ def _configure_jax(x64: bool) -> None:
 
     settings = {
         "jax_enable_x64": x64,
-        "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache_directory() / "compiled"),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-        "jax_persistent_cache_min_entry_size_bytes": -1,
+        "jax_compilation_cache_dir": _compiled_programs(),
+        **_CACHE_SETTINGS,
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def _compiled_programs() -> str:
+    return os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(cache_directory() / "compiled")

@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 
 from aetheory.sweeps.block import Block, run_block
 from aetheory.sweeps.execute import Executor
@@ -35,7 +36,7 @@ class Threads:
         self, regions: list[Region], stop: threading.Event, stop_at_failure: bool
     ) -> Generator[tuple[Region, Block], None, None]:
         """Blocks as they finish; one more than there are threads is under way, so that none waits."""
-        x64 = bool(jax.config.jax_enable_x64)
+        x64 = jnp.result_type(float) == jnp.float64
 
         def one(region: Region) -> Block:
             with jax.enable_x64(x64):  # which is each thread's own

@@ -9,6 +9,7 @@ from typing import Any
 
 import cloudpickle
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -39,7 +40,7 @@ class Cluster:
             raise fail("client", "a distributed.Client", client)
         self._client, self._plan = client, plan
         key_data, key_kind = np.asarray(jax.random.key_data(key)), str(jax.random.key_impl(key))
-        settings = (bool(jax.config.jax_enable_x64), dtype, memory, width)
+        settings = (jnp.result_type(float) == jnp.float64, dtype, memory, width)
         self._job = cloudpickle.dumps((plan.task, plan.grid, plan.num_repeats, key_data, key_kind, settings))
 
     def run(
@@ -50,7 +51,7 @@ class Cluster:
 
         shares = self._shares(regions)
         futures: dict[Any, tuple[Region, str]] = {}
-        finished = as_completed()
+        finished = as_completed()  # type: ignore[no-untyped-call]
 
         def feed(worker: str) -> None:
             share = shares.get(worker) or max(shares.values(), key=len)
@@ -67,7 +68,7 @@ class Cluster:
                 pure=False,
             )
             futures[future] = (region, worker)
-            finished.add(future)
+            finished.add(future)  # type: ignore[no-untyped-call]
 
         for worker in [*shares] * _AHEAD:
             feed(worker)
@@ -127,10 +128,10 @@ def connect(address: str) -> Generator[Any, None, None]:
     kind, _, rest = address.partition(":")
     if kind == "local" and rest.isdigit() and int(rest) > 0:
         # separate processes, started afresh: JAX's threads do not survive a fork
-        with (
-            LocalCluster(n_workers=int(rest), threads_per_worker=1, processes=True, dashboard_address=None) as cluster,
-            Client(cluster) as client,
-        ):
+        started = LocalCluster(  # type: ignore[no-untyped-call]
+            n_workers=int(rest), threads_per_worker=1, processes=True, dashboard_address=None
+        )
+        with started as cluster, Client(cluster) as client:  # type: ignore[no-untyped-call]
             yield client
         return
     if address.endswith(".json"):
@@ -140,7 +141,7 @@ def connect(address: str) -> Generator[Any, None, None]:
     else:
         raise fail("cluster", "'local:N', 'tcp://HOST:PORT' or a scheduler file ending in .json", address)
     try:
-        client = Client(timeout="10s", **options)
+        client = Client(timeout="10s", **options)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError) as error:
         raise OSError(
             f"Argument `cluster` must be the address of a running scheduler, but nothing answers at '{address}'."

@@ -94,7 +94,7 @@ class Executor:
     @property
     def platform(self) -> str:
         """Kind of the devices, such as "cpu" or "gpu"."""
-        return self._devices[0].platform
+        return str(self._devices[0].platform)
 
     @property
     def num_devices(self) -> int:
@@ -202,16 +202,16 @@ class Executor:
 
     def _lower(self, lanes: Lanes, width: int, capacity: int) -> Any:
         num_devices = len(self._devices)
-        split, whole = PartitionSpec("replica"), PartitionSpec()
+        split, whole = PartitionSpec("replica"), PartitionSpec()  # type: ignore[no-untyped-call]
 
         def run(key: PRNGKeyArray, calls: Shaped[Array, "1"], *arguments: Any) -> dict[str, Array]:
             return self._loop(lanes.program, key, calls[0], arguments, width, capacity)
 
         shapes = jax.tree.map(
-            lambda array: jax.ShapeDtypeStruct((num_devices * capacity, *array.shape[1:]), array.dtype),
+            lambda array: _shape((num_devices * capacity, *array.shape[1:]), array.dtype),
             self._arguments(lanes, 1),
         )
-        calls = jax.ShapeDtypeStruct((num_devices,), np.int32)
+        calls = _shape((num_devices,), np.int32)
         if num_devices == 1:
             with jax.default_device(self._devices[0]):
                 return jax.jit(run).lower(self._key, calls, *shapes)
@@ -229,15 +229,14 @@ class Executor:
         def batch(start: Any) -> dict[str, Array]:
             if width == 1:
                 one = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, start, keepdims=False), arguments)
-                return jax.tree.map(lambda leaf: leaf[None], lane(*one))
+                return {name: leaf[None] for name, leaf in lane(*one).items()}
             some = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, width), arguments)
             return dict(jax.vmap(lane)(*some))
 
         def body(number: Any, results: dict[str, Array]) -> dict[str, Array]:
-            start = number * width
-            return jax.tree.map(
-                lambda all_, new: jax.lax.dynamic_update_slice_in_dim(all_, new, start, 0), results, batch(start)
-            )
+            start, new = number * width, batch(number * width)
+            place = jax.lax.dynamic_update_slice_in_dim
+            return {name: place(values, new[name], start, 0) for name, values in results.items()}
 
         assert self.outputs is not None
         empty = {name: jnp.zeros((capacity, *output.shape), output.dtype) for name, output in self.outputs.items()}
@@ -253,6 +252,10 @@ class Executor:
                 f"Argument `function` must return arrays of one shape and type in all cells, but returns "
                 f"{_described(self.outputs)} in the first and {_described(outputs)} for {lanes.program}."
             )
+
+
+def _shape(shape: tuple[int, ...], dtype: Any) -> Any:
+    return jax.ShapeDtypeStruct(shape, dtype)  # type: ignore[no-untyped-call]
 
 
 def named_leaves(results: Any) -> dict[str, Array]:

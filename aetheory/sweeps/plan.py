@@ -94,8 +94,8 @@ class Plan:
     def costliest(self) -> Lanes:
         """The lane that is expected to take longest."""
         cells = np.arange(math.prod(self.grid.shape))
-        cell = int(cells[np.argmax(self.task.work(self.grid.columns(cells)))])
-        return self._lanes(np.zeros(1, int), np.array([cell]), np.zeros(1, np.uint32), int(self.program_of([cell])[0]))
+        cell = cells[[np.argmax(self.task.work(self.grid.columns(cells)))]]
+        return self._lanes(np.zeros(1, int), cell, np.zeros(1, np.uint32), int(self.program_of(cell)[0]))
 
     def block_shape(self, most_lanes: int) -> tuple[int, ...]:
         """Sizes of a block of at most `most_lanes` lanes: whole trailing axes first, one program where possible."""

@@ -114,8 +114,8 @@ class Simulation:
         self._rtol, self._max_steps = float(rtol), max_steps
 
     def check(self, grid: Grid) -> None:
-        """Raise ValueError unless the grid spans linear problems."""
-        _check_names(grid)
+        """Raise ValueError unless the grid spans linear problems; their regimes, if it names them, play no part."""
+        _check_names(grid, ("regime",))
 
     def static_names(self, grid: Grid) -> tuple[str, ...]:
         """The dimensions."""
@@ -130,7 +130,9 @@ class Simulation:
 
     def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
         """A larger shape of the same kind, where padding costs less than compiling."""
-        return shared_shapes(lanes)  # type: ignore[arg-type]
+        shapes = {program: count for program, count in lanes.items() if isinstance(program, ensembles.Reduction)}
+        merged: dict[Hashable, Hashable] = dict(shared_shapes(shapes).items())
+        return merged
 
     def inputs(self, columns: Columns) -> Columns:
         """Dimensions and initial variance as real numbers."""
@@ -144,7 +146,10 @@ class Simulation:
         rows = np.minimum(p, rank + h)
         flops = np.minimum(4 * h**2 * (rows + rank), 6 * h * rows * rank)
         largest = (1 + np.sqrt(p / n)) ** 2
-        return flops * largest * (1 + p * sizes.init_variance * (1 + np.sqrt(sizes.latent_dim / p)) ** 2)
+        work: Float[np.ndarray, " cells"] = (
+            flops * largest * (1 + p * sizes.init_variance * (1 + np.sqrt(sizes.latent_dim / p)) ** 2)
+        )
+        return work
 
     def evaluate(self, program: Hashable, inputs: Mapping[str, Float[Array, ""]], key: PRNGKeyArray) -> dict[str, Any]:
         """One draw, along its flow."""
@@ -223,7 +228,7 @@ class Prediction:
             return self._regime
         if "regime" in parameters:
             return parameters["regime"]
-        return locate(LinearProblem(*(float(value) for value in problem_columns(parameters, whole=False)))).regime
+        return locate(LinearProblem(*(float(value) for value in problem_columns(parameters, whole=True)))).regime
 
     def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
         """Each regime has its own program."""
@@ -236,14 +241,15 @@ class Prediction:
     def work(self, columns: Columns) -> Float[np.ndarray, " cells"]:
         """The fastest rate of the flow, which an explicit solver's steps follow."""
         p, h, n, variance = problem_columns(columns, whole=False)
-        return (1 + np.sqrt(p / n)) ** 2 * (1 + p * variance * (1 + np.sqrt(h / p)) ** 2)
+        work: Float[np.ndarray, " cells"] = (1 + np.sqrt(p / n)) ** 2 * (1 + p * variance * (1 + np.sqrt(h / p)) ** 2)
+        return work
 
     def evaluate(self, program: Hashable, inputs: Mapping[str, Float[Array, ""]], key: PRNGKeyArray) -> dict[str, Any]:
         """The limit's curve; the key is not used."""
         times = jnp.asarray(self._times, inputs["init_variance"].dtype)
         curve = predict(LinearProblem(**inputs), times, program, throw=False, **self._options)  # type: ignore[arg-type]
-        results: dict[str, Any] = {"train": curve.train, "population": curve.population}
-        return results | ({} if curve.stats is None else {"succeeded": curve.stats.succeeded})
+        succeeded = jnp.asarray(True) if curve.stats is None else curve.stats.succeeded
+        return {"train": curve.train, "population": curve.population, "succeeded": succeeded}
 
     def settings(self) -> dict[str, Any]:
         """Times, regime and options."""

@@ -277,7 +277,7 @@ def _default_memory(device: jax.Device) -> int:
 
 
 def _num_threads(devices: Sequence[jax.Device]) -> int:
-    """One for each core that this process may use where a CPU is one device; one where a call keeps the devices busy."""
+    """One for each core that this process may use where a CPU is one device; otherwise one call keeps them busy."""
     if devices[0].platform != "cpu" or len(devices) > 1:
         return 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
@@ -169,7 +170,7 @@ def program_digest(closed: Any) -> str:
     """A digest of a traced program, its constants included: what a function computes, whatever it is called."""
     digest = hashlib.blake2b(re.sub(r"0x[0-9a-f]+", "", str(closed)).encode(), digest_size=12)
     for constant in closed.consts:
-        if jax.dtypes.issubdtype(getattr(constant, "dtype", None), jax.dtypes.prng_key):
+        if jnp.issubdtype(constant.dtype, jax.dtypes.prng_key):
             constant = jax.random.key_data(constant)
         digest.update(np.asarray(constant).tobytes())
     return digest.hexdigest()
