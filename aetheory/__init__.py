@@ -8,6 +8,9 @@ from aetheory.autoencoders import TwoLayerAutoencoder as TwoLayerAutoencoder
 from aetheory.autoencoders import group_relu as group_relu
 from aetheory.autoencoders import population_risk as population_risk
 from aetheory.autoencoders import reconstruction_loss as reconstruction_loss
+from aetheory.inference import Fit as Fit
+from aetheory.inference import Observations as Observations
+from aetheory.inference import fit as fit
 from aetheory.sources import GaussianSource as GaussianSource
 from aetheory.sources import GroupSparseSource as GroupSparseSource
 from aetheory.sources import ImageSource as ImageSource

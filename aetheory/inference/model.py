@@ -16,7 +16,7 @@ PARAMETERS = ("init_scale", "latent_ratio", "sample_ratio", "time_unit", "noise_
 LINEAR = frozenset({"noise_floor"})
 """The parameters that may be 0 and are fitted as they are; the others by their logarithms."""
 
-_MAX_FLOW_STEPS = 1024
+_MAX_FLOW_STEPS = 512
 """A flow that needs more lies far from any curve that was observed."""
 
 _UNREACHED = 1e3
