@@ -29,17 +29,15 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "large-data": Case(
-        ae.LinearProblem(INPUT_DIM, 100, 1_000_000, 2 / INPUT_DIM), 1.0, ("init_scale", "latent_ratio")
-    ),
+    "large-data": Case(ae.LinearProblem(INPUT_DIM, 100, jnp.inf, 2 / INPUT_DIM), 1.0, ("init_scale", "latent_ratio")),
     "mean-field": Case(
         ae.LinearProblem(INPUT_DIM, 10_000_000, 200, 0.2 / 10_000_000), 1.0, ("init_strength", "sample_ratio"), 4
     ),
     "narrow-latent": Case(
-        ae.LinearProblem(INPUT_DIM, 2, 500, 0.5 / INPUT_DIM), 0.5, ("init_scale", "latent_ratio", "sample_ratio")
+        ae.LinearProblem(INPUT_DIM, 2, 125, 0.5 / INPUT_DIM), 1.0, ("init_scale", "latent_ratio", "sample_ratio"), 96
     ),
     "small-data": Case(
-        ae.LinearProblem(INPUT_DIM, 100, 2, 0.5 / INPUT_DIM), 0.012, ("init_scale", "latent_ratio", "sample_ratio")
+        ae.LinearProblem(INPUT_DIM, 200, 1, 1 / INPUT_DIM), 0.005, ("init_scale", "latent_ratio", "sample_ratio"), 96
     ),
 }
 

@@ -214,11 +214,11 @@ def _scan(points: Float[Array, "points free"], problem: _Problem, model: Model) 
 
 @eqx.filter_jit
 def _solve(starts: Float[Array, "starts free"], problem: _Problem, model: Model, max_steps: int) -> _Minima:
-    tolerance = max(_TOLERANCE, 30 * float(jnp.finfo(starts.dtype).eps))
+    tolerance = max(_TOLERANCE, 30 * float(np.finfo(starts.dtype).eps))
     solver: Any = optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
 
     def one(start: Float[Array, " free"]) -> _Minima:
-        solution = optimistix.least_squares(
+        solution: Any = optimistix.least_squares(
             lambda unconstrained, _: problem.residuals(problem.box.inside(unconstrained), model),
             solver,
             problem.box.unconstrained(start),
@@ -227,7 +227,7 @@ def _solve(starts: Float[Array, "starts free"], problem: _Problem, model: Model,
         )
         coordinates = problem.box.inside(solution.value)
         cost = jnp.sum(problem.residuals(coordinates, model) ** 2)
-        done = solution.result == optimistix.RESULTS.successful
+        done = jnp.asarray(solution.result == optimistix.RESULTS.successful)
         return _Minima(coordinates, cost, done, solution.stats["num_steps"])
 
     minima: _Minima = jax.lax.map(one, starts)
@@ -261,9 +261,7 @@ def _candidates(model: str | Sequence[Any] | None) -> tuple[tuple[str, ...], ...
     return tuple(dict.fromkeys(found))
 
 
-def _split(
-    free: Sequence[str] | None, fixed: Mapping[str, float] | None
-) -> tuple[tuple[str, ...], dict[str, float]]:
+def _split(free: Sequence[str] | None, fixed: Mapping[str, float] | None) -> tuple[tuple[str, ...], dict[str, float]]:
     """The free parameters in their order, and the values of the others."""
     given = dict(fixed or {})
     wanted = [name for name in _RATIOS if name not in given] if free is None else list(free)

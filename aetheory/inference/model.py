@@ -70,9 +70,7 @@ class Model(NamedTuple):
         values = dict(fixed)
         for name, coordinate in zip(self.free, coordinates, strict=True):
             values[name] = coordinate if name in LINEAR else jnp.exp(coordinate)
-        parameters = LimitParameters(
-            values["init_scale"], values["latent_ratio"], values["sample_ratio"], input_dim
-        )
+        parameters = LimitParameters(values["init_scale"], values["latent_ratio"], values["sample_ratio"], input_dim)
         flow_times = values["time_unit"] * times
         if regimes.has_closed_form(self.options.faces):
             found = regimes.closed_form(parameters, flow_times, None, self.options)
