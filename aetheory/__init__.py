@@ -1,6 +1,7 @@
 """The theory of autoencoders, computed, simulated, swept and differentiated in JAX."""
 
 from aetheory import autoencoders as autoencoders
+from aetheory import optimise as optimise
 from aetheory import sources as sources
 from aetheory.autoencoders import GroupSparseAutoencoder as GroupSparseAutoencoder
 from aetheory.autoencoders import LinearAutoencoder as LinearAutoencoder
