@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "aetheory",
     "aetheory.autoencoders",
+    "aetheory.inference",
     "aetheory.sources",
     "aetheory.sweeps",
     "aetheory.theory.expansion",

@@ -16,7 +16,7 @@ PARAMETERS = ("init_scale", "latent_ratio", "sample_ratio", "time_unit", "noise_
 LINEAR = frozenset({"noise_floor"})
 """The parameters that may be 0 and are fitted as they are; the others by their logarithms."""
 
-_MAX_FLOW_STEPS = 1024
+_MAX_FLOW_STEPS = 512
 """A flow that needs more lies far from any curve that was observed."""
 
 _UNREACHED = 1e3
@@ -70,9 +70,7 @@ class Model(NamedTuple):
         values = dict(fixed)
         for name, coordinate in zip(self.free, coordinates, strict=True):
             values[name] = coordinate if name in LINEAR else jnp.exp(coordinate)
-        parameters = LimitParameters(
-            values["init_scale"], values["latent_ratio"], values["sample_ratio"], input_dim
-        )
+        parameters = LimitParameters(values["init_scale"], values["latent_ratio"], values["sample_ratio"], input_dim)
         flow_times = values["time_unit"] * times
         if regimes.has_closed_form(self.options.faces):
             found = regimes.closed_form(parameters, flow_times, None, self.options)

@@ -13,7 +13,7 @@ from aetheory.inference.observations import Observations
 from aetheory.inference.uncertainty import Uncertainty, lag_correlation
 from aetheory.theory.prism.predict import predict
 from aetheory.theory.prism.problem import LinearRatios
-from aetheory.training.curve import Curve, Risks
+from aetheory.training.curve import Curve
 
 _LARGEST_ERROR = 1.0
 """In a logarithm: a parameter that is only known to within a factor e is not identified by the data."""
@@ -109,7 +109,8 @@ class Fit:
     @property
     def residuals(self) -> Float64[np.ndarray, "risks times"]:
         """Observed minus fitted."""
-        return self.observations.values - self.fitted
+        left: Float64[np.ndarray, "risks times"] = self.observations.values - self.fitted
+        return left
 
     @property
     def bic(self) -> float:
@@ -132,8 +133,10 @@ class Fit:
 
     @property
     def diagnostics(self) -> dict[str, float]:
-        """Of the residuals: root mean square, largest, and correlation of neighbours (near 1: a poor model, or noise
-        that is drawn once for all times); and the condition number of the weighted Jacobian."""
+        """Of the residuals: root mean square, largest, correlation of neighbours; of the Jacobian: condition number.
+
+        A correlation near 1 means a poor model, or noise that is drawn once for all times.
+        """
         residuals, singular = self.residuals, self.uncertainty.singular_values
         rank = max(self.uncertainty.rank, 1)
         return {

@@ -36,7 +36,7 @@ class Uncertainty(NamedTuple):
     @property
     def rank(self) -> int:
         """How many directions in the parameters are determined."""
-        return self.covariance.shape[0] - self.null_space.shape[0]
+        return len(self.covariance) - len(self.null_space)
 
     def standard_error(self, gradient: Float64[np.ndarray, " free"]) -> float:
         """That of a function of the coordinates with this gradient; infinite where it is not determined."""
@@ -66,7 +66,7 @@ def uncertainty(
     observations: Observations,
     method: CovarianceMethod | None = None,
 ) -> Uncertainty:
-    """The sandwich (JᵀJ)⁻¹ [Jᵀ C J] (JᵀJ)⁻¹ of the weighted Jacobian J, with an estimate of the residuals' covariance C.
+    """The sandwich (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ of the weighted Jacobian J, with an estimate of the residuals' covariance C.
 
     Noise of a simulated curve comes from a few random numbers drawn at time 0, so that its residuals are correlated
     over all times, and the Gauss–Newton covariance, which takes them to be independent, is far too small. Estimates:
@@ -126,7 +126,7 @@ def _default_method(observations: Observations) -> CovarianceMethod:
 
 def _newey_west(scores: Float64[np.ndarray, "times free"]) -> Float64[np.ndarray, "free free"]:
     window = int(np.ceil(len(scores) ** 0.5))
-    middle = scores.T @ scores
+    middle: Float64[np.ndarray, "free free"] = scores.T @ scores
     for lag in range(1, min(window, len(scores) - 1) + 1):
         shifted = scores[lag:].T @ scores[:-lag]
         middle = middle + (1 - lag / (window + 1)) * (shifted + shifted.T)
