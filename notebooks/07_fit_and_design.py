@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 
 import aetheory as ae
-from aetheory import inference
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
@@ -28,7 +27,7 @@ problem = ae.LinearProblem(
 )
 times = jnp.linspace(0, 1.5, 31)
 observed = ae.simulate(problem, times, jax.random.key(0), num_repeats=8)
-found = inference.fit(observed, ("large-data", "mean-field"), input_dim=300)
+found = ae.fit(observed, ("large-data", "mean-field"), input_dim=300)
 print(found)
 
 # %% [markdown]
@@ -52,7 +51,7 @@ p, H, N = 200, 100_000, 250
 problem = ae.LinearProblem(p, H, N, init_variance=0.2 / H)
 curve = ae.simulate(problem, jnp.linspace(0, 2, 41), jax.random.key(1), num_repeats=8)
 recorded = ae.Curve(10 * curve.times, curve.train, curve.population, curve.std, num_repeats=8)
-found = inference.fit(
+found = ae.fit(
     recorded,
     "mean-field",
     free=("init_scale", "sample_ratio", "time_unit"),
@@ -66,33 +65,64 @@ print(
 )
 
 # %% [markdown]
-# A CSV file with the columns `time`, `train` and `population` is fitted by `inference.fit("losses.csv")` as well.
+# A CSV file with the columns `time`, `train` and `population` is fitted by `ae.fit("losses.csv")` as well.
 #
 # ## Design by gradient
 #
-# Which initial scale $x=p\sigma^2$ gives the least risk after a given time? In the large-data limit with $H/p=.5$ the
-# risk is a smooth function of $\log x$; its first two derivatives come from `jax.grad`, and Newton's method finds
-# where the first one vanishes. `LinearRatios` gives a limit its three ratios directly, as real numbers.
+# Which initial scale $x=p\sigma^2$ gives the least population risk after a given time? In the large-data limit with
+# $H/p=.5$ the risk is a smooth function of $\log x$, and `ae.optimise` looks for the zero of its derivative. Beside it
+# the best of 301 scales on a grid:
 
 
 # %%
-def final_risk(log_scale, budget):
-    ratios = ae.LinearRatios(jnp.exp(log_scale), 0.5, 0.0)
+def final_risk(scale, budget):
+    ratios = ae.LinearRatios(scale, 0.5, 0.0)
     return ae.predict(ratios, jnp.stack([0.0 * budget, budget]), "large-data").population[-1]
 
 
-slope = jax.grad(final_risk)
-newton = jax.jit(lambda u, budget: u - slope(u, budget) / jax.grad(slope)(u, budget))
-candidates = jnp.linspace(-1.5, 1.5, 301)
+grid = jnp.geomspace(0.2, 5, 301)
 print("time budget   best scale   risk there   best of 301 scales")
 for budget in (0.05, 0.1, 0.2, 0.5):
-    log_scale = jnp.array(0.0)
-    for _ in range(6):
-        log_scale = newton(log_scale, jnp.array(budget))
-    best = jnp.min(jax.vmap(lambda u: final_risk(u, jnp.array(budget)))(candidates))  # noqa: B023
-    print(
-        f"{budget:11.2f}   {jnp.exp(log_scale):10.4f}   {final_risk(log_scale, jnp.array(budget)):10.6f}   {best:10.6f}"
-    )
+    best = ae.optimise.initial_scale(budget, 0.5, 0.0, "large-data")
+    on_grid = jnp.min(jax.vmap(final_risk, in_axes=(0, None))(grid, jnp.array(budget)))
+    print(f"{budget:11.2f}   {best.argument:10.4f}   {best.value:10.6f}   {on_grid:10.6f}")
 
 # %% [markdown]
+# The longer the budget, the larger the best start: eigenvalues above 1 cost much at first and relax fast, while small
+# ones take long to grow.
+#
+# Two sources are to be compressed by two-layer autoencoders with the sign, with 120 units in all. How many for each?
+# The first has 100 directions of equal variance, the second a power law of the same dimension and total variance:
+
+# %%
+deviations = [jnp.ones(100), jnp.sqrt(ae.GaussianSource.power_law(100, 1.0).variances)]
+shared = ae.optimise.allocation(deviations, 120)
+for name, units in zip(("equal variances", "power law"), shared.units, strict=True):
+    print(f"{name:<16} {units:6.1f} units")
+for first in (40.0, 60.0, 80.0):
+    risks = [
+        ae.limits.water_filling(one, n).risk
+        for one, n in zip(deviations, (first, 120 - first), strict=True)
+    ]
+    print(f"{first:.0f} and {120 - first:.0f} units: mean risk {sum(risks) / 2:.4f}")
+print(f"allocated:       mean risk {shared.risk / 200:.4f}")
+
+# %% [markdown]
+# ## Sensitivities
+#
+# How much does the risk gain per relative change of a ratio? The derivatives of a limit curve in $\log x$, $\log y$ and
+# $\log z$ come with the curve:
+
+# %%
+answers = ae.sensitivities(ae.LinearRatios(0.4, 0.5, 0.8), times, "mean-field")
+print("   t   population     d/dlog x    d/dlog y    d/dlog z")
+for k in range(0, 31, 6):
+    row = "  ".join(
+        f"{answers.derivatives[name].population[k]:+10.4f}" for name in answers.derivatives
+    )
+    print(f"{times[k]:.2f}   {answers.curve.population[k]:10.4f}   {row}")
+
+# %% [markdown]
+# The first two columns are equal, since only the product $c=xy$ enters: what the fit above could not tell apart.
+#
 # Next: 08 Your own activation, source or autoencoder.

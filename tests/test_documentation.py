@@ -14,6 +14,7 @@ ROOMS = (
     "aetheory",
     "aetheory.autoencoders",
     "aetheory.inference",
+    "aetheory.optimise",
     "aetheory.sources",
     "aetheory.sweeps",
     "aetheory.theory.expansion",
