@@ -196,9 +196,13 @@ def fit(
         if json_path is not None:
             json_path.write_text(json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
         if figure is not None:
+            from matplotlib.figure import Figure
+
             from aetheory.plotting import plot_fit
 
-            plot_fit(found).figure.savefig(figure)
+            drawing = Figure(layout="constrained")
+            plot_fit(found, drawing.subplots())
+            drawing.savefig(figure)
     except (OSError, ValueError) as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error

@@ -196,10 +196,10 @@ class _Problem(eqx.Module):
 
 
 class _Minima(eqx.Module):
-    coordinates: Float[Array, "starts free"]
-    cost: Float[Array, " starts"]
-    converged: Bool[Array, " starts"]
-    num_steps: Int[Array, " starts"]
+    coordinates: Float[Array, "*starts free"]
+    cost: Float[Array, "*starts"]
+    converged: Bool[Array, "*starts"]
+    num_steps: Int[Array, "*starts"]
 
 
 @eqx.filter_jit

@@ -9,7 +9,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optimistix
 from jaxtyping import Array, Bool, Float, Int
 

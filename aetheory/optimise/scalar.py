@@ -80,9 +80,10 @@ def minimise(
     at_bound = left == right
     span = jnp.where(at_bound, 1.0, right - left).astype(dtype)
     # where the best is an end of the range there is nothing to bisect: a line that vanishes there takes its place
+    bisection: Any = optimistix.Bisection
     found: Any = optimistix.root_find(
         lambda point, _: jnp.where(at_bound, point - left, _slope(of_logarithm, point)),
-        optimistix.Bisection(rtol=0.0, atol=rtol, expand_if_necessary=False, norm=optimistix.max_norm),
+        bisection(rtol=0.0, atol=rtol, expand_if_necessary=False),
         left + span / 2,
         options={"lower": jnp.where(at_bound, left - 1, left), "upper": jnp.where(at_bound, left + 1, right)},
         max_steps=64,
