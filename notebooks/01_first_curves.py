@@ -26,6 +26,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 
 import aetheory as ae
+from aetheory import plotting
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
@@ -62,6 +63,17 @@ ae.simulate(wide, jnp.linspace(0, 6e-4, 13), jax.random.key(1))
 #
 # $$R(t) = \int\left(\frac{\lambda-1}{1+\lambda(e^{4t}-1)}\right)^{2} d\mu(\lambda) .$$
 #
+# Here are the eigenvalues of $M$ for one draw of the weights beside that law, which has an atom at 0 for the directions
+# without a unit:
+
+# %%
+weights = ae.LinearAutoencoder.initialise(jax.random.key(4), 200, 100, 1 / 200).weights
+law = ae.spectra.free_poisson(rate=0.5, jump=1.0)
+_ = plotting.plot_spectrum(
+    law, eigenvalues=jnp.clip(jnp.linalg.eigvalsh(weights @ weights.T), 0)
+)
+
+# %% [markdown]
 # This *large-data* limit has a closed form. `predict` returns it as the same kind of `Curve`, and the two can be drawn
 # into one figure: theory as lines, simulation as dots.
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 
 import aetheory as ae
+from aetheory import plotting
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
@@ -34,11 +35,10 @@ print(found)
 # The regime is the right one, and scale and ratio of units are within half a per cent. The number of samples cannot be
 # told from this curve, for the large-data limit does not depend on it, and the fit says so rather than return a
 # number. The interval of $H/p$ is narrow and leaves out .6: intervals say how the noise moves an estimate, not how far
-# the limit, here of infinitely many samples, is from the problem. `curve` is the fitted limit:
+# the limit, here of infinitely many samples, is from the problem. Observed and fitted:
 
 # %%
-ax = observed.plot(label="observed")
-_ = found.curve().plot(ax=ax).legend(fontsize=8)
+_ = plotting.plot_fit(found)
 
 # %% [markdown]
 # ## Few samples, unknown clock
@@ -115,14 +115,9 @@ print(f"allocated:       mean risk {shared.risk / 200:.4f}")
 
 # %%
 answers = ae.sensitivities(ae.LinearRatios(0.4, 0.5, 0.8), times, "mean-field")
-print("   t   population     d/dlog x    d/dlog y    d/dlog z")
-for k in range(0, 31, 6):
-    row = "  ".join(
-        f"{answers.derivatives[name].population[k]:+10.4f}" for name in answers.derivatives
-    )
-    print(f"{times[k]:.2f}   {answers.curve.population[k]:10.4f}   {row}")
+_ = plotting.plot_sensitivities(answers)
 
 # %% [markdown]
-# The first two columns are equal, since only the product $c=xy$ enters: what the fit above could not tell apart.
+# The curves of $x$ and $y$ are equal, since only the product $c=xy$ enters: what the fit above could not tell apart.
 #
 # Next: 08 Your own activation, source or autoencoder.

@@ -15,6 +15,7 @@ ROOMS = (
     "aetheory.autoencoders",
     "aetheory.inference",
     "aetheory.optimise",
+    "aetheory.plotting",
     "aetheory.sources",
     "aetheory.sweeps",
     "aetheory.theory.expansion",
