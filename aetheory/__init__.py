@@ -1,6 +1,7 @@
 """The theory of autoencoders, computed, simulated, swept and differentiated in JAX."""
 
 from aetheory import autoencoders as autoencoders
+from aetheory import optimise as optimise
 from aetheory import sources as sources
 from aetheory import sweeps as sweeps
 from aetheory.autoencoders import GroupSparseAutoencoder as GroupSparseAutoencoder
@@ -9,6 +10,10 @@ from aetheory.autoencoders import TwoLayerAutoencoder as TwoLayerAutoencoder
 from aetheory.autoencoders import group_relu as group_relu
 from aetheory.autoencoders import population_risk as population_risk
 from aetheory.autoencoders import reconstruction_loss as reconstruction_loss
+from aetheory.citation import citation as citation
+from aetheory.inference import Fit as Fit
+from aetheory.inference import Observations as Observations
+from aetheory.inference import fit as fit
 from aetheory.sources import GaussianSource as GaussianSource
 from aetheory.sources import GroupSparseSource as GroupSparseSource
 from aetheory.sources import ImageSource as ImageSource
@@ -26,10 +31,13 @@ from aetheory.theory import recovery as recovery
 from aetheory.theory import spectra as spectra
 from aetheory.theory.prism import REGIMES as REGIMES
 from aetheory.theory.prism import LinearProblem as LinearProblem
+from aetheory.theory.prism import LinearRatios as LinearRatios
 from aetheory.theory.prism import Location as Location
+from aetheory.theory.prism import Sensitivities as Sensitivities
 from aetheory.theory.prism import geometry as geometry
 from aetheory.theory.prism import locate as locate
 from aetheory.theory.prism import predict as predict
+from aetheory.theory.prism import sensitivities as sensitivities
 from aetheory.theory.prism import simulate as simulate
 from aetheory.training import Curve as Curve
 from aetheory.training import Risks as Risks

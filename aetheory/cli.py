@@ -1,4 +1,4 @@
-"""The command line: `aetheory reproduce`, `aetheory sweep`, `aetheory plot`."""
+"""The command line: `aetheory reproduce`, `aetheory sweep`, `aetheory plot`, `aetheory fit`."""
 
 import os
 from collections.abc import Iterator
@@ -163,6 +163,49 @@ def _cluster(address: str | None) -> Iterator[Any]:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _compiled_programs())
     with connect(address) as client:
         yield client
+
+
+@app.command()
+def fit(
+    path: Annotated[Path, typer.Argument(help="CSV file with columns time, train and population, or some of them.")],
+    model: Annotated[
+        list[str] | None, typer.Option(help="Candidate regime, repeatable; a comma joins faces of an edge.")
+    ] = None,
+    free: Annotated[list[str] | None, typer.Option(help="Parameter to infer, repeatable; the ratios if none.")] = None,
+    fixed: Annotated[list[str] | None, typer.Option(help="Known parameter, NAME=VALUE, repeatable.")] = None,
+    time: Annotated[str | None, typer.Option(help="Name of the column of times.")] = None,
+    train: Annotated[str | None, typer.Option(help="Name of the column of train risks.")] = None,
+    population: Annotated[str | None, typer.Option(help="Name of the column of population risks.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the result there.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the fit there.")] = None,
+) -> None:
+    """Infer initial scale, H/p, p/N, time unit and noise floor from a loss curve, and name its regime."""
+    _configure_jax(True)
+    import json
+
+    from aetheory.inference import Observations
+    from aetheory.inference import fit as fit_curve
+
+    columns = {"time": time, "train": train, "population": population}
+    try:
+        known = {name: float(value) for name, _, value in (pair.partition("=") for pair in fixed or [])}
+        observations = Observations.read_csv(path, {role: name for role, name in columns.items() if name is not None})
+        candidates = [tuple(one.split(",")) for one in model] if model else None
+        found = fit_curve(observations, candidates, free or None, fixed=known)
+        typer.echo(str(found))
+        if json_path is not None:
+            json_path.write_text(json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        if figure is not None:
+            from matplotlib.figure import Figure
+
+            from aetheory.plotting import plot_fit
+
+            drawing = Figure(layout="constrained")
+            plot_fit(found, drawing.subplots())
+            drawing.savefig(figure)
+    except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def _configure_jax(x64: bool) -> None:

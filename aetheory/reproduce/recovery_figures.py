@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from aetheory.plotting import COLOURS
+from aetheory.plotting import COLOURS, plot_atoms, plot_distances, plot_phases
 from aetheory.reproduce.recovery_training import Experiment
 from aetheory.theory import recovery
 
@@ -165,15 +165,12 @@ def draw_phases(diagrams: xarray.Dataset) -> Figure:
     figure = Figure(figsize=(11.5, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     rows = np.arange(len(diagrams.num_active))
-    image = left.pcolormesh(
-        diagrams.signal_to_noise, rows, diagrams.recovery_noise, vmin=0, vmax=1, cmap="viridis", shading="nearest"
-    )
+    plot_phases(diagrams.signal_to_noise, rows, diagrams.recovery_noise, left, limits=(0, 1))
     left.set_yticks(rows, [str(active) for active in diagrams.num_active.values])
     left.set_xlabel("signal-to-noise ratio in dB")
     left.set_ylabel(r"active groups $\gamma$")
     threshold = diagrams.attrs["noise_threshold"]
     left.set_title(rf"(a) probability of exact recovery, $\lambda={threshold:g}$", loc="left", fontsize=10)
-    figure.colorbar(image, ax=left)
     count = min(4, len(rows))
     for index in range(count):
         colour = COLOURS[index]
@@ -229,10 +226,8 @@ def draw_clusters(table: xarray.Dataset, distances: dict[str, Float[np.ndarray, 
     bars.legend(frameon=False, fontsize=8, loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3)
     bars.spines[["top", "right"]].set_visible(False)
     for letter, ax, (title, matrix) in zip("bcdefg", axes[1:], distances.items(), strict=False):
-        ax.imshow(matrix, cmap="viridis", interpolation="nearest", vmax=np.quantile(matrix, 0.99))
+        plot_distances(matrix, ax)
         ax.set_title(f"({letter}) distances, {title}", loc="left", fontsize=10)
-        ax.set_xticks([])
-        ax.set_yticks([])
     return figure
 
 
@@ -242,19 +237,9 @@ def draw_atoms(
     """Each group's atoms in a row, each scaled to its own largest entry, with the sign of which the sum is positive."""
     num_groups = dictionary.shape[1] // group_size
     height, width = image_shape[:2]
-    canvas = np.full((num_groups * (height + 1) - 1, group_size * (width + 1) - 1), np.nan)
-    for index, atom in enumerate(dictionary.T):
-        group, place = divmod(index, group_size)
-        top, left = group * (height + 1), place * (width + 1)
-        scale = np.copysign(np.abs(atom).max(), atom.sum())
-        canvas[top : top + height, left : left + width] = atom.reshape(height, width) / scale
-    rows, columns = canvas.shape
+    rows, columns = num_groups * (height + 1) - 1, group_size * (width + 1) - 1
     longest = 9 / max(rows, columns)
     figure = Figure(figsize=(max(longest * columns, 2.5) + 0.6, longest * rows + 0.5), layout="constrained")
-    ax: Any = figure.subplots()
-    ax.imshow(canvas, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    ax.set_yticks(np.arange(num_groups) * (height + 1) + height / 2, [str(k + 1) for k in range(num_groups)])
-    ax.set_xticks([])
-    ax.set_ylabel("group")
+    ax = plot_atoms(dictionary, image_shape[:2], figure.subplots(), group_size=group_size)
     ax.set_title("atoms, group by group", loc="left", fontsize=10)
     return figure

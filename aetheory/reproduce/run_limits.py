@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from aetheory.reproduce import limits
-from aetheory.reproduce._limits_figure import draw
+from aetheory.reproduce.limits_figure import draw
 from aetheory.reproduce.output import OutputFolder, provenance
 from aetheory.reproduce.prism import Size
 

@@ -43,10 +43,11 @@ class WaterFilling(eqx.Module):
     """The optimal allocation of units to directions.
 
     Arguments:
-        risk: R*, shape (*batch).
-        allocation: s_j, how many units look in direction j, in the order of the deviations, shape (*batch, num). With
+        risk: `R*`, shape `(*batch)`.
+        allocation: s_j, how many units look in direction j, in the order of the deviations, shape `(*batch, num)`. With
             multiplicities, per direction of the block, so that Σ m_j s_j = n.
-        multiplier: λ = −d ∂R*/∂n where n exceeds the number of directions, shape (*batch); 0 for linear activations.
+        multiplier: λ = −d `∂R*/∂n` where n exceeds the number of directions, shape `(*batch)`; 0 for linear
+            activations.
     """
 
     risk: Float[Array, "*batch"]

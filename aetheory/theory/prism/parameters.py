@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.theory.prism.problem import LinearProblem
+from aetheory.theory.prism.problem import LinearProblem, LinearRatios
 
 
 class LimitParameters(NamedTuple):
@@ -24,7 +24,7 @@ class LimitParameters(NamedTuple):
     input_dim: Float[Array, "*batch"]
 
     @classmethod
-    def of(cls, problem: LinearProblem, dtype: jnp.dtype) -> "LimitParameters":
+    def of(cls, problem: LinearProblem | LinearRatios, dtype: jnp.dtype) -> "LimitParameters":
         """Those of a problem, broadcast to one shape."""
         fields = (problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim)
         return cls(*jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields)))

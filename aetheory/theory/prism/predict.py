@@ -19,7 +19,7 @@ from aetheory.theory.prism import interior, regimes
 from aetheory.theory.prism.locate import locate
 from aetheory.theory.prism.parameters import LimitParameters
 from aetheory.theory.prism.path_space import ROOTS
-from aetheory.theory.prism.problem import LinearProblem
+from aetheory.theory.prism.problem import LinearProblem, LinearRatios
 from aetheory.training.curve import Curve, Risks
 from aetheory.training.flow import DEFAULT_MAX_STEPS, SolverStats, check_solver_options, require_finished
 
@@ -45,7 +45,7 @@ class _Truncation(NamedTuple):
 
 
 def predict(
-    problem: LinearProblem,
+    problem: LinearProblem | LinearRatios,
     times: Any,
     regime: str | Sequence[str] | None = None,
     *,
@@ -89,7 +89,8 @@ def predict(
       weighted mean of theirs, with the weights held fixed: not the derivative of the mean itself.
 
     Arguments:
-        problem: the dimensions and the initial variance (at 0, derivatives with respect to it are reported as 0).
+        problem: the dimensions and the initial variance (at 0, derivatives with respect to it are reported as 0), or
+            the ratios x, y and z as real numbers.
         times: flow times, shape (num_times,), nonnegative and in increasing order.
         regime: which limit to take; by default the one that `locate` finds best for this problem.
         method: ``"flow"``, or ``"closed-form"`` where the regime has one (large-data, mean-field, all but two edges);
@@ -131,15 +132,16 @@ def predict(
 
     Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the correction: Z. Bai, J. Silverstein (2004).
     """
-    faces = _check_regime(regime) if regime is not None else (locate(problem).regime,)
+    faces = _check_regime(regime) if regime is not None else (_located(problem),)
     _check_choices(problem, faces, method, finite_size, data, held_out)
     truncation = _check_truncation(faces, method, num_nodes, path_length, root, tolerance)
     times = check_times(times)
     if rtol is None:
         rtol = 1e-8 if truncation is None else 1e-6
     check_solver_options(rtol, max_steps)
-    law = None if data is None else regimes.data_law(problem, data, held_out)
-    dtype = common_float_dtype(times, problem.init_variance, data)
+    law = regimes.data_law(problem, data, held_out) if isinstance(problem, LinearProblem) and data is not None else None
+    scale = problem.init_scale if isinstance(problem, LinearRatios) else problem.init_variance
+    dtype = common_float_dtype(times, scale, data)
     parameters = LimitParameters.of(problem, dtype)
     times = times.astype(dtype)
     if num_nodes is None and truncation is None:
@@ -209,6 +211,12 @@ def _bracketed(
     return estimate, stats
 
 
+def _located(problem: LinearProblem | LinearRatios) -> str:
+    if isinstance(problem, LinearRatios):
+        raise fail("regime", "given for `LinearRatios`, whose dimensions `locate` does not know", None)
+    return locate(problem).regime
+
+
 def _quoted(names: Sequence[str]) -> str:
     return ", ".join(map(repr, names))
 
@@ -226,7 +234,12 @@ def _check_regime(regime: Any) -> tuple[str, ...]:
 
 
 def _check_choices(
-    problem: LinearProblem, faces: tuple[str, ...], method: Any, finite_size: bool, data: Any, held_out: Any
+    problem: LinearProblem | LinearRatios,
+    faces: tuple[str, ...],
+    method: Any,
+    finite_size: bool,
+    data: Any,
+    held_out: Any,
 ) -> None:
     name = " ∩ ".join(faces)
     methods = get_args(InteriorMethod if faces in _INTERIOR else LimitMethod)
@@ -244,8 +257,14 @@ def _check_choices(
         raise fail("finite_size", "False with `data`, whose own spectrum has no size to correct for", True)
     if held_out is not None and data is None:
         raise ValueError("Argument `held_out` must be None without `data`, but got an array.")
-    if "small-data" in faces and is_concrete(problem.num_samples) and np.isinf(np.asarray(problem.num_samples)).any():
-        raise fail("num_samples", f"finite for the {name} regime", problem.num_samples)
+    if data is not None and isinstance(problem, LinearRatios):
+        raise ValueError("Argument `problem` must be a `LinearProblem` with `data`, whose dimensions it must have.")
+    if "small-data" in faces:
+        ratio = problem.sample_ratio
+        if is_concrete(ratio) and (np.asarray(ratio) == 0).any():
+            if isinstance(problem, LinearRatios):
+                raise fail("sample_ratio", f"positive for the {name} regime", ratio)
+            raise fail("num_samples", f"finite for the {name} regime", problem.num_samples)
 
 
 def _check_truncation(

@@ -87,7 +87,7 @@ def published_gradient(
     shrinkage: Num[AnyArrayLike, "*groups"],
     code_variance: Num[AnyArrayLike, ""] = 1.0,
 ) -> Float[Array, "input_dim latent_dim"]:
-    """The leading term of the expected gradient as published, G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g.
+    """The leading term of the expected gradient as published, `G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g`.
 
     The paper adds unnamed terms V and ε. It drops the rank-one term of the Jacobian and what pulls the norms of the
     columns away from 1 (see `fixed_point_norm`), so that at A = A* this term is zero and the expected gradient is not.

@@ -97,9 +97,9 @@ def support_guarantee(
 ) -> ThresholdInterval:
     """The thresholds guaranteed for these two dictionaries, which need not have orthonormal groups.
 
-    From the norms ‖A_gᵀA*_h‖₂ of all pairs instead of one bound for all: an inactive group hears at most B_max times
-    the sum of its γ largest norms, and an active one keeps σ_min(A_gᵀA*_g) B_min less B_max times the sum of its γ − 1
-    largest. Contains the sound `threshold_interval`, and like it assumes no noise.
+    From the norms `‖A_gᵀA*_h‖₂` of all pairs instead of one bound for all: an inactive group hears at most B_max times
+    the sum of its γ largest norms, and an active one keeps `σ_min(A_gᵀA*_g)` B_min less B_max times the sum of its
+    γ − 1 largest. Contains the sound `threshold_interval`, and like it assumes no noise.
 
     Arguments:
         dictionary: A, the encoder's, shape (input_dim, latent_dim).

@@ -67,7 +67,8 @@ def dictionary_distance(
         ValueError: an argument is not as described.
 
     Source: H. Kuhn, "The Hungarian method", 1955 (SciPy's assignment); P. Schönemann, "A generalized solution of the
-    orthogonal Procrustes problem", 1966: min over R of ‖A_g − A*_h R‖² = ‖A_g‖² + ‖A*_h‖² − 2‖A_gᵀA*_h‖_nuclear.
+    orthogonal Procrustes problem", 1966: min over R of
+    `‖A_g − A*_h R‖² = ‖A_g‖² + ‖A*_h‖² − 2‖A_gᵀA*_h‖_nuclear`.
     """
     if match not in MATCHES:
         raise fail("match", f"one of {', '.join(map(repr, MATCHES))}", match)

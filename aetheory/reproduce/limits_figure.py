@@ -18,18 +18,18 @@ def draw(results: dict[str, xarray.Dataset]) -> Figure:
     axes = [figure.add_subplot(grid[row, column]) for row, column in ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2))]
     images = {name: data for name, data in results.items() if "held_out_trained" in data}
     dim = results["isotropic"].attrs["input_dim"]
-    _draw_rates(axes[0], results["isotropic"])
+    draw_rates(axes[0], results["isotropic"])
     axes[0].set_title(f"(a) isotropic, sign, $d={dim}$", loc="left", fontsize=10)
-    _draw_spectra(axes[1], results)
+    draw_spectra(axes[1], results)
     axes[1].set_title(f"(b) two other spectra, $d={dim}$", loc="left", fontsize=10)
-    _draw_steps(axes[2], results["isotropic"])
+    draw_steps(axes[2], results["isotropic"])
     axes[2].set_title("(c) alternating descent from Gaussian rows", loc="left", fontsize=10)
-    _draw_structure(figure.add_subfigure(grid[0, 3]), results)
+    draw_structure(figure.add_subfigure(grid[0, 3]), results)
     _draw_whitened(axes[3], images, results["isotropic"])
     axes[3].set_title("(e) whitened images, held out", loc="left", fontsize=10)
     _draw_raw(axes[4], images)
     axes[4].set_title("(f) raw images, held out", loc="left", fontsize=10)
-    _draw_sparse(axes[5], results["sparse"])
+    draw_sparse(axes[5], results["sparse"])
     axes[5].set_title(
         f"(g) sparse inputs at rate 1, $d={results['sparse'].attrs['input_dim']}$", loc="left", fontsize=10
     )
@@ -37,11 +37,12 @@ def draw(results: dict[str, xarray.Dataset]) -> Figure:
         ax.spines[["top", "right"]].set_visible(False)
     for ax in (axes[0], axes[1], axes[2], axes[3], axes[4]):
         ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/d$")
-    _draw_key(figure.add_subplot(grid[1, 3]))
+    draw_key(figure.add_subplot(grid[1, 3]))
     return figure
 
 
-def _draw_rates(ax: Any, data: xarray.Dataset) -> None:
+def draw_rates(ax: Any, data: xarray.Dataset) -> None:
+    """Risk over the rate on isotropic inputs: limit, linear, Shannon; minimisers and both descents as marks."""
     ax.plot(data.curve_rate, data.limit_curve, color="black", linewidth=1.5)
     ax.plot(data.curve_rate, data.principal_components, color=_GREY, linewidth=1.2, linestyle="--")
     ax.plot(data.curve_rate, data.rate_distortion, color=_GREY, linewidth=1.2, linestyle=":")
@@ -55,7 +56,8 @@ def _draw_rates(ax: Any, data: xarray.Dataset) -> None:
     ax.set_ylim(0, 1)
 
 
-def _draw_spectra(ax: Any, results: dict[str, xarray.Dataset]) -> None:
+def draw_spectra(ax: Any, results: dict[str, xarray.Dataset]) -> None:
+    """Risk over the rate for block and power-law spectra, the marks as in `draw_rates`."""
     for name, colour in _SPECTRA.items():
         data = results[name]
         ax.plot(
@@ -77,7 +79,8 @@ def _draw_spectra(ax: Any, results: dict[str, xarray.Dataset]) -> None:
     ax.legend(frameon=False, fontsize=9)
 
 
-def _draw_steps(ax: Any, data: xarray.Dataset) -> None:
+def draw_steps(ax: Any, data: xarray.Dataset) -> None:
+    """Risk of alternating descent over its steps, the limit of each rate as a dashed line."""
     for colour, rate in zip(COLOURS, (0.5, 0.8, 1.0, 1.5, 2.0), strict=False):
         runs = data.sel(rate=rate, method="nearest")
         ax.plot(data.step + 1, runs.alternating.T, color=colour, linewidth=1.2)
@@ -87,7 +90,8 @@ def _draw_steps(ax: Any, data: xarray.Dataset) -> None:
     ax.set_xlabel("step + 1")
 
 
-def _draw_structure(part: Any, results: dict[str, xarray.Dataset]) -> None:
+def draw_structure(part: Any, results: dict[str, xarray.Dataset]) -> None:
+    """Inner products of the rows and of the directions, before and after descent."""
     axes = part.subplots(2, 2)
     for row, (name, gram) in zip(axes, (("isotropic", "units"), ("blocks", "directions")), strict=True):
         for ax, when in zip(row, ("before", "after"), strict=True):
@@ -144,7 +148,8 @@ def _draw_raw(ax: Any, images: dict[str, xarray.Dataset]) -> None:
     ax.legend(frameon=False, fontsize=9)
 
 
-def _draw_sparse(ax: Any, data: xarray.Dataset) -> None:
+def draw_sparse(ax: Any, data: xarray.Dataset) -> None:
+    """Risk over the sparsity at rate 1: rotation, identity and denoiser, theory as lines and samples as marks."""
     rotation = data.rotation.isel(amplitude=0)
     ax.plot(data.curve_sparsity, rotation, color="black", linewidth=1.5)
     ax.annotate("rotation", (0.12, float(rotation[0]) + 0.015), fontsize=8)
@@ -186,7 +191,7 @@ def _draw_sparse(ax: Any, data: xarray.Dataset) -> None:
     ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
-def _draw_key(ax: Any) -> None:
+def draw_key(ax: Any) -> None:
     """What lines and marks mean in all panels."""
     grey = "0.35"
     entries: list[tuple[str, dict[str, Any]]] = [

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 import aetheory as ae
-from aetheory.plotting import plot_curve, plot_prism
+from aetheory.plotting import plot_curve, plot_fit, plot_sensitivities
 
 
 @pytest.fixture
@@ -57,20 +57,6 @@ def test_bad_input(curves):
         curves[0].plot(risks=("test",))
 
 
-def test_prism_shows_monomials_faces_and_the_problem():
-    ax = plot_prism(ae.LinearProblem(300, 150, 60_000, 1 / 300), order=2)
-    assert ax.get_title() == "face: large-data"
-    assert {text.get_text() for text in ax.texts} == set(ae.REGIMES) - {"interior"}
-    assert sum(len(drawn.get_offsets()) for drawn in ax.collections if hasattr(drawn, "get_sizes")) >= 30
-    opacities = [drawn.get_alpha() for drawn in ax.collections if drawn.get_alpha() is not None]
-    assert max(opacities) > min(opacities)
-    with pytest.raises(ValueError, match="`ax` must be three-dimensional"):
-        plot_prism(ax=plt.figure().add_subplot())
-    with pytest.raises(ValueError, match="`order` must be at least 2"):
-        plot_prism(order=1, risk="population")
-    plt.close("all")
-
-
 def test_bracket_is_drawn_as_a_band(curves):
     theory, _ = curves
     plain = plot_curve(theory)
@@ -83,4 +69,33 @@ def test_bracket_is_drawn_as_a_band(curves):
     assert len(banded.collections) == 2
     dataset = dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]).to_xarray()
     np.testing.assert_allclose(dataset.train_upper - dataset.train_lower, 0.2, rtol=1e-5)
+    plt.close("all")
+
+
+def test_fit_shows_observations_with_errors_and_the_fitted_curve(x64):
+    times = np.linspace(0, 1, 11)
+    limit = ae.predict(ae.LinearRatios(2.0, 0.3, 0.0), times, "large-data")
+    spread = ae.Risks(jnp.full(11, 0.02), jnp.full(11, 0.02))
+    observed = ae.Curve(limit.times, limit.train, limit.population, spread, num_repeats=4)
+    found = ae.fit(observed, "large-data")
+    ax = plot_fit(found)
+    assert "large-data regime" in ax.get_title()
+    assert "p\\sigma^2" in ax.get_title()
+    assert "p/N" not in ax.get_title()
+    labels = ax.get_legend_handles_labels()[1]
+    assert set(labels) == {f"{what}, {risk}" for what in ("observed", "fit") for risk in ("train", "population")}
+    fitted = next(line for line in ax.get_lines() if line.get_label() == "fit, train")
+    np.testing.assert_allclose(np.interp(times, *fitted.get_data()), limit.train, atol=1e-3)
+    plt.close("all")
+
+
+def test_sensitivities_have_a_line_for_each_ratio(x64):
+    found = ae.sensitivities(ae.LinearRatios(0.5, 0.5, 1.0), np.linspace(0, 1, 5), "mean-field")
+    for elasticity, shown in ((False, found.derivatives), (True, found.elasticities)):
+        ax = plot_sensitivities(found, elasticity=elasticity)
+        lines = ax.get_lines()[:3]
+        for line, name in zip(lines, ("init_scale", "latent_ratio", "sample_ratio"), strict=True):
+            np.testing.assert_allclose(line.get_ydata(), shown[name].population)
+    with pytest.raises(ValueError, match="`risk` must be 'train' or 'population'"):
+        plot_sensitivities(found, risk="test")
     plt.close("all")

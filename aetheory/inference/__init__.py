@@ -1,0 +1,8 @@
+"""The inverse question: which hyperparameters, and which regime, are behind an observed loss curve."""
+
+from aetheory.inference.fit import fit as fit
+from aetheory.inference.observations import Observations as Observations
+from aetheory.inference.result import Estimate as Estimate
+from aetheory.inference.result import Fit as Fit
+from aetheory.inference.uncertainty import Uncertainty as Uncertainty
+from aetheory.inference.uncertainty import uncertainty as uncertainty

@@ -1,0 +1,139 @@
+"""How well a least-squares fit determines its parameters: covariance, identifiability, diagnostics of residuals."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float64
+
+from aetheory.inference.observations import Observations
+
+CovarianceMethod = Literal["repeats", "bound", "newey-west", "gauss-newton"]
+
+_SMALLEST_SINGULAR_VALUE = 1e-5
+"""Relative to the largest: a direction in the parameters below it moves the curve by no more than its own accuracy."""
+
+
+class Uncertainty(NamedTuple):
+    """The covariance of a fit in its coordinates, and what it does not determine.
+
+    Arguments:
+        covariance: shape (num_free, num_free), on the determined directions; those of `null_space` have none.
+        degrees_of_freedom: of Student's t law for intervals.
+        method: how the residuals' covariance was found.
+        null_space: orthonormal directions that do not move the curve, shape (num_null, num_free).
+        singular_values: of the weighted Jacobian, largest first.
+        shifts: for "bound", how far one standard error of each observation moves each coordinate, shape
+            (num_free, num_observations). The covariance is then diagonal, for correlations are not known.
+    """
+
+    covariance: Float64[np.ndarray, "free free"]
+    degrees_of_freedom: int
+    method: CovarianceMethod
+    null_space: Float64[np.ndarray, "null free"]
+    singular_values: Float64[np.ndarray, " singular"]
+    shifts: Float64[np.ndarray, "free observations"] | None = None
+
+    @property
+    def rank(self) -> int:
+        """How many directions in the parameters are determined."""
+        return len(self.covariance) - len(self.null_space)
+
+    def standard_error(self, gradient: Float64[np.ndarray, " free"]) -> float:
+        """That of a function of the coordinates with this gradient; infinite where it is not determined."""
+        if np.linalg.norm(self.null_space @ gradient) > 1e-2 * np.linalg.norm(gradient):
+            return float("inf")
+        if self.shifts is not None:
+            return float(np.abs(gradient @ self.shifts).sum())
+        return float(np.sqrt(gradient @ self.covariance @ gradient))
+
+
+def observation_weights(observations: Observations) -> Float64[np.ndarray, "risks times"]:
+    """One over the standard errors, from below by a quarter of their root mean square; 1 where they are not known.
+
+    From few repeats the errors are noisy, and where all draws start alike they vanish: neither may rule the fit.
+    """
+    if observations.errors is None or not observations.errors.any():
+        return np.ones_like(observations.values)
+    typical = np.sqrt(np.mean(observations.errors**2))
+    weights: Float64[np.ndarray, "risks times"] = 1 / np.hypot(observations.errors, typical / 4)
+    return weights
+
+
+def uncertainty(
+    jacobian: Float64[np.ndarray, "risks times free"],
+    residuals: Float64[np.ndarray, "risks times"],
+    weights: Float64[np.ndarray, "risks times"],
+    observations: Observations,
+    method: CovarianceMethod | None = None,
+) -> Uncertainty:
+    """The sandwich (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ of the weighted Jacobian J, with an estimate of the residuals' covariance C.
+
+    Noise of a simulated curve comes from a few random numbers drawn at time 0, so that its residuals are correlated
+    over all times, and the Gauss–Newton covariance, which takes them to be independent, is far too small. Estimates:
+
+    - ``"repeats"``: the scatter of Jᵀr over the single repeats, each a cluster; R − 1 degrees of freedom.
+    - ``"bound"``: standard errors are known but not their correlations: the largest variance that any could give.
+    - ``"newey-west"``: correlations of the residuals themselves, with a window of ⌈n^{1/2}⌉ times.
+    - ``"gauss-newton"``: independent residuals of equal weighted variance.
+
+    Arguments:
+        jacobian: derivatives of the curve in the coordinates of the fit.
+        residuals: observed minus fitted.
+        weights: of the residuals.
+        observations: what was observed.
+        method: one of the above; the first that the observations allow when omitted ("gauss-newton" never is).
+
+    Source: H. White (1980), W. Newey, K. West (1987) for the sandwich; A. Cameron, D. Miller (2015) for clusters.
+    """
+    if method is None:
+        method = _default_method(observations)
+    num_risks, num_times, num_free = jacobian.shape
+    weighted = jacobian * weights[..., None]
+    flat = weighted.reshape(-1, num_free)
+    _, singular, directions = np.linalg.svd(flat, full_matrices=flat.shape[0] < num_free)
+    singular = np.append(singular, np.zeros(num_free - len(singular)))
+    kept = singular > _SMALLEST_SINGULAR_VALUE * max(singular[0], np.finfo(float).tiny)
+    inverse = directions[kept].T / singular[kept] ** 2 @ directions[kept]
+    rank, count = int(kept.sum()), num_risks * num_times
+    freedom = max(count - rank, 1)
+    scores = np.einsum("ktf,kt->tf", weighted, residuals * weights)
+    moved = None
+    if method == "repeats":
+        assert observations.repeats is not None
+        deviations = (observations.repeats - observations.values) * weights
+        each = np.einsum("ktf,rkt->rf", weighted, deviations)
+        freedom = len(each) - 1
+        middle = each.T @ each / (len(each) * freedom)
+        covariance = inverse @ middle @ inverse
+    elif method == "bound":
+        assert observations.errors is not None
+        moved = (inverse @ flat.T) * (observations.errors * weights).ravel()
+        covariance = np.diag(np.sum(np.abs(moved), axis=1) ** 2)
+        freedom = max(observations.num_repeats - 1, 1)
+    elif method == "newey-west":
+        middle = _newey_west(scores) * count / freedom
+        covariance = inverse @ middle @ inverse
+    else:
+        covariance = inverse * float(np.sum((residuals * weights) ** 2)) / freedom
+    return Uncertainty(covariance, freedom, method, directions[~kept], singular, moved)
+
+
+def _default_method(observations: Observations) -> CovarianceMethod:
+    if observations.repeats is not None and len(observations.repeats) > 2:
+        return "repeats"
+    return "newey-west" if observations.errors is None else "bound"
+
+
+def _newey_west(scores: Float64[np.ndarray, "times free"]) -> Float64[np.ndarray, "free free"]:
+    window = int(np.ceil(len(scores) ** 0.5))
+    middle: Float64[np.ndarray, "free free"] = scores.T @ scores
+    for lag in range(1, min(window, len(scores) - 1) + 1):
+        shifted = scores[lag:].T @ scores[:-lag]
+        middle = middle + (1 - lag / (window + 1)) * (shifted + shifted.T)
+    return middle
+
+
+def lag_correlation(residuals: Float64[np.ndarray, "risks times"]) -> float:
+    """The correlation of residuals at neighbouring times, over both risks; 0 where there are none."""
+    total = float(np.sum(residuals**2))
+    return float(np.sum(residuals[:, 1:] * residuals[:, :-1])) / total if total > 0 else 0.0

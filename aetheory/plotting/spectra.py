@@ -1,0 +1,54 @@
+"""Spectra of random matrices beside their limiting density."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aetheory._checks import as_float, check_real
+from aetheory.plotting._axes import COLOURS, new_axes
+from aetheory.theory.spectra import MarchenkoPastur
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def plot_spectrum(
+    law: MarchenkoPastur, ax: "Axes | None" = None, *, eigenvalues: Any = None, num_bins: int = 40
+) -> "Axes":
+    """Draw the density of a limiting spectral law, and under it a histogram of eigenvalues.
+
+    The continuous part is drawn; an atom at 0, and the eigenvalues that make it, are told in the legend.
+
+    Arguments:
+        law: of `ae.spectra`, a Marchenko–Pastur or free Poisson law.
+        ax: where to draw; new axes when omitted.
+        eigenvalues: those of a sample, shape (any,), nonnegative, zeros included.
+        num_bins: of the histogram.
+
+    Raises:
+        ValueError: eigenvalues that are negative or not finite.
+    """
+    ax = new_axes() if ax is None else ax
+    lower, upper = (float(edge) for edge in law.edges)
+    if eigenvalues is not None:
+        check_real("eigenvalues", as_float(eigenvalues), "finite and nonnegative", minimum=0.0)
+        found = np.asarray(eigenvalues, np.float64).ravel()
+        positive = found[found > 1e-9 * max(found.max(), 1e-300)]
+        counts, ends = np.histogram(positive, num_bins)
+        # normalised by all eigenvalues, zeros included, as the density of the continuous part is
+        ax.stairs(
+            counts / np.diff(ends) / found.size, ends, fill=True, color=COLOURS[0], alpha=0.3,
+            label=f"{found.size} eigenvalues, {found.size - positive.size} zero",
+        )  # fmt: skip
+    # evenly spaced in the angle, which resolves both edges
+    points = (lower + upper) / 2 - (upper - lower) / 2 * np.cos(np.linspace(0, np.pi, 402))[1:-1]
+    density = np.asarray(law.density(as_float(points)))
+    atom = float(law.atom)
+    label = "limiting density" + (f", and an atom of {atom:.3g} at 0" if atom > 0 else "")
+    ax.plot(points, density, color=COLOURS[1], linewidth=1.5, label=label)
+    if lower < 1e-3 * upper:  # the density diverges there
+        ax.set_ylim(0, 1.3 * float(density[points > 0.02 * upper].max()))
+    ax.set_xlabel("eigenvalue")
+    ax.set_ylabel("density")
+    ax.legend(frameon=False, fontsize=8)
+    return ax

@@ -1,0 +1,154 @@
+# %% [markdown]
+# # 05 Group-sparse recovery and clustering
+#
+# Signals $y=A^*x^*$ that use a few *groups* of columns of a dictionary: $A^*\in\mathbb R^{n\times m}$ has $\Gamma$
+# groups of $d$ columns, and $\gamma$ of them are active in each signal, with norms $B_{\min}\le\|x^*_g\|\le B_{\max}$.
+# The *group-sparse autoencoder* has the dictionary as its only weights, $\hat y=Ax$ with the code
+#
+# $$x=\sigma_\lambda(A^\top y),\qquad \sigma_\lambda(z)_g=\Big(1-\frac{\lambda}{\|z_g\|}\Big)_{+}z_g ,$$
+#
+# a ReLU for whole groups: it silences groups whose norm is below $\lambda$, and shrinks the others. With $d=1$ it is
+# the soft threshold of a sparse autoencoder. Does training find $A^*$, and do the codes find the active groups?
+# ([arXiv:2102.07003](https://arxiv.org/abs/2102.07003).)
+
+# %%
+# %matplotlib inline
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+
+import aetheory as ae
+from aetheory.reproduce import (
+    recovery,
+    recovery_clustering,
+    recovery_figures,
+    recovery_phases,
+    recovery_training,
+)
+
+plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
+
+# %% [markdown]
+# ## Which threshold?
+#
+# An inactive group hears the active ones through the block coherence $\mu_B=\max_{g\ne h}\|A_g^\top A_h\|_2/d$. If it
+# can hear at most $\kappa$ per unit of code norm and active group, every threshold in
+#
+# $$\big[\,\gamma B_{\max}\kappa,\;\;B_{\min}(1-\delta)-\gamma B_{\max}\kappa\,\big),\qquad \kappa=d\mu_B+\delta ,$$
+#
+# recovers the active groups of *every* signal, $\delta$ being the distance of $A$ from $A^*$. The published interval
+# has $\kappa=\mu_B+\delta$, without the factor $d$ that undoes the $1/d$ inside $\mu_B$; thresholds in it can fail.
+
+# %%
+key = jax.random.key(0)
+dictionary = ae.orthonormal_groups_dictionary(key, 950, 400, group_size=2)
+norms = {"num_active": 2, "min_norm": 4.0, "max_norm": 5.0}
+coherence = ae.recovery.block_coherence(dictionary, 2)
+for form in ("published", "sound"):
+    print(
+        f"{form:<10}",
+        ae.recovery.threshold_interval(coherence, 0.0, group_size=2, form=form, **norms),
+    )
+print(
+    "this pair ", ae.recovery.support_guarantee(dictionary, dictionary, group_size=2, **norms)
+)
+
+# %% [markdown]
+# The last line uses the coherences of all pairs of groups instead of one bound. All three are conservative, since they
+# hold for the worst signal. Random signals are recovered over a wider range. Panel (a): the probability that all groups
+# are right, over noise and the number of active groups; (b): over the threshold, without noise, with the guaranteed
+# intervals below the axis.
+
+# %%
+phases = recovery_phases.Phases(
+    input_dim=400, num_groups=80, num_active=(1, 2, 4), num_samples=200,
+    signal_to_noise=tuple(range(-15, 16, 5)), thresholds=tuple(np.linspace(0, 5, 21).tolist()),
+)  # fmt: skip
+diagrams = recovery_phases.phase_diagrams(phases, jax.random.key(1))
+figure = recovery_figures.draw_phases(diagrams)
+figure.set_dpi(70)
+figure
+
+# %% [markdown]
+# ## Learning the dictionary
+#
+# The published simulation, at a fifth of its size so that it runs here in seconds: start near the truth (mean
+# correlation .56), Adam with fresh signals each epoch. Group ReLU at 5 and 10 dB, soft threshold at 5 dB. (The
+# published 1 dB hides more in 190 dimensions than in 950, and learning is then much slower.)
+
+# %%
+settings = [
+    recovery_training.Experiment(
+        network=network, signal_to_noise=decibels, num_epochs=100
+    ).scaled(5)
+    for network, decibels in (("group", 5.0), ("group", 10.0), ("sparse", 5.0))
+]
+progress = [list(recovery_training.train(one, epochs_per_chunk=100))[-1] for one in settings]
+runs = recovery_training.to_dataset(settings, progress)
+figure = recovery_figures.draw_curves(settings, runs, recovery.stored_runs())
+figure.set_dpi(65)
+figure
+
+# %% [markdown]
+# (a) The squared distance to the true dictionary falls in every run; crosses are the published values at full size,
+# and the grey line is our own run at full size, which the package stores. (b) The group network finds all active
+# groups, and at this size a few that are not there; the soft threshold misses about a quarter of the active entries,
+# since entries of an active group can be small while its norm is not. (c) The measured contraction per step, against
+# the published factor $\rho$: that factor is *negative* for every dictionary, so the published theorem promises no
+# contraction, and training contracts nevertheless. (d) The column norms do not stay at 1: the loss has no penalty, and
+# columns grow until they undo the shrinkage of the threshold, $s^2(1-\lambda/(s\|x_g\|))=1$.
+
+# %%
+stored = recovery.stored_runs()
+print("epoch      ", *(f"{epoch:>6}" for epoch in recovery_figures.PUBLISHED_EPOCHS))
+print("published  ", *(f"{value:6.1f}" for value in recovery_figures.PUBLISHED_DISTANCES))
+at = stored.sel(epoch=list(recovery_figures.PUBLISHED_EPOCHS)).squared_distance[0].values
+print("reproduced ", *(f"{value:6.1f}" for value in at))
+
+# %% [markdown]
+# ## Clustering images
+#
+# If each image used one group, the index of that group would be its cluster. Here the digits: the network starts from
+# ten subspaces that are found without labels (K-subspaces), is trained without labels, and its codes of held-out
+# digits are clustered.
+
+# %%
+setting = recovery_clustering.Clustering()
+images = recovery_clustering.load(setting)
+labels = np.asarray(images.held_out.labels)
+clusters = recovery_clustering.find_clusters(setting, images, seed=0)
+start = recovery_clustering.start(
+    setting, images, clusters, "clusters", nonnegative=False, seed=0
+)
+network = recovery_clustering.build(
+    recovery_clustering.Network(1, 2.2), start, setting.group_size
+)
+trained = recovery_clustering.train(
+    network, images.train.samples, setting, num_epochs=30, seed=0
+)
+codes = np.asarray(trained.encode(images.held_out.samples))
+for name, features in (
+    ("raw pixels", np.asarray(images.held_out.samples)),
+    ("group codes", codes),
+):
+    scores = ae.recovery.clustering_scores(labels, ae.recovery.cluster(features, 10, seed=0))
+    print(f"{name:<12} k-means accuracy {100 * scores.accuracy:.1f} %")
+active = jnp.mean(
+    jnp.sum(ae.recovery.active_groups(trained.encode(images.held_out.samples), 4), axis=1)
+)
+print(f"active groups an image: {active:.2f}")
+
+# %%
+figure = recovery_figures.draw_atoms(
+    np.asarray(trained.atoms), setting.group_size, images.train.image_shape
+)
+figure.set_size_inches(3.2, 6)
+figure
+
+# %% [markdown]
+# Each row is a group: a digit and its leading variations. On these small digits group codes beat raw pixels. On MNIST
+# the published accuracies (74.5 and 80.1 %) were **not** reproduced without labels; the page
+# *Verified claims* of the documentation has the numbers.
+#
+# Next: 06 Sweeps and stores.

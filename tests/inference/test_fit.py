@@ -1,0 +1,199 @@
+import importlib
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import curve_fit
+
+import aetheory as ae
+
+TRUTH = {
+    "large-data": (ae.LinearRatios(2.0, 0.3, 0.0), 1.0, ("init_scale", "latent_ratio")),
+    "mean-field": (ae.LinearRatios(0.2, 1.0, 2.0), 1.0, ("sample_ratio", "init_strength")),
+    "narrow-latent": (ae.LinearRatios(0.5, 0.01, 1.0), 0.5, ("init_scale", "latent_ratio", "sample_ratio")),
+    "small-data": (ae.LinearRatios(0.5, 0.2, 100.0), 0.03, ("init_scale", "latent_ratio", "sample_ratio")),
+}
+
+
+def limit(regime, points=21):
+    ratios, latest, _ = TRUTH[regime]
+    return ae.predict(ratios, np.linspace(0, latest, points), regime)
+
+
+def truth(regime, name):
+    ratios = TRUTH[regime][0]
+    return ratios.init_scale * ratios.latent_ratio if name == "init_strength" else getattr(ratios, name)
+
+
+@pytest.mark.parametrize("regime", TRUTH)
+def test_parameters_of_a_limit_curve(x64, regime):
+    found = ae.fit(limit(regime), regime)
+    assert found.converged
+    assert found.regime == regime
+    for name in TRUTH[regime][2]:
+        assert found.estimates[name].identifiable
+        assert found.estimates[name].value == pytest.approx(truth(regime, name), rel=1e-3)
+    np.testing.assert_allclose(found.curve().train, limit(regime).train, atol=1e-5)
+
+
+def test_the_regime_is_named(x64):
+    found = ae.fit(limit("mean-field"), ["large-data", "narrow-latent", "mean-field"])
+    assert found.regime == "mean-field"
+    assert found.candidates[0].regime == "mean-field"
+    assert len(found.candidates) == 3
+    assert "mean-field regime" in str(found)
+
+
+def test_what_a_curve_does_not_tell_is_said(x64):
+    large = ae.fit(limit("large-data"), "large-data")
+    assert large.not_identifiable == ("sample_ratio",)
+    assert large.estimates["sample_ratio"].interval == (0.0, math.inf)
+    mean = ae.fit(limit("mean-field"), "mean-field")
+    assert mean.not_identifiable == ("init_scale", "latent_ratio")
+    assert mean.uncertainty.rank == 2
+    (direction,) = mean.uncertainty.null_space
+    np.testing.assert_allclose(np.abs(direction), [0.5**0.5, 0.5**0.5, 0], atol=1e-3)
+    assert any("`latent_ratio` is not identifiable" in message for message in mean.messages)
+    values = [one.value for fit in (large, mean) for one in fit.estimates.values()]
+    assert np.isfinite(values).all()
+
+
+def test_time_unit_and_noise_floor(x64):
+    curve = limit("large-data")
+    observed = {"time": np.asarray(curve.times) / 3, "train": np.asarray(curve.train) + 0.02}
+    found = ae.fit(
+        observed, "large-data", ["init_scale", "latent_ratio", "time_unit", "noise_floor"], fixed={"sample_ratio": 0}
+    )
+    for name, value in (("time_unit", 3), ("noise_floor", 0.02), ("init_scale", 2), ("latent_ratio", 0.3)):
+        assert found.values[name] == pytest.approx(value, rel=1e-2)
+    np.testing.assert_allclose(found.curve().train, observed["train"], atol=1e-5)
+
+
+def test_estimate_and_error_are_those_of_scipy(x64):
+    times = np.linspace(0, 1, 30)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(30)
+    exact = np.asarray(ae.predict(ae.LinearRatios(2.0, 0.3, 0.0), times, "large-data").train)
+    found = ae.fit(
+        {"time": times, "train": exact + noise}, "large-data", fixed={"sample_ratio": 0.0}, covariance="gauss-newton"
+    )
+
+    def curve(t, log_x, log_y):
+        return np.asarray(ae.predict(ae.LinearRatios(np.exp(log_x), np.exp(log_y), 0.0), t, "large-data").train)
+
+    best, covariance = curve_fit(curve, times, exact + noise, p0=[0.5, -1.0])
+    for index, name in enumerate(("init_scale", "latent_ratio")):
+        assert math.log(found.values[name]) == pytest.approx(best[index], abs=1e-4)
+        assert found.estimates[name].standard_error == pytest.approx(covariance[index, index] ** 0.5, rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["repeats", "bound", "newey-west"])
+def test_intervals_cover_noise_that_is_correlated_over_all_times(x64, kind):
+    # each repeat is a limit whose initial scale is off by 5 %: the estimate's error is then known, 5 % / √repeats
+    times, generator = np.linspace(0, 0.5, 21), np.random.default_rng(3)
+    draw = jax.jit(
+        lambda x: ae.predict(ae.LinearRatios(x, 0.5, 0.0), times, ("large-data", "mean-field", "free")).train
+    )
+    covered, count, repeats = 0, 30, 6
+    for _ in range(count):
+        curves = np.stack([draw(math.exp(0.05 * generator.standard_normal())) for _ in range(repeats)])
+        if kind == "repeats":
+            observed = {"time": times, "train": curves}
+        elif kind == "bound":
+            mean, spread = curves.mean(axis=0), curves.std(axis=0, ddof=1)
+            observed = ae.Curve(times, mean, mean, ae.Risks(spread, spread), num_repeats=repeats)
+        else:
+            noise = 0.01 * generator.standard_normal(21).cumsum() / 4
+            observed = {"time": times, "train": np.asarray(draw(1.0)) + noise}
+        fixed = {"latent_ratio": 0.5, "sample_ratio": 0.0}
+        found = ae.fit(observed, [("large-data", "mean-field", "free")], fixed=fixed)
+        assert found.uncertainty.method == kind
+        lower, upper = found.estimates["init_scale"].interval
+        covered += lower <= 1 <= upper
+    # three standard deviations of the binomial law below 95 % of 30; a random walk is more than Newey–West undoes
+    assert covered >= (20 if kind == "newey-west" else 25)
+
+
+def test_finite_size_correction(x64):
+    ratios = ae.LinearRatios(2.0, 0.3, 0.0, 20)
+    times = np.linspace(0, 1, 21)
+    observed = ae.predict(ratios, times, "large-data", finite_size=True)
+    plain = ae.fit(observed, "large-data", fixed={"sample_ratio": 0.0})
+    corrected = ae.fit(observed, "large-data", fixed={"sample_ratio": 0.0}, input_dim=20)
+    assert corrected.values["latent_ratio"] == pytest.approx(0.3, rel=1e-4)
+    assert abs(plain.values["latent_ratio"] / 0.3 - 1) > 0.01
+
+
+def test_a_fit_that_does_not_converge_says_so(x64, monkeypatch):
+    module = importlib.import_module("aetheory.inference.fit")  # which the function of its name hides
+    monkeypatch.setattr(module, "_MAX_STEPS", 1)
+    monkeypatch.setattr(module, "_NUM_SCANNED", 2)
+    found = ae.fit(limit("large-data"), "large-data")
+    assert not found.converged
+    assert any("did not converge in 1 steps" in message for message in found.messages)
+    assert "did not converge" in str(found)
+
+
+def test_a_parameter_at_its_bound_says_so(x64):
+    found = ae.fit(limit("large-data"), "large-data", bounds={"init_scale": (0.1, 1.0)})
+    assert found.estimates["init_scale"].at_bound
+    assert any("`init_scale` ran into an end of its `bounds`" in message for message in found.messages)
+
+
+def test_simulated_repeats(x64):
+    problem, times = ae.LinearProblem(60, 20, jnp.inf, 1 / 30), np.linspace(0, 1, 21)
+    curves = [ae.simulate(problem, times, key) for key in jax.random.split(jax.random.key(0), 6)]
+    found = ae.fit(curves, "large-data", fixed={"sample_ratio": 0.0}, input_dim=60)
+    assert found.uncertainty.method == "repeats"
+    for name in ("init_scale", "latent_ratio"):
+        assert found.values[name] == pytest.approx(float(getattr(problem, name)), rel=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("regime", ["large-data", "narrow-latent", "small-data"])
+def test_recovery_from_simulations_of_500_inputs(x64, regime):
+    from benchmarks.fit import CASES, Counts, draws  # the full count is the benchmark's
+
+    case = CASES[regime]
+    truths = {name: float(getattr(case.problem, name)) for name in case.identifiable}
+    counts = Counts(case.identifiable)
+    for seed in range(4):
+        counts.add(ae.fit(draws(case, jax.random.key(seed)), input_dim=500), regime, truths)
+    assert counts.named == 4
+    # below these lies less than 2 % of the law of four fits whose intervals cover 95 %
+    assert all(covered >= 2 for covered in counts.covered.values())
+    assert all(np.median(np.abs(errors)) < 0.05 for errors in counts.errors.values())
+
+
+def test_bad_input(x64):
+    curve = limit("large-data")
+    observed = {"time": np.asarray(curve.times), "train": np.asarray(curve.train)}
+    for options, message in (
+        ({"model": "laminar"}, "`model` must be one or several of"),
+        ({"model": "free"}, "`model` must be one or several of"),
+        ({"model": []}, "`model` must be at least one regime"),
+        ({"free": ["temperature"]}, "`free` must be made of"),
+        ({"free": []}, "`free` must be at least one parameter"),
+        ({"free": ["init_scale"]}, "`latent_ratio` must be either free or given"),
+        ({"fixed": {"init_scale": -1.0}}, "`init_scale` must be finite and nonnegative"),
+        (
+            {"free": ["init_scale", "latent_ratio", "sample_ratio"], "fixed": {"init_scale": 1}},
+            "`fixed` must be without",
+        ),
+        ({"bounds": {"init_scale": (2.0, 1.0)}}, "`bounds` must be two finite, positive numbers"),
+        ({"bounds": {"noise_floor": (0.0, 1.0)}}, "`bounds` must be given for free parameters only"),
+        ({"start": {"init_scale": 5.0}, "bounds": {"init_scale": (0.1, 1.0)}}, "`start` must be within the bounds"),
+        ({"risks": ["population"]}, "`risks` must be made of the observed ones, 'train'"),
+        ({"covariance": "repeats"}, "`covariance` must be another method than 'repeats'"),
+        ({"covariance": "bound"}, "`covariance` must be another method than 'bound'"),
+        ({"covariance": "best"}, "`covariance` must be None or one of"),
+        ({"input_dim": 0}, "`input_dim` must be a positive integer"),
+        ({"num_starts": 0}, "`num_starts` must be a positive integer"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ae.fit(observed, **options)
+    with pytest.raises(ValueError, match="at least as many observations as there are free parameters, 3, but has 2"):
+        ae.fit({"time": [0.0, 1.0], "train": [1.0, 0.5]})
+    with pytest.raises(ValueError, match="1 of 21 entries are not"):
+        ae.fit(observed | {"train": np.where(np.arange(21) == 3, np.nan, observed["train"])})

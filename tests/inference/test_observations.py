@@ -1,0 +1,79 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import aetheory as ae
+
+TIMES = np.array([0.0, 1.0, 2.0])
+
+
+def write(path, text):
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_columns_of_a_file(tmp_path):
+    path = write(tmp_path / "losses.csv", "time, train,population\n0,1,2\n1,.5,1\n")
+    found = ae.Observations.of(path)
+    assert found.risks == ("train", "population")
+    np.testing.assert_array_equal(found.values, [[1, 0.5], [2, 1]])
+    other = write(tmp_path / "named.csv", "epoch,loss\n0,1\n1,.5\n")
+    found = ae.Observations.read_csv(other, {"time": "epoch", "train": "loss"})
+    assert found.risks == ("train",)
+    np.testing.assert_array_equal(found.times, [0, 1])
+
+
+def test_files_without_what_is_needed(tmp_path):
+    path = write(tmp_path / "losses.csv", "epoch,loss\n0,1\n1,x\n")
+    with pytest.raises(ValueError, match="has no column 'time'; its columns are 'epoch', 'loss'"):
+        ae.Observations.read_csv(path)
+    with pytest.raises(ValueError, match="has no column 'train' or 'population'"):
+        ae.Observations.read_csv(path, {"time": "epoch"})
+    with pytest.raises(ValueError, match="has no column 'error'"):
+        ae.Observations.read_csv(path, {"time": "epoch", "train": "error"})
+    with pytest.raises(ValueError, match="has 'x' in column 'loss', where a number must be"):
+        ae.Observations.read_csv(path, {"time": "epoch", "train": "loss"})
+    with pytest.raises(ValueError, match="`columns` must be a mapping"):
+        ae.Observations.read_csv(path, {"date": "epoch"})
+    with pytest.raises(OSError, match="missing"):
+        ae.Observations.of(tmp_path / "missing.csv")
+
+
+def test_repeats_from_a_batch_a_sequence_and_arrays(x64):
+    train = np.array([[1.0, 0.5, 0.2], [1.2, 0.4, 0.3], [0.9, 0.7, 0.1]])
+    curves = [ae.Curve(jnp.asarray(TIMES), jnp.asarray(row), jnp.asarray(2 * row)) for row in train]
+    batch = jax.tree.map(lambda *rows: jnp.stack(rows), *curves)
+    arrays = {"time": TIMES, "train": train, "population": 2 * train}
+    for observed in (curves, batch, arrays):
+        found = ae.Observations.of(observed)
+        np.testing.assert_allclose(found.values, [train.mean(axis=0), 2 * train.mean(axis=0)])
+        np.testing.assert_allclose(found.errors[0], train.std(axis=0, ddof=1) / 3**0.5)
+        assert found.repeats.shape == (3, 2, 3)
+        assert found.num_repeats == 3
+    assert ae.Observations.of(arrays, ["population"]).repeats.shape == (3, 1, 3)
+
+
+def test_errors_of_an_averaged_curve(x64):
+    spread = ae.Risks(jnp.full(3, 0.2), jnp.full(3, 0.4))
+    curve = ae.Curve(jnp.asarray(TIMES), jnp.ones(3), jnp.ones(3), spread, num_repeats=4)
+    found = ae.Observations.of(curve)
+    np.testing.assert_allclose(found.errors, [[0.1] * 3, [0.2] * 3])
+    assert found.repeats is None
+
+
+def test_bad_input():
+    for observed, message in (
+        (3.0, "`curve` must be a Curve"),
+        ({"train": TIMES}, "`curve` must be a mapping from 'time'"),
+        ({"time": TIMES, "test": TIMES}, "`curve` must be a mapping from 'time'"),
+        ({"time": TIMES[::-1], "train": TIMES}, "`time` must be in increasing order"),
+        ({"time": [0.0, np.nan], "train": [1, 2]}, "`time` must be a non-empty vector"),
+        ({"time": TIMES, "train": TIMES[:2]}, r"`train` must have shape \(3,\)"),
+        ({"time": TIMES, "train": [1.0, np.inf, 1.0]}, "`train` must be finite, but 1 of 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ae.Observations.of(observed)
+    one = ae.Curve(jnp.asarray(TIMES), jnp.ones(3), jnp.ones(3))
+    with pytest.raises(ValueError, match="its times differ"):
+        ae.Observations.of([one, ae.Curve(jnp.asarray(2 * TIMES), jnp.ones(3), jnp.ones(3))])
