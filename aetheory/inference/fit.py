@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import equinox as eqx
 import jax
@@ -51,7 +51,7 @@ def fit(
     risks: Sequence[str] | None = None,
     input_dim: int | None = None,
     num_starts: int = 4,
-    covariance: CovarianceMethod | None = None,
+    covariance: str | None = None,
 ) -> Fit:
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
@@ -106,8 +106,9 @@ def fit(
             f"Argument `curve` must have at least as many observations as there are free parameters, {len(names)}, "
             f"but has {observations.values.size}."
         )
+    method = cast("CovarianceMethod | None", covariance)
     fits = [
-        _fit_one(faces, names, values, limits, start, observations, input_dim, num_starts, covariance)
+        _fit_one(faces, names, values, limits, start, observations, input_dim, num_starts, method)
         for faces in candidates
     ]
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
