@@ -122,7 +122,7 @@ CASES = {
         0.9,
         1.1,
         0.05,
-    ),  # fmt: skip
+    ),
     "recovery.neighbourhood_radius": of(lambda rho: ae.recovery.neighbourhood_radius(100, 20, rho), 0.01),
     "recovery.fixed_point_norm": of(ae.recovery.fixed_point_norm, 2.0, 4.5),
     "recovery.alignment_range": of_vector(

@@ -66,7 +66,8 @@ def test_time_unit_and_noise_floor(x64):
     curve = limit("large-data")
     observed = {"time": np.asarray(curve.times) / 3, "train": np.asarray(curve.train) + 0.02}
     free = ["init_scale", "time_unit", "noise_floor"]
-    found = ae.fit(observed, "large-data", free, fixed={"latent_ratio": 0.3, "sample_ratio": 0})
+    fixed, bounds = {"latent_ratio": 0.3, "sample_ratio": 0}, {"time_unit": (0.1, 100.0)}
+    found = ae.fit(observed, "large-data", free, fixed=fixed, bounds=bounds, num_starts=16)
     for name, value in (("time_unit", 3), ("noise_floor", 0.02), ("init_scale", 2)):
         assert found.values[name] == pytest.approx(value, rel=1e-2)
     np.testing.assert_allclose(found.curve().train, observed["train"], atol=1e-5)
