@@ -97,6 +97,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+SLOW = ("predict, small-data", "predict, free", "predict, interior")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES])
 def test_derivatives_are_central_differences(x64, name):
     check(CASES[name])
