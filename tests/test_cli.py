@@ -1,8 +1,11 @@
+import json
+
 import jax
 import jax.numpy as jnp
 import pytest
 from typer.testing import CliRunner
 
+import aetheory as ae
 from aetheory.cli import app
 from aetheory.reproduce import overview, run, run_limits, run_recovery
 
@@ -58,3 +61,35 @@ def test_command_line_names_the_folder_it_cannot_write(tmp_path, monkeypatch):
 
 def test_version():
     assert CliRunner().invoke(app, ["--version"]).output.startswith("aetheory 0.")
+
+
+def test_fit_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("aetheory.cli._configure_jax", lambda x64: None)
+    times = [0.05 * step for step in range(21)]
+    with jax.enable_x64(True):
+        curve = ae.predict(ae.LinearRatios(2.0, 0.3, 0.0), times, "large-data").train
+        rows = [f"{time},{risk}" for time, risk in zip(times, curve.tolist(), strict=True)]
+        path, written, figure = tmp_path / "losses.csv", tmp_path / "fit.json", tmp_path / "fit.png"
+        path.write_text("\n".join(["epoch,loss", *rows]), encoding="utf-8")
+        options = ["--time", "epoch", "--train", "loss", "--model", "large-data", "--fixed", "sample_ratio=0"]
+        outputs = ["--json", str(written), "--figure", str(figure)]
+        found = CliRunner().invoke(app, ["fit", str(path), *options, *outputs])
+    assert found.exit_code == 0, found.output
+    assert "large-data regime, 21 observations" in found.output
+    estimates = json.loads(written.read_text())["estimates"]
+    assert estimates["init_scale"]["value"] == pytest.approx(2, rel=1e-3)
+    assert figure.stat().st_size > 1000
+
+
+def test_fit_names_what_is_wrong_with_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("aetheory.cli._configure_jax", lambda x64: None)
+    path = tmp_path / "losses.csv"
+    path.write_text("epoch,loss\n0,1\n", encoding="utf-8")
+    for arguments, message in (
+        ([str(path)], "has no column 'time'"),
+        ([str(tmp_path / "missing.csv")], "missing.csv"),
+        ([str(path), "--time", "epoch", "--train", "loss"], "at least as many observations"),
+    ):
+        found = CliRunner().invoke(app, ["fit", *arguments])
+        assert found.exit_code == 1
+        assert message in found.output

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import equinox as eqx
 import jax
@@ -45,13 +45,13 @@ def fit(
     model: str | Sequence[Any] | None = None,
     free: Sequence[str] | None = None,
     *,
-    fixed: Mapping[str, float] | None = None,
-    start: Mapping[str, float] | None = None,
-    bounds: Mapping[str, tuple[float, float]] | None = None,
+    fixed: Mapping[str, float | int] | None = None,
+    start: Mapping[str, float | int] | None = None,
+    bounds: Mapping[str, tuple[float | int, float | int]] | None = None,
     risks: Sequence[str] | None = None,
     input_dim: int | None = None,
     num_starts: int = 4,
-    covariance: CovarianceMethod | None = None,
+    covariance: str | None = None,
 ) -> Fit:
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
@@ -106,8 +106,9 @@ def fit(
             f"Argument `curve` must have at least as many observations as there are free parameters, {len(names)}, "
             f"but has {observations.values.size}."
         )
+    method = cast("CovarianceMethod | None", covariance)
     fits = [
-        _fit_one(faces, names, values, limits, start, observations, input_dim, num_starts, covariance)
+        _fit_one(faces, names, values, limits, start, observations, input_dim, num_starts, method)
         for faces in candidates
     ]
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
@@ -119,7 +120,7 @@ def _fit_one(
     names: tuple[str, ...],
     values: dict[str, float],
     limits: dict[str, tuple[float, float]],
-    start: Mapping[str, float] | None,
+    start: Mapping[str, float | int] | None,
     observations: Observations,
     input_dim: int | None,
     num_starts: int,
@@ -261,7 +262,9 @@ def _candidates(model: str | Sequence[Any] | None) -> tuple[tuple[str, ...], ...
     return tuple(dict.fromkeys(found))
 
 
-def _split(free: Sequence[str] | None, fixed: Mapping[str, float] | None) -> tuple[tuple[str, ...], dict[str, float]]:
+def _split(
+    free: Sequence[str] | None, fixed: Mapping[str, float | int] | None
+) -> tuple[tuple[str, ...], dict[str, float]]:
     """The free parameters in their order, and the values of the others."""
     given = dict(fixed or {})
     wanted = [name for name in _RATIOS if name not in given] if free is None else list(free)
@@ -285,8 +288,8 @@ def _split(free: Sequence[str] | None, fixed: Mapping[str, float] | None) -> tup
 
 def _check_bounds(
     names: tuple[str, ...],
-    bounds: Mapping[str, tuple[float, float]] | None,
-    start: Mapping[str, float] | None,
+    bounds: Mapping[str, tuple[float | int, float | int]] | None,
+    start: Mapping[str, float | int] | None,
     observations: Observations,
 ) -> dict[str, tuple[float, float]]:
     defaults = {**_BOUNDS, "noise_floor": (0.0, max(float(observations.values.min()), 1e-12))}

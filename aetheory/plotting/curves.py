@@ -97,6 +97,7 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
     observed = fit.observations
     fine = np.linspace(observed.times[0], observed.times[-1], 201)
     curve = fit.curve(fine)
+    determined = set(fit.free) - set(fit.not_identifiable)
     for index, risk in enumerate(observed.risks):
         line, marker = _LOOK[risk]
         colour = COLOURS[index]
@@ -110,9 +111,9 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
     named = [
         f"{_SYMBOLS[name]} = {one.value:.3g} ± {100 * one.standard_error:.2g} %"
         for name, one in fit.estimates.items()
-        if one.identifiable and name in _SYMBOLS and not (name == "init_strength" and len(fit.not_identifiable) == 0)
+        if one.identifiable and name in _SYMBOLS and not (name == "init_strength" and "init_scale" in determined)
     ]
-    ax.set_title("\n".join([f"{fit.name} regime", ", ".join(named)]), fontsize=10)
+    ax.set_title("\n".join([f"{fit.name} regime", ", ".join(named)]), fontsize=8)
     ax.set_xlabel("recorded time")
     ax.set_ylabel("risk")
     ax.legend(frameon=False, fontsize=8)
@@ -140,9 +141,9 @@ def plot_sensitivities(
     ax = new_axes() if ax is None else ax
     shown = sensitivities.elasticities if elasticity else sensitivities.derivatives
     times = np.asarray(sensitivities.curve.times)
-    for colour, name in zip(COLOURS, RATIOS, strict=False):
+    for colour, line, name in zip(COLOURS, ("-", "--", ":"), RATIOS, strict=False):
         values = np.asarray(getattr(shown[name], risk))
-        ax.plot(times, values, _LOOK[risk][0], color=colour, linewidth=1.5, label=_SYMBOLS[name])
+        ax.plot(times, values, line, color=colour, linewidth=1.5, label=_SYMBOLS[name])
         ax.fill_between(times, 0, values, color=colour, alpha=0.12, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set_xlabel(r"flow time $t$")

@@ -20,7 +20,7 @@ def plot_phases(
     ax: "Axes | None" = None,
     *,
     levels: Any = None,
-    limits: tuple[float, float] | None = None,
+    limits: tuple[float | int, float | int] | None = None,
     label: str | None = None,
 ) -> "Axes":
     """Draw a phase diagram: values over two parameters as colours, with contours.

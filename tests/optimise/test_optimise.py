@@ -37,7 +37,7 @@ def test_initial_scale_is_the_grids_in_a_tenth_of_the_evaluations(x64):
     assert found.argument == pytest.approx(argument, rel=10 ** (3 / GRID))
     assert found.value <= value + 1e-9
     named = ae.optimise.initial_scale(0.4, 0.5, 0.5, "mean-field")
-    assert named.argument == pytest.approx(found.argument, rel=1e-9)
+    assert named.argument == pytest.approx(float(found.argument), rel=1e-9)
     assert not named.at_bound
 
 
