@@ -14,6 +14,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 
 import aetheory as ae
+from aetheory.sweeps.execute import Executor
+from aetheory.sweeps.grid import make_grid
+from aetheory.sweeps.plan import Plan
 
 SHAPES = (
     (50, 25, 100),
@@ -41,14 +45,22 @@ SCALES = np.geomspace(0.05, 2, 8)
 REPEATS = 16
 TIMES = np.linspace(0, 3, 61)
 TOLERANCE = 1e-5
+"""Wanted of the curves, as a share of the initial risk."""
+
+OUR_RTOL = 2.5e-6
+"""What brings the worst of our curves there; the peers keep rtol = 1e-5."""
+
 CELLS = len(SCALES) * REPEATS
+
+_MOST_STEPS = 256
+"""Of the p × p flow, three times what any takes that does not break down."""
 
 Draw = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 Curves = np.ndarray[Any, Any]
 
 
-def grid() -> dict[str, Any]:
-    p, h, n = zip(*SHAPES, strict=True)
+def grid(shapes: tuple[tuple[int, int, int], ...] = SHAPES) -> dict[str, Any]:
+    p, h, n = zip(*shapes, strict=True)
     return {"shape": {"input_dim": p, "latent_dim": h, "num_samples": n}, "init_scale": SCALES}
 
 
@@ -61,8 +73,17 @@ def draw(shape: tuple[int, int, int], scale: float, seed: int, dtype: Any) -> Dr
     return weights.astype(dtype), (samples.T @ samples / n).astype(dtype)
 
 
-def ours(rtol: float, store: Path | None) -> Any:
-    return ae.sweep(ae.sweeps.Simulation(TIMES, rtol=rtol), grid(), jax.random.key(0), REPEATS, store, progress=False)
+def ours(rtol: float, shapes: tuple[tuple[int, int, int], ...] = SHAPES) -> Any:
+    task = ae.sweeps.Simulation(TIMES, rtol=rtol)
+    return ae.sweep(task, grid(shapes), jax.random.key(0), REPEATS, progress=False)
+
+
+def our_error(dtype: Any) -> float:
+    """The largest error of the curves of the small shapes, against tighter tolerances."""
+    small = SHAPES[:3]
+    curves, exact = ours(OUR_RTOL, small), ours(1e-9 if dtype == np.float64 else 1e-7, small)
+    risks = ("train", "population")
+    return max(float((abs(curves[risk] - exact[risk]) / exact[risk].isel(time=0)).max()) for risk in risks)
 
 
 def python_loop(rtol: float) -> float:
@@ -140,7 +161,7 @@ def _map_flow(start: Any, covariance: Any, rtol: Any) -> Any:
         return jnp.stack([jnp.sum((error @ covariance) * error), jnp.sum(error * error)]) / len(m)
 
     atol = rtol * jnp.sqrt(jnp.mean(start**2))
-    return diffrax.diffeqsolve(
+    solution = diffrax.diffeqsolve(
         diffrax.ODETerm(velocity),
         diffrax.Tsit5(),
         0,
@@ -149,14 +170,17 @@ def _map_flow(start: Any, covariance: Any, rtol: Any) -> Any:
         start,
         saveat=diffrax.SaveAt(ts=jnp.asarray(TIMES, start.dtype), fn=risks),
         stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
-        max_steps=16_384,
+        max_steps=_MOST_STEPS,
         throw=False,
-    ).ys
+    )
+    return solution.ys, solution.result == diffrax.RESULTS.successful
 
 
 def diffrax_map(case: Draw, rtol: float) -> Curves:
+    """NaN where the solver gives up: rounding makes a zero eigenvalue of M negative, and that grows like e^{4st}."""
     weights, covariance = case
-    return np.asarray(_map_flow(weights @ weights.T, covariance, jnp.asarray(rtol, weights.dtype)))
+    curves, succeeded = _map_flow(weights @ weights.T, covariance, jnp.asarray(rtol, weights.dtype))
+    return np.asarray(jnp.where(succeeded, curves, jnp.nan))
 
 
 def reference(case: Draw) -> Curves:
@@ -180,7 +204,9 @@ def scaled_time(peer: Callable[[Draw], Curves], fraction: float, dtype: Any) -> 
             start = time.perf_counter()
             curves = peer(case)
             seconds += time.perf_counter() - start
-            if seed == 0 and max(shape) <= 400:
+            if np.isnan(curves).any():
+                print(f"  {shape}, x = {scale:.2f}: did not finish")
+            elif seed == 0 and max(shape) <= 400:
                 worst = max(worst, relative_error(curves, reference(case)))
         total += seconds / count * CELLS
     return total, worst
@@ -202,15 +228,17 @@ def sweep_against_peers(dtype: Any, fraction: float, only: list[str]) -> dict[st
     found: dict[str, Any] = {}
     rtol = TOLERANCE
     cold = time.perf_counter()
-    dataset = ours(rtol, None)
+    ours(OUR_RTOL)
     found["ours, end to end"] = time.perf_counter() - cold
     print(f"ours: {len(SHAPES) * CELLS} flows in {found['ours, end to end']:.1f} s, compilation included")
-    exact = ours(1e-9 if dtype == np.float64 else rtol, None)
-    errors = [
-        float((abs(dataset[risk] - exact[risk]) / exact[risk].isel(time=0)).max()) for risk in ("train", "population")
-    ]
-    found["ours, error"] = max(errors)
-    print(f"  error of the curves against rtol = 1e-9: {max(errors):.1e}")
+    found["compilation"] = compilation()
+    print(f"  to trace and compile all programs, one after the other: {found['compilation']:.1f} s   wanted: 20 %")
+    found["ours, error"] = our_error(dtype)
+    print(f"  error of the curves of the three small shapes against a tighter tolerance: {found['ours, error']:.1e}")
+    if not only or "e" in only:
+        seconds = python_loop(OUR_RTOL)
+        found["e  loop over simulate"] = {"seconds": seconds, "ratio": seconds / found["ours, end to end"]}
+        print(f"e  loop over simulate: {seconds:.1f} s, {found['e  loop over simulate']['ratio']:.2f}x   wanted: 1.5x")
     peers: dict[str, tuple[Callable[[Draw], Curves], float, float]] = {
         "a  PyTorch Euler, 200 steps": (lambda case: torch_euler(case, 240), 200 / 240, 3),
         "b  torchdiffeq dopri5": (lambda case: torch_dopri5(case, rtol), 1, 5),
@@ -229,20 +257,24 @@ def sweep_against_peers(dtype: Any, fraction: float, only: list[str]) -> dict[st
             equal = seconds / 240 * steps
             found["a  PyTorch Euler, equal accuracy"] = {"steps": steps, "ratio": equal / found["ours, end to end"]}
             print(f"  at the {steps} steps of equal accuracy: {equal / found['ours, end to end']:.0f}x   wanted: 10x")
-    if not only or "e" in only:
-        seconds = python_loop(rtol)
-        found["e  loop over simulate"] = {"seconds": seconds, "ratio": seconds / found["ours, end to end"]}
-        print(f"e  loop over simulate: {seconds:.1f} s, {found['e  loop over simulate']['ratio']:.2f}x   wanted: 1.5x")
     return found
+
+
+def compilation() -> float:
+    """Seconds to trace and compile the programs of all shapes, one after the other."""
+    task, key = ae.sweeps.Simulation(TIMES, rtol=OUR_RTOL), jax.random.key(0)
+    plan = Plan(task, make_grid(grid()), REPEATS)
+    executor = Executor(task, key, None, jax.devices()[:1], 10**10, None, plan.num_evaluations)
+    for number in range(len(SHAPES)):
+        region = (slice(number, number + 1), slice(0, 1), slice(0, 1))
+        for lanes in plan.lanes(region):
+            executor.prepare(lanes)
+    return executor.compile_seconds
 
 
 def overhead(dtype: Any) -> dict[str, float]:
     """The runner and the store against the compiled programs alone, on a mid-sized sweep."""
-    from aetheory.sweeps.execute import Executor
-    from aetheory.sweeps.grid import make_grid
-    from aetheory.sweeps.plan import Plan
-
-    task = ae.sweeps.Simulation(TIMES, rtol=TOLERANCE)
+    task = ae.sweeps.Simulation(TIMES, rtol=OUR_RTOL)
     axes = {"input_dim": [100], "latent_dim": [50], "num_samples": [200], "init_scale": np.geomspace(0.05, 2, 250)}
     key, device = jax.random.key(0), jax.devices()[:1]
     plan = Plan(task, make_grid(axes), REPEATS)
@@ -250,8 +282,6 @@ def overhead(dtype: Any) -> dict[str, float]:
     region = tuple(slice(0, size) for size in plan.shape)
     lanes = next(iter(plan.lanes(region)))
     executor.prepare(lanes)
-    from concurrent.futures import ThreadPoolExecutor
-
     cores = len(os.sched_getaffinity(0))
     x64 = dtype == np.float64
 

@@ -111,6 +111,10 @@ class Executor:
         """How many evaluations of this program run side by side on a device."""
         return self._compile(lanes).width
 
+    def bytes_needed(self, lanes: Lanes) -> int:
+        """What the compiled program of these evaluations takes on a device: its arguments, results and workspace."""
+        return _bytes_needed(self._compile(lanes).call)
+
     def compiled_text(self, lanes: Lanes) -> str:
         """The compiled program of some evaluations, as the compiler prints it."""
         return str(self._compile(lanes).call.as_text())

@@ -3,7 +3,10 @@
 import hashlib
 import math
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,7 +31,8 @@ LONG_NAMES = {
 }
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """One dimension of a grid: a parameter, or several that vary together.
 
     Arguments:
@@ -38,6 +42,22 @@ class Axis(NamedTuple):
 
     name: str
     parameters: dict[str, tuple[Value, ...]]
+
+    @cached_property
+    def arrays(self) -> dict[str, Shaped[np.ndarray, " values"]]:
+        """The values of each parameter as an array."""
+        return {
+            name: np.array(values, dtype=object if isinstance(values[0], str) else None)
+            for name, values in self.parameters.items()
+        }
+
+    @cached_property
+    def digests(self) -> UInt64[np.ndarray, " values"]:
+        """A number for each place along the axis, from the names and values of its parameters."""
+        total = np.zeros(self.size, np.uint64)
+        for name, values in self.parameters.items():
+            total += np.array([_digest(name, value) for value in values], np.uint64)
+        return total
 
     @property
     def size(self) -> int:
@@ -75,9 +95,9 @@ class Grid(NamedTuple):
         """The parameters of some cells, given by their place in the flattened grid."""
         places = np.unravel_index(cells, self.shape)
         return {
-            name: _as_array(values)[place]
+            name: values[place]
             for axis, place in zip(self.axes, places, strict=True)
-            for name, values in axis.parameters.items()
+            for name, values in axis.arrays.items()
         }
 
     def cell(self, place: int) -> dict[str, Value]:
@@ -97,9 +117,7 @@ class Grid(NamedTuple):
         """
         total = np.zeros(len(cells), np.uint64)
         for axis, place in zip(self.axes, np.unravel_index(cells, self.shape), strict=True):
-            for name, values in axis.parameters.items():
-                digests = np.array([_digest(name, value) for value in values], np.uint64)
-                total += digests[place]
+            total += axis.digests[place]
         return total
 
     def static_names(self) -> tuple[str, ...]:
@@ -134,7 +152,7 @@ def make_grid(grid: Any) -> Grid:
             raise fail(f"grid[{name!r}]", "members of one length", sizes)
         rows = list(zip(*parameters.values(), strict=True))
         if len(set(rows)) < len(rows):
-            twice = next(row for row in rows if rows.count(row) > 1)
+            twice = Counter(rows).most_common(1)[0][0]
             raise fail(f"grid[{name!r}]", "free of equal values (repeat a cell by `num_repeats`)", twice)
         axes.append(Axis(name, parameters))
     names = [name for axis in axes for name in {axis.name, *axis.parameters}]
@@ -191,7 +209,3 @@ def _values(name: str, values: Any) -> tuple[tuple[Value, ...], str | None]:
 def _digest(name: str, value: Value) -> int:
     written = value if isinstance(value, str) else float(value).hex()
     return int.from_bytes(hashlib.blake2b(f"{name}={written}".encode(), digest_size=8).digest(), "little")
-
-
-def _as_array(values: tuple[Value, ...]) -> Shaped[np.ndarray, " values"]:
-    return np.array(values, dtype=object if isinstance(values[0], str) else None)

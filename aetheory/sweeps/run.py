@@ -128,7 +128,8 @@ def sweep(
 
     settings = _settings(task, plan, key, executor)
     path = None if store is None else Path(store)
-    results = _open(path, plan, settings)
+    identity = {} if path is None else _identity(settings, plan, executor)
+    results = _open(path, plan, identity)
     if results is None:
         executor.prepare(plan.costliest())
         outputs = {**(executor.outputs or {}), FAILED: Output((), np.dtype(bool))}
@@ -137,7 +138,7 @@ def sweep(
         if path is None:
             results = MemoryStore(plan, outputs, attributes, shape)
         else:
-            create_store(path, plan, outputs, settings, attributes, shape)
+            create_store(path, plan, outputs, identity, attributes, shape)
             results = ZarrStore(path, plan)
     regions = [region for region in plan.blocks(results.block_shape) if not results.done(region)]
     if regions:
@@ -214,19 +215,23 @@ def _named(plan: Plan, failure: Failure) -> str:
 
 
 def _settings(task: Task, plan: Plan, key: PRNGKeyArray, executor: Executor) -> dict[str, Any]:
-    """What the results depend on, as JSON gives it back."""
-    settings: dict[str, Any] = {
+    """What the results depend on, besides the grid and what a plain function computes."""
+    return {
         "versions": {name: version(name) for name in ("aetheory", "jax", "jaxlib", "diffrax")},
         "platform": executor.platform,
         "dtype": executor.dtype.name,
         "task": task.settings(),
-        "grid": [{"axis": axis.name, **axis.parameters} for axis in plan.grid.axes],
         "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
         "num_repeats": plan.num_repeats,
     }
-    if isinstance(task, FunctionTask):
-        settings["program"] = program_digest(executor.trace(plan.costliest()).jaxpr)
-    restored: dict[str, Any] = json.loads(json.dumps(settings))
+
+
+def _identity(settings: Mapping[str, Any], plan: Plan, executor: Executor) -> dict[str, Any]:
+    """All that the results depend on, as JSON gives it back."""
+    whole = {**settings, "grid": [{"axis": axis.name, **axis.parameters} for axis in plan.grid.axes]}
+    if isinstance(plan.task, FunctionTask):
+        whole["program"] = program_digest(executor.trace(plan.costliest()).jaxpr)
+    restored: dict[str, Any] = json.loads(json.dumps(whole))
     return restored
 
 

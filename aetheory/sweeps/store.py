@@ -216,9 +216,8 @@ def create_store(
 def _coordinates(plan: Plan) -> dict[str, Any]:
     coordinates: dict[str, Any] = {}
     for axis in plan.grid.axes:
-        for name, values in axis.parameters.items():
-            array = np.array(values, dtype=object if isinstance(values[0], str) else None)
-            coordinates[name] = (axis.name, array, _described(name))
+        for name, values in axis.arrays.items():
+            coordinates[name] = (axis.name, values, _described(name))
     if plan.num_repeats is not None:
         coordinates["repeat"] = ("repeat", np.arange(plan.num_repeats), _described("repeat"))
     for name, values in plan.task.coordinates().items():

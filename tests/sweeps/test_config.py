@@ -1,0 +1,119 @@
+"""Sweeps from files: what they may say, and the whole way from a file to figures."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import aetheory as ae
+from aetheory.sweeps.config import draw_store, find_config, read_config, run_config, stored_config
+
+TEXT = """
+function = ["simulate", "predict"]
+store = "{store}"
+times = {{ start = 0, stop = 1, num = 5 }}
+repeats = 2
+dtype = "float32"
+
+[grid]
+input_dim = [8]
+init_scale = {{ start = 0.1, stop = 1.0, num = 3, scale = "log" }}
+
+[grid.regime]
+regime = ["large-data", "mean-field"]
+latent_ratio = [0.5, 3.0]
+sample_ratio = [0.1, 0.5]
+"""
+
+
+def written(folder, text=TEXT):
+    path = folder / "sweep-this.toml"
+    path.write_text(text.format(store=folder / "store"))
+    return path
+
+
+def test_a_file_is_read(tmp_path):
+    config = read_config(written(tmp_path))
+    assert config.functions == ("simulate", "predict")
+    np.testing.assert_allclose(config.times, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(config.grid["init_scale"], [0.1, 10**-0.5, 1.0])
+    assert config.grid["regime"]["latent_ratio"] == [0.5, 3.0]
+    assert (config.repeats, config.seed, config.dtype) == (2, 0, "float32")
+
+
+def test_the_shipped_example_describes_500_problems():
+    config = read_config(find_config("regimes"))
+    sizes = [len(next(iter(v.values())) if isinstance(v, dict) else v) for v in config.grid.values()]
+    assert np.prod(sizes) == 500
+    with pytest.raises(FileNotFoundError, match=r"no example of that name \(there are \['regimes'\]\)"):
+        find_config("nothing")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('function = ["simulate", "predict"]', "", r"inclusive of function, store and grid, .* without \['function'\]"),
+        ("repeats = 2", "repeat = 2", r"made of the keys .*, but got \['repeat'\]"),
+        ('"predict"]', '"guess"]', "`function` must be 'simulate', 'predict' or 'module:name', but got 'guess'"),
+        ('"float32"', '"float16"', "`dtype` must be 'float32' or 'float64'"),
+        ('scale = "log"', 'scale = "cubic"', "ranges of start, stop, num and scale"),
+        ("times = ", "time = ", "made of the keys"),
+        ("repeats = 2", "repeats = = 2", "must be a TOML file"),
+    ],
+)
+def test_bad_files_are_refused(old, new, message, tmp_path):
+    assert old in TEXT
+    with pytest.raises(ValueError, match=message):
+        read_config(written(tmp_path, TEXT.replace(old, new)))
+
+
+def test_from_a_file_to_figures(tmp_path):
+    path = written(tmp_path)
+    config = read_config(path)
+    results = run_config(path.read_text(), config)
+    assert results["simulate"].train.sizes == {"input_dim": 1, "init_scale": 3, "regime": 2, "repeat": 2, "time": 5}
+    assert results["predict"].train.sizes == {"input_dim": 1, "init_scale": 3, "regime": 2, "time": 5}
+    curve = ae.predict(ae.LinearProblem(8, 24, 16, np.float32(1 / 8)), config.times, "mean-field")
+    cell = results["predict"].isel(input_dim=0, init_scale=2, regime=1)
+    np.testing.assert_allclose(cell.population, curve.population, rtol=1e-5)
+    assert read_config(stored_config(config.store)) == config
+    drawn = draw_store(config.store, "population")
+    assert {file.name for file in drawn} == {
+        f"{name}.{suffix}" for name in ("curves", "deviation", "location") for suffix in ("png", "svg")
+    }
+    assert all(file.stat().st_size > 5_000 for file in drawn)
+    plt.close("all")
+    with pytest.raises(ValueError, match="`variable` must be a result of the sweep"):
+        draw_store(config.store, "colour")
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path):
+    path = written(tmp_path)
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="`store` must be a new folder or that of a sweep"):
+        run_config(path.read_text(), read_config(path))
+    with pytest.raises(FileNotFoundError, match="There is no sweep in"):
+        draw_store(tmp_path / "store", "population")
+
+
+def test_the_command_line_runs_resumes_and_reports_errors(tmp_path):
+    program = Path(sys.executable).with_name("aetheory")
+    path = written(tmp_path, TEXT.replace('["simulate", "predict"]', '"predict"'))
+
+    def call(*arguments):
+        return subprocess.run([program, *arguments], capture_output=True, text=True, timeout=300, cwd=tmp_path)
+
+    first = call("sweep", str(path))
+    assert first.returncode == 0, first.stderr
+    assert "predict: " in first.stdout
+    assert f"aetheory plot {tmp_path / 'store'}" in first.stdout
+    path.unlink()
+    again = call("sweep", "--resume", str(tmp_path / "store"))
+    assert again.stdout == first.stdout
+    missing = call("sweep", "--resume", str(tmp_path / "nothing"))
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("Error: There is no sweep in")
