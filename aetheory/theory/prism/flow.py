@@ -67,11 +67,13 @@ class Ensemble(eqx.Module):
     padding: Padding | None = None
     target_free: bool = eqx.field(static=True, default=False)
 
-    def target(self, num_rows: int) -> Float[Array, "num_rows rows"]:
-        """The first rows of the identity, without those of the padding."""
-        rows = self.weights.shape[-2]
+    def target(self, num_rows: int) -> Float[Array, "*blocks num_rows rows"]:
+        """The first rows of the identity, without those of the padding, for each block."""
+        *blocks, rows, _ = self.weights.shape
         identity = jnp.eye(num_rows, rows, dtype=self.weights.dtype)
-        return identity if self.padding is None else identity * self.padding.active_rows[None, :]
+        if self.padding is not None:
+            identity = identity * self.padding.active_rows[None, :]
+        return jnp.broadcast_to(identity, (*blocks, num_rows, rows))
 
     def times_covariance(
         self, transposed: Float[Array, "*blocks columns rank"]
@@ -158,9 +160,9 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
         weighted = transposed @ ensemble.population_covariance @ transposed.mT
         population = total(ensemble.population_offset, traces(weighted))
     elif columns >= rows and not ensemble.target_free:
-        target = ensemble.target(rows)
-        error = transposed.mT @ transposed - target
-        fixed = ensemble.population_offset - jnp.trace(target) * jnp.sum(ensemble.scale)
+        error = transposed.mT @ transposed - ensemble.target(rows)
+        num_rows = rows if ensemble.padding is None else jnp.sum(ensemble.padding.active_rows)
+        fixed = ensemble.population_offset - num_rows * jnp.sum(ensemble.scale)
         population = total(fixed, jnp.sum(error**2, axis=(-2, -1)))
     else:
         population = total(ensemble.population_offset, traces(gram))
