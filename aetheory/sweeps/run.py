@@ -126,7 +126,7 @@ def sweep(
         task, key, parameters.dtype, used, memory // (2 * -(-threads // len(used))), width, plan.num_evaluations
     )
 
-    settings = _settings(task, plan, key, executor)
+    settings = _settings(task, plan, key, executor) | {"width": width}
     path = None if store is None else Path(store)
     identity = {} if path is None else _identity(settings, plan, executor)
     results = _open(path, plan, identity)
