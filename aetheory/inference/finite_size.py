@@ -7,16 +7,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, PRNGKeyArray
+from jaxtyping import Array, Float, Float64, Key, PRNGKeyArray, UInt32
 
 from aetheory.inference.least_squares import LeastSquares, linearised
 from aetheory.inference.model import Model, as_coordinate, from_coordinate
-from aetheory.theory.prism import regimes
+from aetheory.theory.prism import ensembles, regimes
+from aetheory.theory.prism.flow import evolve
 from aetheory.theory.prism.problem import LinearProblem, LinearRatios
-from aetheory.theory.prism.simulation import simulate
+from aetheory.training.curve import Risks
+from aetheory.training.flow import DEFAULT_MAX_STEPS, SolverStats, require_finished
 
-NUM_BATCHES = 16
-"""Into which simulations are split: the scatter of the batches' means is the noise of the correction."""
+NUM_BATCHES = 4
+"""Into which the simulations are split, so that a rough correction and the final one share a compiled program."""
+
+Keys = Key[Array, " repeats"] | UInt32[Array, "repeats key"]
 
 _TOLERANCE = 1e-5
 """Of the simulated flows; what it does to a risk is far below the noise of any number of draws."""
@@ -27,15 +31,13 @@ class Correction(NamedTuple):
 
     Arguments:
         values: shape (num_risks, num_times).
-        batches: the means of batches of simulations, shape (num_batches, num_risks, num_times).
+        repeats: the single simulations, shape (num_simulations, num_risks, num_times).
         problem: what was simulated.
-        num_simulations: how many draws the batches hold together.
     """
 
     values: Float64[np.ndarray, "risks times"]
-    batches: Float64[np.ndarray, "batches risks times"]
+    repeats: Float64[np.ndarray, "simulations risks times"]
     problem: LinearProblem
-    num_simulations: int
 
 
 def has_formula(faces: Sequence[str]) -> bool:
@@ -48,8 +50,7 @@ def correction(
     model: Model,
     coordinates: Float[Array, " free"],
     input_dim: int,
-    keys: Sequence[PRNGKeyArray],
-    batch_size: int,
+    batches: Sequence[Keys],
 ) -> Correction:
     """Simulate the problem of this input dimension that is nearest to a fit.
 
@@ -61,8 +62,7 @@ def correction(
         model: the limit.
         coordinates: of the fit.
         input_dim: p.
-        keys: one for each batch of simulations.
-        batch_size: simulations in each.
+        batches: keys of the simulations, as many in each batch.
 
     Raises:
         RuntimeError: a simulation did not finish.
@@ -82,13 +82,48 @@ def correction(
     point = jnp.asarray([as_coordinate(name, values[name]) for name in model.free], dtype)
     limit, _ = linearised(point, there, model)
     times = values["time_unit"] * least_squares.times
-    curves = [simulate(problem, times, key, num_repeats=batch_size, rtol=_TOLERANCE) for key in keys]
-    batches = np.stack(
-        [np.stack([np.asarray(getattr(curve, risk), np.float64) for risk in model.risks]) for curve in curves]
+    repeats = np.concatenate([_repeats(problem, times, keys, model.risks) for keys in batches])
+    return Correction(repeats.mean(axis=0) - np.asarray(limit), repeats, problem)
+
+
+def _repeats(
+    problem: LinearProblem, times: Float[Array, " times"], keys: Keys, risks: tuple[str, ...]
+) -> Float64[np.ndarray, "repeats risks times"]:
+    dimensions = (int(problem.input_dim), int(problem.latent_dim), problem.num_samples)
+    found, stats = _simulate(
+        ensembles.Dimensions(*(jnp.asarray(size, times.dtype) for size in dimensions)),
+        jnp.asarray(problem.init_variance, times.dtype),
+        times,
+        keys,
+        _shared_shape(ensembles.reduction(*dimensions)),
     )
-    return Correction(batches.mean(axis=0) - np.asarray(limit), batches, problem, len(keys) * batch_size)
+    found = require_finished(found, stats, found, DEFAULT_MAX_STEPS)
+    return np.stack([np.asarray(getattr(found, risk), np.float64) for risk in risks], axis=1)
 
 
-def batch_keys(key: PRNGKeyArray) -> list[PRNGKeyArray]:
-    """One key a batch."""
-    return list(jax.random.split(key, NUM_BATCHES))
+def _shared_shape(shape: ensembles.Reduction) -> ensembles.Reduction:
+    """Sizes rounded up by an eighth at most and padded by zeros: fits that differ a little share a program."""
+
+    def rounded(size: int) -> int:
+        step = 1 << max(0, size.bit_length() - 4)
+        return -(-size // step) * step
+
+    sizes = {name: rounded(getattr(shape, name)) for name in ("rank", "outside", "columns")}
+    return shape._replace(**sizes, padded=True)
+
+
+@eqx.filter_jit
+def _simulate(
+    dimensions: ensembles.Dimensions,
+    init_variance: Float[Array, ""],
+    times: Float[Array, " times"],
+    keys: Keys,
+    shapes: ensembles.Reduction,
+) -> tuple[Risks, SolverStats]:
+    def one(key: PRNGKeyArray) -> tuple[Risks, SolverStats]:
+        ensemble = ensembles.gaussian(key, dimensions, shapes, init_variance)
+        tolerance = jnp.asarray(_TOLERANCE, times.dtype)
+        return evolve(ensemble, times, rtol=tolerance, max_steps=DEFAULT_MAX_STEPS)
+
+    found: tuple[Risks, SolverStats] = jax.lax.map(one, keys)
+    return found

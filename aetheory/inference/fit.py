@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64, PRNGKeyArray
@@ -14,7 +15,7 @@ from scipy.stats import qmc
 
 from aetheory._checks import fail, static_integer
 from aetheory.inference.arguments import check_bounds, check_candidates, check_finite_size, split_parameters
-from aetheory.inference.finite_size import NUM_BATCHES, Correction, batch_keys, correction, has_formula
+from aetheory.inference.finite_size import NUM_BATCHES, Correction, correction, has_formula
 from aetheory.inference.least_squares import LeastSquares, Minimum, linearised, minimise, scan
 from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate
 from aetheory.inference.observations import Observations
@@ -78,7 +79,7 @@ def fit(
             from the limit, at the fitted parameters with the nearest whole H and N; the noise of the simulations is
             part of the intervals. The regime is chosen before.
         key: a JAX random key for these simulations; needed where p is given and a candidate has no formula.
-        num_simulations: how many draws they take, rounded up to a multiple of 16; four times as many as were
+        num_simulations: how many draws they take, rounded up to a multiple of 4; four times as many as were
             observed, and at least 64, when omitted.
         num_starts: how many of the best points to start from, no two of them close together.
         covariance: how to take the correlations of the noise into account, see `ae.inference.uncertainty`: from the
@@ -189,10 +190,10 @@ def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int)
     problem, model = task.problem(faces)
     coordinates = jnp.asarray([as_coordinate(name, found.values[name]) for name in task.names], problem.times.dtype)
     assert task.input_dim is not None
-    keys, batch_size = batch_keys(key), math.ceil(num_simulations / NUM_BATCHES)
+    batches = jax.random.split(key, (NUM_BATCHES, math.ceil(num_simulations / NUM_BATCHES)))
     # a rough correction first, for the one that counts to be taken near the solution
-    for num_batches in (NUM_BATCHES // 4, NUM_BATCHES):
-        corrected = correction(problem, model, coordinates, task.input_dim, keys[:num_batches], batch_size)
+    for num_batches in (1, NUM_BATCHES):
+        corrected = correction(problem, model, coordinates, task.input_dim, list(batches[:num_batches]))
         values = jnp.asarray(task.observations.values - corrected.values, problem.times.dtype)
         shifted = eqx.tree_at(lambda one: one.values, problem, values)
         minimum = minimise(coordinates, shifted, model, _MAX_STEPS)
@@ -218,7 +219,7 @@ def _result(
     limit, jacobian = (np.asarray(part, np.float64) for part in linearised(minima[0].coordinates, problem, model))
     fitted = limit if corrected is None else limit + corrected.values
     residuals = observations.values - fitted
-    simulations = None if corrected is None else corrected.batches
+    simulations = None if corrected is None else corrected.repeats
     uncertain = uncertainty(jacobian, residuals, weights, observations, task.method, simulations)
     located = np.asarray(minima[0].coordinates, np.float64)
     near = np.minimum(located - ends[0], ends[1] - located) < 5e-3 * (ends[1] - ends[0])

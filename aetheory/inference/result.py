@@ -152,9 +152,9 @@ class Fit:
 
     @property
     def correctable(self) -> bool:
-        """Whether the limit differs from problems of the known size by what simulations at this fit would tell.
+        """Whether simulations at this fit can tell how far problems of the known size are from the limit.
 
-        They need all parameters; and where the correction is known in closed form, it is in the limit already.
+        They need every parameter; and a correction that is known in closed form is in the limit already.
         """
         return self._limit_is_infinite and self.converged and not self.not_identifiable
 
@@ -197,7 +197,7 @@ class Fit:
             elif self.estimates[name].at_bound:
                 found.append(f"`{name}` ran into an end of its `bounds`.")
         if self._limit_is_infinite and self.correction is None:
-            reason = "only the best candidate is" if self.correctable else "simulations would need all parameters"
+            reason = "only the best candidate is" if self.correctable else "simulations need every parameter"
             found.append(f"The {self.name} limit was not corrected for the finite size: {reason}.")
         if self.num_starts > 1 and self.num_agreeing == 1:
             found.append(
@@ -254,7 +254,7 @@ class Fit:
             "converged": self.converged,
             "messages": list(self.messages),
             "covariance_method": self.uncertainty.method,
-            "num_simulations": 0 if self.correction is None else self.correction.num_simulations,
+            "num_simulations": 0 if self.correction is None else len(self.correction.repeats),
             "alternatives": [{"values": one.values, "bic_excess": one.excess} for one in self.alternatives],
             "diagnostics": {name: _finite(value) for name, value in self.diagnostics.items()},
             "bic": {one.name: _finite(one.bic) for one in self.candidates or (self,)},
@@ -286,7 +286,7 @@ class Fit:
         if self.correction is not None:
             problem = self.correction.problem
             lines.append(
-                f"corrected for finite size by {self.correction.num_simulations} simulations of p = "
+                f"corrected for finite size by {len(self.correction.repeats)} simulations of p = "
                 f"{problem.input_dim}, H = {problem.latent_dim}, N = {problem.num_samples}"
             )
         if len(self.candidates) > 1:

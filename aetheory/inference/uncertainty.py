@@ -68,7 +68,7 @@ def uncertainty(
     weights: Float64[np.ndarray, "risks times"],
     observations: Observations,
     method: CovarianceMethod | None = None,
-    simulations: Float64[np.ndarray, "batches risks times"] | None = None,
+    simulations: Float64[np.ndarray, "simulations risks times"] | None = None,
 ) -> Uncertainty:
     """The sandwich (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ of the weighted Jacobian J, with an estimate of the residuals' covariance C.
 
@@ -86,7 +86,7 @@ def uncertainty(
         weights: of the residuals.
         observations: what was observed.
         method: one of the above; the first that the observations allow when omitted ("gauss-newton" never is).
-        simulations: means of independent batches, whose mean has been taken off the observations: its noise is added.
+        simulations: those whose mean has been taken off the observations: its noise is added.
 
     Source: H. White (1980), W. Newey, K. West (1987) for the sandwich; A. Cameron, D. Miller (2015) for clusters.
     """

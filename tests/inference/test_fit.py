@@ -134,7 +134,7 @@ def test_simulated_correction_for_finite_size(x64):
     plain = ae.fit(batches, **options)
     found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=3200)
     assert plain.correction is None
-    assert (found.correction.problem.latent_dim, found.correction.num_simulations) == (2, 3200)
+    assert (found.correction.problem.latent_dim, len(found.correction.repeats)) == (2, 3200)
     for name in ("init_scale", "latent_ratio"):
         truth, error = math.log(getattr(problem, name)), found.estimates[name].standard_error
         assert abs(math.log(plain.values[name]) - truth) > 10 * plain.estimates[name].standard_error
@@ -151,7 +151,9 @@ def test_a_correction_that_cannot_be_made_says_so(x64):
     edge = ("mean-field", "large-data")
     found = ae.fit(curve, [edge], fixed={"sample_ratio": 0.0}, input_dim=30, key=jax.random.key(0))
     assert found.correction is None
-    assert any("was not corrected for the finite size: simulations would need all" in one for one in found.messages)
+    assert any(
+        "was not corrected for the finite size: simulations need every parameter" in one for one in found.messages
+    )
 
 
 def test_a_minimum_that_one_start_found_is_doubted(x64):
