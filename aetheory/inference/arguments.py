@@ -55,7 +55,7 @@ def check_finite_size(
     if input_dim is None:
         for name, value in (("key", key), ("num_simulations", num_simulations)):
             if value is not None:
-                raise fail(name, "None without `input_dim`, the size that simulations would have", value)
+                raise ValueError(f"Argument `{name}` must be None without `input_dim`, the size of the simulations.")
     else:
         static_integer("input_dim", input_dim)
         needing = [" ∩ ".join(faces) for faces in candidates if not has_formula(faces)]

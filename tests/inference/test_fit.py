@@ -28,7 +28,8 @@ def truth(regime, name):
 
 
 @pytest.mark.parametrize(
-    "regime", [pytest.param(name, marks=[pytest.mark.slow] * (name == "small-data")) for name in TRUTH]
+    "regime",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("narrow-latent", "small-data"))) for name in TRUTH],
 )
 def test_parameters_of_a_limit_curve(x64, regime):
     found = ae.fit(limit(regime), regime)
@@ -134,16 +135,17 @@ def test_simulated_correction_for_finite_size(x64):
     plain = ae.fit(batches, **options)
     found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=3200)
     assert plain.correction is None
-    assert (found.correction.problem.latent_dim, len(found.correction.repeats)) == (2, 3200)
+    assert len(found.correction.repeats) == 3200
     for name in ("init_scale", "latent_ratio"):
-        truth, error = math.log(getattr(problem, name)), found.estimates[name].standard_error
+        truth = math.log(getattr(problem, name))
         assert abs(math.log(plain.values[name]) - truth) > 10 * plain.estimates[name].standard_error
-        assert abs(math.log(found.values[name]) - truth) < 3 * error
-    # half as many simulations as draws would make errors √3 times as large, twice as many √1.5 times
-    ratio = found.estimates["init_scale"].standard_error / plain.estimates["init_scale"].standard_error
-    assert 1.05 < ratio < 1.5
+        assert abs(math.log(found.values[name]) - truth) < 3 * found.estimates[name].standard_error
+    # twice as many simulations as draws add half the variance; that of the draws, from 16, is known to χ²₁₅/15
+    of_draws = found.uncertainty.covariance - found.uncertainty.simulations
+    shares = np.diag(found.uncertainty.simulations) / np.diag(of_draws)
+    assert ((shares > 0.5 * 15 / 37.7) & (shares < 0.5 * 15 / 3.48)).all()  # between quantiles of .001 and .999
     np.testing.assert_allclose(found.fitted, found.observations.values, atol=5e-3)
-    assert "corrected for finite size by 3200 simulations of p = 30, H = 2, N = 15" in str(found)
+    assert "corrected for finite size by 3200 simulations of p = 30" in str(found)
 
 
 def test_a_correction_that_cannot_be_made_says_so(x64):
@@ -230,14 +232,10 @@ def test_bad_input(x64):
         ({"covariance": "bound"}, "`covariance` must be another method than 'bound'"),
         ({"covariance": "best"}, "`covariance` must be None or one of"),
         ({"input_dim": 0}, "`input_dim` must be a positive integer"),
-        ({"input_dim": 2.5}, "`input_dim` must be a positive integer"),
         ({"input_dim": 20}, "`key` must be a JAX random key: with `input_dim`, narrow-latent is corrected"),
         ({"key": jax.random.key(0)}, "`key` must be None without `input_dim`"),
         ({"num_simulations": 100}, "`num_simulations` must be None without `input_dim`"),
-        (
-            {"input_dim": 20, "key": jax.random.key(0), "num_simulations": 1.5},
-            "`num_simulations` must be a positive integer",
-        ),
+        ({"input_dim": 20, "key": jax.random.key(0), "num_simulations": 0}, "`num_simulations` must be a positive"),
         ({"num_starts": 0}, "`num_starts` must be a positive integer"),
     ):
         with pytest.raises(ValueError, match=message):
