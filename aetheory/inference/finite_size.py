@@ -89,7 +89,7 @@ def correction(
 def _repeats(
     problem: LinearProblem, times: Float[Array, " times"], keys: Keys, risks: tuple[str, ...]
 ) -> Float64[np.ndarray, "repeats risks times"]:
-    dimensions = (int(problem.input_dim), int(problem.latent_dim), problem.num_samples)
+    dimensions = (int(problem.input_dim), int(problem.latent_dim), float(problem.num_samples))
     found, stats = _simulate(
         ensembles.Dimensions(*(jnp.asarray(size, times.dtype) for size in dimensions)),
         jnp.asarray(problem.init_variance, times.dtype),
@@ -108,8 +108,8 @@ def _shared_shape(shape: ensembles.Reduction) -> ensembles.Reduction:
         step = 1 << max(0, size.bit_length() - 4)
         return -(-size // step) * step
 
-    sizes = {name: rounded(getattr(shape, name)) for name in ("rank", "outside", "columns")}
-    return shape._replace(**sizes, padded=True)
+    rank, outside, columns = map(rounded, (shape.rank, shape.outside, shape.columns))
+    return shape._replace(rank=rank, outside=outside, columns=columns, padded=True)
 
 
 @eqx.filter_jit
