@@ -1,9 +1,10 @@
 """What `fit` recovers from simulated curves at p = 500: regime, parameters, and the coverage of its intervals.
 
-Run as `python benchmarks/fit.py [NUMBER OF FITS A REGIME, 100] [REGIME …]`. Each fit sees its own simulated draws, once
-as single repeats and once as their mean and standard deviation only. About an hour for all on two cores.
+Each fit sees its own simulated draws as single repeats, and with `--averages` once more as their mean and standard
+deviation only. Counts are printed every ten fits. About an hour for all on two cores.
 """
 
+import argparse
 import sys
 import time
 from typing import NamedTuple
@@ -66,11 +67,12 @@ class Counts:
         self.errors: dict[str, list[float]] = {name: [] for name in identifiable}
         self.widths: dict[str, list[float]] = {name: [] for name in identifiable}
 
-    def add(self, fit: ae.Fit, regime: str, truth: dict[str, float]) -> None:
-        """Count one fit."""
-        own = next(one for one in fit.candidates if one.regime == regime)
+    def add(self, fit: ae.Fit, regime: str, truth: dict[str, float], *, corrected: bool = True) -> None:
+        """Count one fit, with or without its correction by simulations."""
+        named = fit.regime == regime
+        own = fit if named and corrected else next(one for one in fit.candidates if one.regime == regime)
         self.fits += 1
-        self.named += fit.regime == regime
+        self.named += named
         for name, errors in self.errors.items():
             estimate = own.estimates[name]
             errors.append(np.log(estimate.value / truth[name]))
@@ -90,29 +92,44 @@ class Counts:
             )
 
 
-def run(regime: str, num_fits: int) -> None:
+def run(regime: str, num_fits: int, averages: bool) -> None:
     """Simulate and fit."""
     case, started = CASES[regime], time.perf_counter()
     problem = case.problem
     truth = {name: float(getattr(problem, name)) for name in ("init_scale", "latent_ratio", "sample_ratio")}
     truth["init_strength"] = truth["init_scale"] * truth["latent_ratio"]
-    single, mean = Counts(case.identifiable), Counts(case.identifiable)
+    counts = {
+        f"{case.num_repeats} single repeats": Counts(case.identifiable),
+        "the same, not corrected by simulations": Counts(case.identifiable),
+        f"mean of {case.num_repeats} (only this regime was tried)": Counts(case.identifiable),
+    }
+    single, uncorrected, mean = counts.values()
     key = jax.random.fold_in(jax.random.key(7), list(CASES).index(regime))
     for index in tqdm(range(num_fits), unit="fit", disable=not sys.stderr.isatty()):
-        curves = draws(case, jax.random.fold_in(key, index))
-        single.add(ae.fit(curves, input_dim=INPUT_DIM), regime, truth)
-        mean.add(ae.fit(averaged(curves), regime, input_dim=INPUT_DIM), regime, truth)
-    single.report(f"{regime}, {case.num_repeats} single repeats")
-    mean.report(f"{regime}, mean of {case.num_repeats} (only this regime was tried)")
-    print(f"    {(time.perf_counter() - started) / num_fits:.1f} s a fit, simulation included", flush=True)
+        key_draws, key_fit = jax.random.split(jax.random.fold_in(key, index))
+        curves = draws(case, key_draws)
+        found = ae.fit(curves, input_dim=INPUT_DIM, key=key_fit)
+        single.add(found, regime, truth)
+        uncorrected.add(found, regime, truth, corrected=False)
+        if averages:
+            mean.add(ae.fit(averaged(curves), regime, input_dim=INPUT_DIM, key=key_fit), regime, truth)
+        if (index + 1) % 10 == 0 or index + 1 == num_fits:
+            for kind, counted in counts.items():
+                if counted.fits:
+                    counted.report(f"{regime}, {kind}")
+            print(f"    {(time.perf_counter() - started) / (index + 1):.1f} s a fit, simulation included", flush=True)
 
 
 def main() -> None:
     """Measure and report."""
     jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
-    num_fits = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-    for regime in sys.argv[2:] or CASES:
-        run(regime, num_fits)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--regime", action="append", choices=list(CASES), help="repeatable; all when omitted")
+    parser.add_argument("--fits", type=int, default=100, help="fits a regime")
+    parser.add_argument("--averages", action="store_true", help="fit means and standard deviations as well")
+    given = parser.parse_args()
+    for regime in given.regime or CASES:
+        run(regime, given.fits, given.averages)
 
 
 if __name__ == "__main__":

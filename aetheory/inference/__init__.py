@@ -1,7 +1,9 @@
 """The inverse question: which hyperparameters, and which regime, are behind an observed loss curve."""
 
+from aetheory.inference.finite_size import Correction as Correction
 from aetheory.inference.fit import fit as fit
 from aetheory.inference.observations import Observations as Observations
+from aetheory.inference.result import Alternative as Alternative
 from aetheory.inference.result import Estimate as Estimate
 from aetheory.inference.result import Fit as Fit
 from aetheory.inference.uncertainty import Uncertainty as Uncertainty

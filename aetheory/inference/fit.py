@@ -2,40 +2,39 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, NamedTuple, cast, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
-from jaxtyping import Array, Bool, Float, Float64, Int
+from jaxtyping import Float64, PRNGKeyArray
 from scipy.stats import qmc
 
-from aetheory._checks import check_dimension, check_real, fail, static_integer
-from aetheory.inference.model import LINEAR, PARAMETERS, Bounds, Model
+from aetheory._checks import fail, static_integer
+from aetheory.inference.arguments import check_bounds, check_candidates, check_finite_size, split_parameters
+from aetheory.inference.finite_size import NUM_BATCHES, Correction, correction, has_formula
+from aetheory.inference.least_squares import LeastSquares, Minimum, linearised, minimise, scan
+from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate
 from aetheory.inference.observations import Observations
-from aetheory.inference.result import Estimate, Fit
+from aetheory.inference.result import Alternative, Estimate, Fit
 from aetheory.inference.uncertainty import CovarianceMethod, Uncertainty, observation_weights, uncertainty
-from aetheory.theory.expansion.faces import FACES, check_faces
 from aetheory.theory.prism import regimes
 from aetheory.training.curve import Curve
 
-CANDIDATES = ("large-data", "mean-field", "narrow-latent", "small-data")
-"""The regimes that are tried when none is named."""
-
-_RATIOS = ("init_scale", "latent_ratio", "sample_ratio")
-_DEFAULTS = {"time_unit": 1.0, "noise_floor": 0.0}
-_BOUNDS = {
-    "init_scale": (1e-3, 100.0),
-    "latent_ratio": (1e-3, 100.0),
-    "sample_ratio": (1e-2, 1e3),
-    "time_unit": (1e-4, 1e4),
-}
 _NUM_SCANNED = 128
+_APART = 0.1
+"""Starts are no closer than this share of the ranges, in one parameter at least: close ones find the same minimum."""
+
+_SAME = 0.02
+"""Minima no further apart than this, in the logarithms of the parameters, are one."""
+
+_REACH = 10.0
+"""Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
+
 _MAX_STEPS = 200
-_TOLERANCE = 1e-7
 _MODEL_ACCURACY = 1e-6
 """Of the largest observed risk: residuals below it tell nothing, since limits are computed no better."""
 
@@ -50,6 +49,8 @@ def fit(
     bounds: Mapping[str, tuple[float | int, float | int]] | None = None,
     risks: Sequence[str] | None = None,
     input_dim: int | None = None,
+    key: PRNGKeyArray | None = None,
+    num_simulations: int | None = None,
     num_starts: int = 4,
     covariance: str | None = None,
 ) -> Fit:
@@ -73,28 +74,34 @@ def fit(
         start: where to start from, besides the points that are tried anyway.
         bounds: (lower, upper) of a parameter, positive but for the noise floor.
         risks: which of "train" and "population" to compare; all that were observed when omitted.
-        input_dim: p, where known: the large-data and mean-field limits are then corrected to first order in 1/p.
-        num_starts: how many of the best points to start from.
+        input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p by a
+            formula. For other regimes, the best fit is repeated on the observations less the distance of simulations
+            from the limit, at the fitted parameters with the nearest whole H and N; the noise of the simulations is
+            part of the intervals. The regime is chosen before.
+        key: a JAX random key for these simulations; needed where p is given and a candidate has no formula.
+        num_simulations: how many draws they take, rounded up to a multiple of 4; four times as many as were
+            observed, and at least 64, when omitted.
+        num_starts: how many of the best points to start from, no two of them close together.
         covariance: how to take the correlations of the noise into account, see `ae.inference.uncertainty`: from the
             repeats where there are more than two, otherwise a bound from standard errors, otherwise Newey–West.
 
     Returns:
-        A `Fit`. One that has not converged, or that has run into its bounds, says so.
+        A `Fit`. One that has not converged, that has run into its bounds, or beside which another minimum is nearly
+        as good, says so.
 
     Raises:
         ValueError: NaN in the curve, fewer observations than parameters, bounds that exclude the start, an unknown
-            regime or parameter, a ratio neither free nor fixed.
+            regime or parameter, a ratio neither free nor fixed, a known p without a key for simulations.
         OSError: the CSV file cannot be read.
 
     Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
     observations = Observations.of(curve, risks)
-    candidates = _candidates(model)
-    names, values = _split(free, fixed)
-    limits = _check_bounds(names, bounds, start, observations)
+    faces_of_candidates = check_candidates(model)
+    names, values = split_parameters(free, fixed)
+    limits = check_bounds(names, bounds, start, observations)
     num_starts = static_integer("num_starts", num_starts)
-    if input_dim is not None:
-        check_dimension("input_dim", input_dim)
+    num_simulations = check_finite_size(faces_of_candidates, observations, input_dim, key, num_simulations)
     if covariance not in (None, *get_args(CovarianceMethod)):
         raise fail("covariance", f"None or one of {', '.join(map(repr, get_args(CovarianceMethod)))}", covariance)
     if covariance == "repeats" and (observations.repeats is None or len(observations.repeats) < 3):
@@ -106,212 +113,137 @@ def fit(
             f"Argument `curve` must have at least as many observations as there are free parameters, {len(names)}, "
             f"but has {observations.values.size}."
         )
+    size = None if input_dim is None else static_integer("input_dim", input_dim)
     method = cast("CovarianceMethod | None", covariance)
-    fits = [
-        _fit_one(faces, names, values, limits, start, observations, input_dim, num_starts, method)
-        for faces in candidates
-    ]
+    task = _Task(names, values, limits, start, observations, size, num_starts, method)
+    fits = [_fit_one(faces, task) for faces in faces_of_candidates]
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
-    return fits[0].beside(tuple(fits))
+    best = fits[0]
+    if key is not None and best.correctable:
+        best = _corrected(best, task, key, num_simulations)
+    return best.beside(tuple(fits))
 
 
-def _fit_one(
-    faces: tuple[str, ...],
-    names: tuple[str, ...],
-    values: dict[str, float],
-    limits: dict[str, tuple[float, float]],
-    start: Mapping[str, float | int] | None,
-    observations: Observations,
-    input_dim: int | None,
-    num_starts: int,
-    method: CovarianceMethod | None,
-) -> Fit:
-    dtype = jnp.result_type(float)
-    finite_size = input_dim is not None and len(faces) == 1 and faces[0] in regimes.FINITE_SIZE
-    options = regimes.LimitOptions(faces, regimes.num_nodes_of(faces), finite_size)
-    model = Model(names, observations.risks, options)
-    ends = np.array([[_coordinate(name, end) for end in limits[name]] for name in names]).T
-    box = Bounds(jnp.asarray(ends[0], dtype), jnp.asarray(ends[1], dtype))
-    weights = observation_weights(observations)
-    points = qmc.scale(qmc.Sobol(len(names), seed=0).random(_NUM_SCANNED), *ends)
-    if start is not None:
-        middle = {name: float(ends.mean(axis=0)[index]) for index, name in enumerate(names)}
-        given = [_coordinate(name, start[name]) if name in start else middle[name] for name in names]
-        points = np.concatenate([[given], points])
-    # residuals of order one, for tolerances to mean the same whatever the weights
-    scale = 1 / np.sqrt(np.mean((weights * observations.values) ** 2))
-    problem = _Problem(
-        jnp.asarray(observations.times, dtype),
-        jnp.asarray(observations.values, dtype),
-        jnp.asarray(weights * scale, dtype),
-        {name: jnp.asarray(value, dtype) for name, value in values.items()},
-        jnp.asarray(math.inf if input_dim is None else input_dim, dtype),
-        box,
+class _Task(NamedTuple):
+    """What is asked of every candidate."""
+
+    names: tuple[str, ...]
+    values: dict[str, float]
+    limits: dict[str, tuple[float, float]]
+    start: Mapping[str, float | int] | None
+    observations: Observations
+    input_dim: int | None
+    num_starts: int
+    method: CovarianceMethod | None
+
+    @property
+    def ends(self) -> Float64[np.ndarray, "two free"]:
+        """Both ends of every free parameter's range, in the coordinates of the fit."""
+        return np.array([[as_coordinate(name, end) for end in self.limits[name]] for name in self.names]).T
+
+    def problem(self, faces: tuple[str, ...]) -> tuple[LeastSquares, Model]:
+        """The least-squares problem of one candidate."""
+        dtype = jnp.result_type(float)
+        finite_size = self.input_dim is not None and has_formula(faces)
+        options = regimes.LimitOptions(faces, regimes.num_nodes_of(faces), finite_size)
+        weights = observation_weights(self.observations)
+        # residuals of order one, for tolerances to mean the same whatever the weights
+        scale = 1 / np.sqrt(np.mean((weights * self.observations.values) ** 2))
+        squares = LeastSquares(
+            jnp.asarray(self.observations.times, dtype),
+            jnp.asarray(self.observations.values, dtype),
+            jnp.asarray(weights * scale, dtype),
+            {name: jnp.asarray(value, dtype) for name, value in self.values.items()},
+            jnp.asarray(math.inf if self.input_dim is None else self.input_dim, dtype),
+            Bounds(*(jnp.asarray(end, dtype) for end in self.ends)),
+        )
+        return squares, Model(self.names, self.observations.risks, options)
+
+    def starts(self, problem: LeastSquares, model: Model) -> Float64[np.ndarray, "starts free"]:
+        """The best of the points that are tried, no two of them close together, and the start that was given."""
+        ends = self.ends
+        points = qmc.scale(qmc.Sobol(len(self.names), seed=0).random(_NUM_SCANNED), *ends)
+        costs = np.asarray(scan(jnp.asarray(points, problem.times.dtype), problem, model), np.float64)
+        chosen: list[Float64[np.ndarray, " free"]] = []
+        if self.start is not None:
+            middle = dict(zip(self.names, ends.mean(axis=0), strict=True))
+            given = {name: as_coordinate(name, value) for name, value in self.start.items()}
+            chosen.append(np.array([(middle | given)[name] for name in self.names]))
+        for point in points[np.argsort(costs, kind="stable")]:
+            apart = [np.abs((point - other) / (ends[1] - ends[0])).max() > _APART for other in chosen]
+            if len(chosen) < self.num_starts and all(apart):
+                chosen.append(point)
+        return np.array(chosen)
+
+
+def _fit_one(faces: tuple[str, ...], task: _Task) -> Fit:
+    problem, model = task.problem(faces)
+    starts = jnp.asarray(task.starts(problem, model), problem.times.dtype)
+    minima = [minimise(start, problem, model, _MAX_STEPS) for start in starts]
+    minima.sort(key=lambda one: float(one.cost) if math.isfinite(one.cost) else math.inf)
+    return _result(faces, task, problem, model, minima)
+
+
+def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int) -> Fit:
+    """The fit to what remains of the observations when the distance of simulations from the limit is taken off."""
+    faces = (found.regime,) if isinstance(found.regime, str) else found.regime
+    problem, model = task.problem(faces)
+    coordinates = jnp.asarray([as_coordinate(name, found.values[name]) for name in task.names], problem.times.dtype)
+    assert task.input_dim is not None
+    batches = jax.random.split(key, (NUM_BATCHES, math.ceil(num_simulations / NUM_BATCHES)))
+    # a rough correction first, for the one that counts to be taken near the solution
+    for num_batches in (1, NUM_BATCHES):
+        corrected = correction(problem, model, coordinates, task.input_dim, list(batches[:num_batches]))
+        values = jnp.asarray(task.observations.values - corrected.values, problem.times.dtype)
+        shifted = eqx.tree_at(lambda one: one.values, problem, values)
+        minimum = minimise(coordinates, shifted, model, _MAX_STEPS)
+        coordinates = minimum.coordinates
+    return replace(
+        _result(faces, task, shifted, model, [minimum], corrected),
+        num_agreeing=found.num_agreeing,
+        num_starts=found.num_starts,
+        alternatives=found.alternatives,
     )
-    scanned = np.asarray(_scan(jnp.asarray(points, dtype), problem, model))
-    order = np.argsort(scanned, kind="stable")[:num_starts]
-    if start is not None and 0 not in order:
-        order = np.append(order[:-1] if len(order) > 1 else order, 0)
-    found = _solve(jnp.asarray(points[order], dtype), problem, model, _MAX_STEPS)
-    best = int(np.nanargmin(np.where(np.isfinite(found.cost), np.asarray(found.cost), np.inf)))
-    coordinates = found.coordinates[best]
-    fitted, jacobian = (np.asarray(part, np.float64) for part in _linearised(coordinates, problem, model))
+
+
+def _result(
+    faces: tuple[str, ...],
+    task: _Task,
+    problem: LeastSquares,
+    model: Model,
+    minima: Sequence[Minimum],
+    corrected: Correction | None = None,
+) -> Fit:
+    """What is reported of the first of several minima, and which others are nearly as good."""
+    observations, weights, ends = task.observations, observation_weights(task.observations), task.ends
+    limit, jacobian = (np.asarray(part, np.float64) for part in linearised(minima[0].coordinates, problem, model))
+    fitted = limit if corrected is None else limit + corrected.values
     residuals = observations.values - fitted
-    uncertain = uncertainty(jacobian, residuals, weights, observations, method)
-    located = np.asarray(coordinates, np.float64)
+    simulations = None if corrected is None else corrected.repeats
+    uncertain = uncertainty(jacobian, residuals, weights, observations, task.method, simulations)
+    located = np.asarray(minima[0].coordinates, np.float64)
     near = np.minimum(located - ends[0], ends[1] - located) < 5e-3 * (ends[1] - ends[0])
-    estimates = _estimates(names, located, uncertain, near)
-    accuracy = _MODEL_ACCURACY if dtype == jnp.float64 else 10 * _MODEL_ACCURACY
-    floor = (accuracy * np.abs(observations.values).max() * weights) ** 2
+    accuracy = _MODEL_ACCURACY if problem.times.dtype == jnp.float64 else 10 * _MODEL_ACCURACY
+    floor = float(np.sum((accuracy * np.abs(observations.values).max() * weights) ** 2))
+    unit = float(np.mean((weights * observations.values) ** 2))
     return Fit(
         regime=faces[0] if len(faces) == 1 else faces,
-        estimates=estimates,
-        fixed=values,
-        free=names,
+        estimates=_estimates(task.names, located, uncertain, near),
+        fixed=task.values,
+        free=task.names,
         uncertainty=uncertain,
         observations=observations,
         fitted=fitted,
         weights=weights,
-        deviance=float(np.sum((residuals * weights) ** 2 + floor)),
-        converged=bool(found.converged[best]),
-        num_steps=int(found.num_steps[best]),
-        num_agreeing=_agreement(np.asarray(found.cost, np.float64)),
-        num_starts=len(order),
+        deviance=float(np.sum((residuals * weights) ** 2)) + floor,
+        converged=bool(minima[0].converged),
+        num_steps=int(minima[0].num_steps),
+        num_agreeing=sum(float(one.cost) <= 1.001 * float(minima[0].cost) + 1e-12 for one in minima),
+        num_starts=len(minima),
+        alternatives=_alternatives(task.names, minima, uncertain, observations.values.size, unit, floor),
+        input_dim=task.input_dim,
+        correction=corrected,
     )
-
-
-class _Problem(eqx.Module):
-    """What one least-squares problem is made of, as arrays: one compiled program serves all of a regime."""
-
-    times: Float[Array, " times"]
-    values: Float[Array, "risks times"]
-    weights: Float[Array, "risks times"]
-    fixed: dict[str, Float[Array, ""]]
-    input_dim: Float[Array, ""]
-    box: Bounds
-
-    def residuals(self, coordinates: Float[Array, " free"], model: Model) -> Float[Array, "risks times"]:
-        """Weighted, observed minus predicted."""
-        predicted = model.curve(coordinates, self.fixed, self.times, self.input_dim)
-        return (self.values - predicted) * self.weights
-
-
-class _Minima(eqx.Module):
-    coordinates: Float[Array, "*starts free"]
-    cost: Float[Array, "*starts"]
-    converged: Bool[Array, "*starts"]
-    num_steps: Int[Array, "*starts"]
-
-
-@eqx.filter_jit
-def _scan(points: Float[Array, "points free"], problem: _Problem, model: Model) -> Float[Array, " points"]:
-    def cost(point: Float[Array, " free"]) -> Float[Array, ""]:
-        return jnp.sum(problem.residuals(point, model) ** 2)
-
-    # one after the other: a batch of flows waits for its stiffest, measured to cost twenty times as much on a CPU
-    found: Float[Array, " points"] = jax.lax.map(cost, points)
-    return found
-
-
-@eqx.filter_jit
-def _solve(starts: Float[Array, "starts free"], problem: _Problem, model: Model, max_steps: int) -> _Minima:
-    tolerance = max(_TOLERANCE, 30 * float(np.finfo(starts.dtype).eps))
-    solver: Any = optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance)
-
-    def one(start: Float[Array, " free"]) -> _Minima:
-        solution: Any = optimistix.least_squares(
-            lambda unconstrained, _: problem.residuals(problem.box.inside(unconstrained), model),
-            solver,
-            problem.box.unconstrained(start),
-            max_steps=max_steps,
-            throw=False,
-        )
-        coordinates = problem.box.inside(solution.value)
-        cost = jnp.sum(problem.residuals(coordinates, model) ** 2)
-        done = jnp.asarray(solution.result == optimistix.RESULTS.successful)
-        return _Minima(coordinates, cost, done, solution.stats["num_steps"])
-
-    minima: _Minima = jax.lax.map(one, starts)
-    return minima
-
-
-@eqx.filter_jit
-def _linearised(
-    coordinates: Float[Array, " free"], problem: _Problem, model: Model
-) -> tuple[Float[Array, "risks times"], Float[Array, "risks times free"]]:
-    def curve(point: Float[Array, " free"]) -> Float[Array, "risks times"]:
-        return model.curve(point, problem.fixed, problem.times, problem.input_dim)
-
-    return curve(coordinates), jax.jacfwd(curve)(coordinates)
-
-
-def _candidates(model: str | Sequence[Any] | None) -> tuple[tuple[str, ...], ...]:
-    named = CANDIDATES if model is None else (model,) if isinstance(model, str) else tuple(model)
-    found = []
-    for one in named:
-        faces = (one,) if isinstance(one, str) else tuple(one)
-        known = bool(faces) and all(face in FACES for face in faces)
-        if known:
-            check_faces(faces)
-        if not known or faces == ("free",):
-            allowed = ", ".join(map(repr, CANDIDATES))
-            raise fail("model", f"one or several of {allowed}, or tuples of names for edges", model)
-        found.append(tuple(face for face in FACES if face in faces))
-    if not found:
-        raise fail("model", "at least one regime", model)
-    return tuple(dict.fromkeys(found))
-
-
-def _split(
-    free: Sequence[str] | None, fixed: Mapping[str, float | int] | None
-) -> tuple[tuple[str, ...], dict[str, float]]:
-    """The free parameters in their order, and the values of the others."""
-    given = dict(fixed or {})
-    wanted = [name for name in _RATIOS if name not in given] if free is None else list(free)
-    for argument, named in (("free", wanted), ("fixed", list(given))):
-        if isinstance(free, str) or any(name not in PARAMETERS for name in named):
-            raise fail(argument, f"made of {', '.join(map(repr, PARAMETERS))}", free if argument == "free" else fixed)
-    if both := sorted(set(wanted) & set(given)):
-        raise fail("fixed", "without the parameters that are free", both)
-    if not wanted:
-        raise fail("free", "at least one parameter", free)
-    values = {}
-    for name in PARAMETERS:
-        if name in wanted:
-            continue
-        if name not in given and name not in _DEFAULTS:
-            raise ValueError(f"Parameter `{name}` must be either free or given in `fixed`.")
-        values[name] = given.get(name, _DEFAULTS.get(name, math.nan))
-        check_real(name, values[name], "finite and nonnegative", minimum=0.0, strict=name == "time_unit")
-    return tuple(name for name in PARAMETERS if name in wanted), {name: float(value) for name, value in values.items()}
-
-
-def _check_bounds(
-    names: tuple[str, ...],
-    bounds: Mapping[str, tuple[float | int, float | int]] | None,
-    start: Mapping[str, float | int] | None,
-    observations: Observations,
-) -> dict[str, tuple[float, float]]:
-    defaults = {**_BOUNDS, "noise_floor": (0.0, max(float(observations.values.min()), 1e-12))}
-    given = dict(bounds or {})
-    for argument, named in (("bounds", given), ("start", dict(start or {}))):
-        if unknown := sorted(set(named) - set(names)):
-            raise fail(argument, f"given for free parameters only ({', '.join(names)})", unknown)
-    limits = {}
-    for name in names:
-        ends = given.get(name, defaults[name])
-        smallest = 0.0 if name in LINEAR else math.nextafter(0.0, 1.0)
-        if len(ends) != 2 or not smallest <= ends[0] < ends[1] < math.inf:
-            wanted = "nonnegative" if name in LINEAR else "positive"
-            raise fail("bounds", f"two finite, {wanted} numbers in increasing order for `{name}`", ends)
-        limits[name] = (float(ends[0]), float(ends[1]))
-        if start is not None and name in start and not ends[0] <= start[name] <= ends[1]:
-            raise fail("start", f"within the bounds {ends} for `{name}`", start[name])
-    return limits
-
-
-def _coordinate(name: str, value: float) -> float:
-    return float(value) if name in LINEAR else math.log(value)
 
 
 def _estimates(
@@ -332,6 +264,26 @@ def _estimates(
     return estimates
 
 
-def _agreement(costs: Float64[np.ndarray, " starts"]) -> int:
-    """How many starts came within a thousandth of the least cost."""
-    return int(np.sum(costs <= 1.001 * np.nanmin(costs) + 1e-12))
+def _alternatives(
+    names: tuple[str, ...],
+    minima: Sequence[Minimum],
+    uncertain: Uncertainty,
+    count: int,
+    unit: float,
+    floor: float,
+) -> tuple[Alternative, ...]:
+    """Other minima whose criterion is within reach of the best, each once; `unit` is the deviance of a unit of cost."""
+    null = uncertain.null_space
+    points = [np.asarray(one.coordinates, np.float64) for one in minima]
+    # what the curve does not determine makes no difference
+    seen, found = [points[0] - null.T @ (null @ points[0])], []
+    for minimum, point in zip(minima[1:], points[1:], strict=True):
+        determined = point - null.T @ (null @ point)
+        if not math.isfinite(minimum.cost) or any(np.abs(determined - other).max() < _SAME for other in seen):
+            continue
+        excess = count * math.log((float(minimum.cost) * unit + floor) / (float(minima[0].cost) * unit + floor))
+        if excess < _REACH:
+            seen.append(determined)
+            values = {name: from_coordinate(name, value) for name, value in zip(names, point, strict=True)}
+            found.append(Alternative(values, excess))
+    return tuple(found)

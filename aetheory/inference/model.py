@@ -1,5 +1,6 @@
 """The curve that a fit compares with observations, and the coordinates in which it is fitted."""
 
+import math
 from typing import NamedTuple
 
 import diffrax
@@ -21,6 +22,16 @@ _MAX_FLOW_STEPS = 512
 
 _UNREACHED = 1e3
 """The risk, in units of the initial one, that stands for a flow that did not finish."""
+
+
+def as_coordinate(name: str, value: float) -> float:
+    """The coordinate of a parameter's value: its logarithm, but for those in `LINEAR`."""
+    return float(value) if name in LINEAR else math.log(value)
+
+
+def from_coordinate(name: str, coordinate: float) -> float:
+    """The inverse."""
+    return float(coordinate) if name in LINEAR else math.exp(coordinate)
 
 
 class Bounds(NamedTuple):

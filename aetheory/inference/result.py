@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import t as student
 
+from aetheory.inference.finite_size import Correction, has_formula
 from aetheory.inference.observations import Observations
 from aetheory.inference.uncertainty import Uncertainty, lag_correlation
 from aetheory.theory.prism.predict import predict
@@ -57,6 +58,18 @@ class Estimate(NamedTuple):
         return cls(math.exp(coordinate), error, ends, error < _LARGEST_ERROR, at_bound)
 
 
+class Alternative(NamedTuple):
+    """Another minimum that explains the curve nearly as well.
+
+    Attributes:
+        values: of the free parameters.
+        excess: of its information criterion over that of the fit, before any correction by simulations.
+    """
+
+    values: dict[str, float]
+    excess: float
+
+
 @dataclass(frozen=True)
 class Fit:
     """The hyperparameters inferred from a curve, in the regime that explains it best.
@@ -74,7 +87,10 @@ class Fit:
         converged: whether the least-squares solver did.
         num_steps: its steps.
         num_agreeing, num_starts: how many of the starts found the same minimum.
-        candidates: the fits of all regimes that were tried, best first.
+        alternatives: other minima whose information criterion is within 10 of this one's.
+        input_dim: p, where it was given.
+        correction: the distance of simulations from the limit, which `fitted` includes; `None` without it.
+        candidates: the fits of all regimes that were tried, best first, none of them corrected by simulations.
     """
 
     regime: str | tuple[str, ...]
@@ -90,6 +106,9 @@ class Fit:
     num_steps: int
     num_agreeing: int
     num_starts: int
+    alternatives: tuple[Alternative, ...] = ()
+    input_dim: int | None = None
+    correction: Correction | None = field(default=None, repr=False)
     candidates: tuple["Fit", ...] = field(default=(), repr=False)
 
     def beside(self, candidates: tuple["Fit", ...]) -> "Fit":
@@ -132,6 +151,23 @@ class Fit:
         return tuple(name for name in self.free if not self.estimates[name].identifiable)
 
     @property
+    def correctable(self) -> bool:
+        """Whether simulations at this fit can tell how far problems of the known size are from the limit.
+
+        They need every parameter; and a correction that is known in closed form is in the limit already.
+        """
+        return self._limit_is_infinite and self.converged and not self.not_identifiable
+
+    @property
+    def _faces(self) -> tuple[str, ...]:
+        return (self.regime,) if isinstance(self.regime, str) else self.regime
+
+    @property
+    def _limit_is_infinite(self) -> bool:
+        """Whether p is known but plays no part in the limit."""
+        return self.input_dim is not None and not has_formula(self._faces)
+
+    @property
     def diagnostics(self) -> dict[str, float]:
         """Of the residuals: root mean square, largest, correlation of neighbours; of the Jacobian: condition number.
 
@@ -160,15 +196,42 @@ class Fit:
                 found.append(f"`{name}` is not identifiable from this curve in the {self.name} regime.")
             elif self.estimates[name].at_bound:
                 found.append(f"`{name}` ran into an end of its `bounds`.")
+        if self._limit_is_infinite and self.correction is None:
+            reason = "only the best candidate is" if self.correctable else "simulations need every parameter"
+            found.append(f"The {self.name} limit was not corrected for the finite size: {reason}.")
+        if self.num_starts > 1 and self.num_agreeing == 1:
+            found.append(
+                f"Only 1 of {self.num_starts} starts came to this minimum, and there may be a better one. Try more "
+                "`num_starts`, narrower `bounds` or a `start`."
+            )
+        for other in self.alternatives:
+            values = ", ".join(f"{name} {value:.4g}" for name, value in other.values.items())
+            found.append(f"Another minimum is nearly as good (BIC {other.excess:+.1f}): {values}.")
+        if self.observations.errors is None and self._misses:
+            found.append(
+                f"The residuals keep their sign over neighbouring times (correlation "
+                f"{self.diagnostics['lag_correlation']:.2f}): the limit misses the curve, or its noise is common to "
+                "all times."
+            )
         return tuple(found)
 
+    @property
+    def _misses(self) -> bool:
+        """Whether residuals that are not a matter of rounding go together."""
+        found = self.diagnostics
+        visible = found["root_mean_square"] > 1e-4 * np.abs(self.observations.values).max()
+        return bool(visible) and found["lag_correlation"] > 0.7
+
     def curve(self, times: Any = None) -> Curve:
-        """The fitted limit, with the noise floor, at recorded `times`; those of the observations when omitted."""
+        """The fitted limit of infinite size, with the noise floor.
+
+        Arguments:
+            times: in the recorded unit; those of the observations when omitted.
+        """
         values = self.values
         recorded = jnp.asarray(self.observations.times if times is None else times, jnp.result_type(float))
         ratios = LinearRatios(values["init_scale"], values["latent_ratio"], values["sample_ratio"])
-        faces = (self.regime,) if isinstance(self.regime, str) else self.regime
-        limit = predict(ratios, recorded * values["time_unit"], faces)
+        limit = predict(ratios, recorded * values["time_unit"], self._faces)
         floor = values["noise_floor"]
         return Curve(recorded, limit.train + floor, limit.population + floor, label=f"fit, {self.name}")
 
@@ -191,6 +254,8 @@ class Fit:
             "converged": self.converged,
             "messages": list(self.messages),
             "covariance_method": self.uncertainty.method,
+            "num_simulations": 0 if self.correction is None else len(self.correction.repeats),
+            "alternatives": [{"values": one.values, "bic_excess": one.excess} for one in self.alternatives],
             "diagnostics": {name: _finite(value) for name, value in self.diagnostics.items()},
             "bic": {one.name: _finite(one.bic) for one in self.candidates or (self,)},
         }
@@ -218,6 +283,12 @@ class Fit:
             f"intervals: {kinds[self.uncertainty.method]}; residuals: root mean square "
             f"{found['root_mean_square']:.2g}, correlation of neighbours {found['lag_correlation']:.2f}"
         )
+        if self.correction is not None:
+            problem = self.correction.problem
+            lines.append(
+                f"corrected for finite size by {len(self.correction.repeats)} simulations of p = "
+                f"{problem.input_dim}, H = {problem.latent_dim}, N = {problem.num_samples}"
+            )
         if len(self.candidates) > 1:
             best = self.candidates[0].bic
             lines.append("information criterion (BIC) above the best: ")

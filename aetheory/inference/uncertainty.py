@@ -24,6 +24,7 @@ class Uncertainty(NamedTuple):
         singular_values: of the weighted Jacobian, largest first.
         shifts: for "bound", how far one standard error of each observation moves each coordinate, shape
             (num_free, num_observations). The covariance is then diagonal, for correlations are not known.
+        simulations: the part of the covariance that is the noise of a simulated correction; `None` without one.
     """
 
     covariance: Float64[np.ndarray, "free free"]
@@ -32,6 +33,7 @@ class Uncertainty(NamedTuple):
     null_space: Float64[np.ndarray, "null free"]
     singular_values: Float64[np.ndarray, " singular"]
     shifts: Float64[np.ndarray, "free observations"] | None = None
+    simulations: Float64[np.ndarray, "free free"] | None = None
 
     @property
     def rank(self) -> int:
@@ -43,7 +45,8 @@ class Uncertainty(NamedTuple):
         if np.linalg.norm(self.null_space @ gradient) > 1e-2 * np.linalg.norm(gradient):
             return float("inf")
         if self.shifts is not None:
-            return float(np.abs(gradient @ self.shifts).sum())
+            of_simulations = 0.0 if self.simulations is None else gradient @ self.simulations @ gradient
+            return float(np.hypot(np.abs(gradient @ self.shifts).sum(), np.sqrt(of_simulations)))
         return float(np.sqrt(gradient @ self.covariance @ gradient))
 
 
@@ -65,6 +68,7 @@ def uncertainty(
     weights: Float64[np.ndarray, "risks times"],
     observations: Observations,
     method: CovarianceMethod | None = None,
+    simulations: Float64[np.ndarray, "simulations risks times"] | None = None,
 ) -> Uncertainty:
     """The sandwich (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ of the weighted Jacobian J, with an estimate of the residuals' covariance C.
 
@@ -82,6 +86,7 @@ def uncertainty(
         weights: of the residuals.
         observations: what was observed.
         method: one of the above; the first that the observations allow when omitted ("gauss-newton" never is).
+        simulations: those whose mean has been taken off the observations: its noise is added.
 
     Source: H. White (1980), W. Newey, K. West (1987) for the sandwich; A. Cameron, D. Miller (2015) for clusters.
     """
@@ -101,10 +106,8 @@ def uncertainty(
     if method == "repeats":
         assert observations.repeats is not None
         deviations = (observations.repeats - observations.values) * weights
-        each = np.einsum("ktf,rkt->rf", weighted, deviations)
-        freedom = len(each) - 1
-        middle = each.T @ each / (len(each) * freedom)
-        covariance = inverse @ middle @ inverse
+        freedom = len(deviations) - 1
+        covariance = inverse @ _scatter(weighted, deviations) @ inverse
     elif method == "bound":
         assert observations.errors is not None
         moved = (inverse @ flat.T) * (observations.errors * weights).ravel()
@@ -115,7 +118,27 @@ def uncertainty(
         covariance = inverse @ middle @ inverse
     else:
         covariance = inverse * float(np.sum((residuals * weights) ** 2)) / freedom
-    return Uncertainty(covariance, freedom, method, directions[~kept], singular, moved)
+    added = None
+    if simulations is not None:
+        added = inverse @ _scatter(weighted, (simulations - simulations.mean(axis=0)) * weights) @ inverse
+        freedom = _pooled_freedom(np.trace(covariance), freedom, np.trace(added), len(simulations) - 1)
+        covariance = covariance + added
+    return Uncertainty(covariance, freedom, method, directions[~kept], singular, moved, added)
+
+
+def _scatter(
+    weighted: Float64[np.ndarray, "risks times free"], deviations: Float64[np.ndarray, "clusters risks times"]
+) -> Float64[np.ndarray, "free free"]:
+    """The covariance of Jᵀr for the mean r of clusters, from their weighted deviations from it."""
+    each = np.einsum("ktf,rkt->rf", weighted, deviations)
+    found: Float64[np.ndarray, "free free"] = each.T @ each / (len(each) * (len(each) - 1))
+    return found
+
+
+def _pooled_freedom(first: float, first_freedom: int, second: float, second_freedom: int) -> int:
+    """Degrees of freedom of the sum of two variances, by F. Satterthwaite (1946) and B. Welch (1947)."""
+    total = first**2 / first_freedom + second**2 / second_freedom
+    return first_freedom if total == 0 else max(1, int((first + second) ** 2 / total))
 
 
 def _default_method(observations: Observations) -> CovarianceMethod:

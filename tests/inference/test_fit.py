@@ -28,7 +28,8 @@ def truth(regime, name):
 
 
 @pytest.mark.parametrize(
-    "regime", [pytest.param(name, marks=[pytest.mark.slow] * (name == "small-data")) for name in TRUTH]
+    "regime",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("narrow-latent", "small-data"))) for name in TRUTH],
 )
 def test_parameters_of_a_limit_curve(x64, regime):
     found = ae.fit(limit(regime), regime)
@@ -126,6 +127,46 @@ def test_finite_size_correction(x64):
     assert abs(plain.values["init_scale"] / 2.0 - 1) > 0.01
 
 
+def test_simulated_correction_for_finite_size(x64):
+    # the mean of so many draws that what is left of the error is the bias of the limit
+    problem, times = ae.LinearProblem(30, 2, 15, 0.6 / 30), np.linspace(0, 0.6, 13)
+    batches = [ae.simulate(problem, times, key, num_repeats=100) for key in jax.random.split(jax.random.key(0), 16)]
+    options = {"model": "narrow-latent", "fixed": {"sample_ratio": 2.0}, "num_starts": 2}
+    plain = ae.fit(batches, **options)
+    found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=3200)
+    assert plain.correction is None
+    assert len(found.correction.repeats) == 3200
+    for name in ("init_scale", "latent_ratio"):
+        truth = math.log(getattr(problem, name))
+        assert abs(math.log(plain.values[name]) - truth) > 10 * plain.estimates[name].standard_error
+        assert abs(math.log(found.values[name]) - truth) < 3 * found.estimates[name].standard_error
+    # twice as many simulations as draws add half the variance; that of the draws, from 16, is known to χ²₁₅/15
+    of_draws = found.uncertainty.covariance - found.uncertainty.simulations
+    shares = np.diag(found.uncertainty.simulations) / np.diag(of_draws)
+    assert ((shares > 0.5 * 15 / 37.7) & (shares < 0.5 * 15 / 3.48)).all()  # between quantiles of .001 and .999
+    np.testing.assert_allclose(found.fitted, found.observations.values, atol=5e-3)
+    assert "corrected for finite size by 3200 simulations of p = 30" in str(found)
+
+
+def test_a_correction_that_cannot_be_made_says_so(x64):
+    curve = limit("mean-field")
+    edge = ("mean-field", "large-data")
+    found = ae.fit(curve, [edge], fixed={"sample_ratio": 0.0}, input_dim=30, key=jax.random.key(0))
+    assert found.correction is None
+    assert any(
+        "was not corrected for the finite size: simulations need every parameter" in one for one in found.messages
+    )
+
+
+def test_a_minimum_that_one_start_found_is_doubted(x64):
+    curve = limit("large-data")
+    observed = {"time": np.asarray(curve.times) / 3, "train": np.asarray(curve.train) + 0.02}
+    free = ["init_scale", "time_unit", "noise_floor"]
+    found = ae.fit(observed, "large-data", free, fixed={"latent_ratio": 0.3, "sample_ratio": 0})
+    right = abs(found.values["time_unit"] / 3 - 1) < 0.01
+    assert right or found.messages
+
+
 def test_a_fit_that_does_not_converge_says_so(x64, monkeypatch):
     module = importlib.import_module("aetheory.inference.fit")  # which the function of its name hides
     monkeypatch.setattr(module, "_MAX_STEPS", 1)
@@ -161,8 +202,8 @@ def test_recovery_from_simulations_of_500_inputs(x64, regime):
     truths = {name: float(getattr(case.problem, name)) for name in case.identifiable}
     counts = Counts(case.identifiable)
     for seed in range(4):
-        counts.add(ae.fit(draws(case, jax.random.key(seed)), input_dim=500), regime, truths)
-    assert counts.named == 4
+        curves = draws(case, jax.random.key(seed))
+        counts.add(ae.fit(curves, regime, input_dim=500, key=jax.random.key(100 + seed)), regime, truths)
     # below these lies less than 2 % of the law of four fits whose intervals cover 95 %
     assert all(covered >= 2 for covered in counts.covered.values())
     assert all(np.median(np.abs(errors)) < 0.05 for errors in counts.errors.values())
@@ -191,6 +232,10 @@ def test_bad_input(x64):
         ({"covariance": "bound"}, "`covariance` must be another method than 'bound'"),
         ({"covariance": "best"}, "`covariance` must be None or one of"),
         ({"input_dim": 0}, "`input_dim` must be a positive integer"),
+        ({"input_dim": 20}, "`key` must be a JAX random key: with `input_dim`, narrow-latent is corrected"),
+        ({"key": jax.random.key(0)}, "`key` must be None without `input_dim`"),
+        ({"num_simulations": 100}, "`num_simulations` must be None without `input_dim`"),
+        ({"input_dim": 20, "key": jax.random.key(0), "num_simulations": 0}, "`num_simulations` must be a positive"),
         ({"num_starts": 0}, "`num_starts` must be a positive integer"),
     ):
         with pytest.raises(ValueError, match=message):
