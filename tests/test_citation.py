@@ -37,7 +37,9 @@ PLAIN = {
     "orthonormal_groups_dictionary",
     "perturbed_dictionary",
     "reconstruction_loss",
+    "sample_padded_normal",
     "square_root",
+    "sweep",
     "whiten",
 }
 

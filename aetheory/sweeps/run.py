@@ -14,12 +14,11 @@ from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
@@ -31,6 +30,9 @@ from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.plan import Plan, Region, num_lanes
 from aetheory.sweeps.store import MemoryStore, ResultStore, ZarrStore, check_settings, check_writable, create_store
 from aetheory.sweeps.task import FunctionTask, Task, as_task, program_digest
+
+if TYPE_CHECKING:
+    import xarray
 
 _BLOCK_SECONDS = 2.0
 """How long a block should take at least: writing one takes a hundredth of a second."""
@@ -59,7 +61,7 @@ def sweep(
     width: int | None = None,
     client: Any = None,
     progress: bool | None = None,
-) -> xarray.Dataset:
+) -> "xarray.Dataset":
     """Evaluate `function` on every cell of a grid, several times where wanted, as one labelled dataset.
 
     Cells that compile to the same program share it. Each result depends on its cell's parameters, its repeat, the key

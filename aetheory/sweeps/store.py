@@ -8,17 +8,18 @@ import tempfile
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-import xarray
-import zarr
 from jaxtyping import Bool
 
 from aetheory.sweeps.block import FAILED
 from aetheory.sweeps.execute import Output, Results
 from aetheory.sweeps.grid import LONG_NAMES
 from aetheory.sweeps.plan import Plan, Region
+
+if TYPE_CHECKING:
+    import xarray  # which brings pandas: only once a sweep is run
 
 _SETTINGS = "aetheory_sweep"
 _DONE = "done"
@@ -36,7 +37,7 @@ class ResultStore(Protocol):
     def write(self, region: Region, results: Results) -> None:
         """Keep a block; once this returns, it survives."""
 
-    def dataset(self) -> xarray.Dataset:
+    def dataset(self) -> "xarray.Dataset":
         """Everything so far; blocks that are missing are NaN (0 where integer)."""
 
 
@@ -62,8 +63,10 @@ class MemoryStore:
         for name, values in results.items():
             self._arrays[name][region] = values
 
-    def dataset(self) -> xarray.Dataset:
+    def dataset(self) -> "xarray.Dataset":
         """The arrays, labelled."""
+        import xarray
+
         described = {name: (_dims(self._plan, name, values.ndim), values) for name, values in self._arrays.items()}
         return _without_trivial(xarray.Dataset(described, coords=_coordinates(self._plan), attrs=self._attributes))
 
@@ -80,6 +83,8 @@ class ZarrStore:
     """
 
     def __init__(self, path: Path, plan: Plan) -> None:
+        import zarr
+
         self._path, self._plan = path, plan
         self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
         done = self._group[_DONE]
@@ -98,7 +103,7 @@ class ZarrStore:
         self._array(_DONE)[region] = True
         self._done[region] = True
 
-    def dataset(self) -> xarray.Dataset:
+    def dataset(self) -> "xarray.Dataset":
         """The store, read from disk as it is used."""
         return open_store(self._path)
 
@@ -106,7 +111,7 @@ class ZarrStore:
         return self._group[name]
 
 
-def open_store(path: str | os.PathLike[str]) -> xarray.Dataset:
+def open_store(path: str | os.PathLike[str]) -> "xarray.Dataset":
     """The dataset in a sweep's store, finished or not; values are read from disk as they are used.
 
     Cells that are still missing are NaN (0 where integer); the variable `done` says which are there, as long as some
@@ -116,12 +121,14 @@ def open_store(path: str | os.PathLike[str]) -> xarray.Dataset:
         FileNotFoundError: there is nothing at `path`.
         ValueError: what is there is no store of a sweep.
     """
+    import xarray
+
     stored_settings(Path(path))
     dataset = xarray.open_zarr(path, consolidated=False, chunks=None)
     return _without_trivial(dataset)
 
 
-def _without_trivial(dataset: xarray.Dataset) -> xarray.Dataset:
+def _without_trivial(dataset: "xarray.Dataset") -> "xarray.Dataset":
     """Without the mask of what is there where all is, and that of what failed where nothing did."""
     usual = {_DONE: True, FAILED: False}
     return dataset.drop_vars([name for name in usual if name in dataset and bool((dataset[name] == usual[name]).all())])
@@ -134,6 +141,8 @@ def stored_settings(path: Path) -> dict[str, Any]:
         FileNotFoundError: there is nothing there.
         ValueError: what is there is no store of a sweep.
     """
+    import zarr
+
     if not path.exists():
         raise FileNotFoundError(f"There is no store at '{path}'.")
     try:
@@ -191,6 +200,9 @@ def create_store(
     Raises:
         OSError: it cannot be written there.
     """
+    import xarray
+    import zarr
+
     try:
         temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
         try:

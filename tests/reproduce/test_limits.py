@@ -44,7 +44,7 @@ def test_the_job_writes_figure_summary_and_panels(tiny, tmp_path, capsys, monkey
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert summary["missing"] == {"absent": "no such images"}
     assert summary["seed"] == 2
-    stored = xarray.open_zarr(folder / "curves.zarr", group="blocks", consolidated=False)
+    stored = xarray.open_zarr(folder / "curves.zarr", group="blocks", consolidated=False, chunks=None)
     assert stored.alternating.shape == (1, 2, 21)
     expected = ae.limits.water_filling(np.sqrt([2.5] * 3 + [0.7] * 3 + [0.1] * 4) / np.sqrt(1.0), 5).risk
     assert float(stored.limit[0]) == pytest.approx(float(expected), rel=1e-10)
@@ -67,7 +67,7 @@ def test_finished_panels_survive_a_run_that_dies(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(limits, "panels", lambda size: {"sparse": sparse, "next": interrupted})
     with pytest.raises(KeyboardInterrupt):
         run_limits.run_limits("quick", tmp_path, seed=0)
-    stored = xarray.open_zarr(tmp_path / "curves.zarr", group="sparse", consolidated=False)
+    stored = xarray.open_zarr(tmp_path / "curves.zarr", group="sparse", consolidated=False, chunks=None)
     assert stored.sizes["sparsity"] == 5
     assert not (tmp_path / "summary.json").exists()
     # the identity's samples agree with its closed form

@@ -34,7 +34,7 @@ def test_the_job_writes_figure_summary_and_curves(tiny, tmp_path, capsys):
     assert summary["seed"] == 3
     assert summary["dtype"] == "float64"
     assert summary["versions"]["jax"] == jax.__version__
-    stored = xarray.open_zarr(folder / "curves.zarr", group="small-data", consolidated=False)
+    stored = xarray.open_zarr(folder / "curves.zarr", group="small-data", consolidated=False, chunks=None)
     assert stored.sizes == {"setting": 1, "time": 3}
     assert stored.input_dim.item() == 60
     deviation = float(np.abs(stored.theory_train - stored.simulation_train).max())
@@ -58,7 +58,10 @@ def test_finished_panels_survive_a_run_that_dies(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(prism, "run_panel", fail_late)
     with pytest.raises(KeyboardInterrupt):
         run.run_prism("quick", tmp_path, seed=0)
-    assert xarray.open_zarr(tmp_path / "curves.zarr", group="mean-field", consolidated=False).sizes["time"] == 3
+    assert (
+        xarray.open_zarr(tmp_path / "curves.zarr", group="mean-field", consolidated=False, chunks=None).sizes["time"]
+        == 3
+    )
     assert not (tmp_path / "summary.json").exists()
 
 

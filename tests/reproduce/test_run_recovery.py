@@ -74,12 +74,12 @@ def test_the_job_writes_figures_summary_and_data(finished):
 @pytest.mark.slow
 def test_the_summary_agrees_with_the_data(finished):
     summary, folder, _ = finished
-    runs = xarray.open_zarr(folder / "curves.zarr", group="runs", consolidated=False)
+    runs = xarray.open_zarr(folder / "curves.zarr", group="runs", consolidated=False, chunks=None)
     (run,) = summary["runs"]
     assert run["squared_distance_at"]["0"] == pytest.approx(float(runs.squared_distance[0, 0]))
     assert run["largest_published_contraction"] < 0 < run["largest_measured_contraction"]
     assert run["published_neighbourhood"] is None  # infinite
-    table = xarray.open_zarr(folder / "curves.zarr", group="clusters-digits", consolidated=False)
+    table = xarray.open_zarr(folder / "curves.zarr", group="clusters-digits", consolidated=False, chunks=None)
     assert table.sizes == {"feature": 7, "algorithm": 3, "seed": 2}
     entry = summary["clusters"]["digits"]["raw"]
     scores = table.accuracy.sel(feature="raw", algorithm="k-means").values
@@ -92,7 +92,7 @@ def test_the_summary_agrees_with_the_data(finished):
 @pytest.mark.slow
 def test_the_phases_keep_their_guarantees(finished):
     summary, folder, _ = finished
-    diagrams = xarray.open_zarr(folder / "curves.zarr", group="phases", consolidated=False)
+    diagrams = xarray.open_zarr(folder / "curves.zarr", group="phases", consolidated=False, chunks=None)
     assert (diagrams.recovery_noise[:, 0] < 0.2).all()
     assert diagrams.recovery_noise[0, 1] == 1
     for form in ("sound", "dictionary"):
