@@ -123,8 +123,8 @@ def main() -> None:
     print(f"  this machine, measured: {1e6 * one.seconds / 3600:.1f} h on one thread")
     assumed = arguments.assumed_rate
     for devices in (1, 8, 64):
-        hours = 1e6 * one.flops / assumed / devices / 3600
-        print(f"  {devices:2d} accelerators at an assumed {assumed / 1e12:.1f} Tflop/s each: {hours:.2f} h")
+        minutes = 1e6 * one.flops / assumed / devices / 60
+        print(f"  {devices:2d} accelerators at an assumed {assumed / 1e12:.1f} Tflop/s each: {minutes:.2f} min")
     draw(costs, overhead, rate, arguments.figure)
     if arguments.json:
         numbers = {name: [cost._asdict() for cost in family] for name, family in costs.items()}
