@@ -123,7 +123,7 @@ def sweep(
         raise typer.Exit(1) from error
     for name, dataset in results.items():
         sizes = ", ".join(f"{dim} {size}" for dim, size in dataset.sizes.items())
-        typer.echo(f"{name}: {', '.join(map(str, dataset.data_vars))} over {sizes}")
+        typer.echo(f"{name}: {', '.join(sorted(map(str, dataset.data_vars)))} over {sizes}")
     typer.echo(f"In {store}. To draw it: aetheory plot {store}")
 
 
