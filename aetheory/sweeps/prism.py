@@ -109,8 +109,7 @@ class Simulation:
     """
 
     def __init__(self, times: Any, *, rtol: float = 1e-6, max_steps: int = DEFAULT_MAX_STEPS) -> None:
-        check_times(times)
-        self._times = np.asarray(times).astype(float)
+        self._times = np.asarray(check_times(np.asarray(times, np.dtype(jnp.result_type(float)))), float)
         check_solver_options(rtol, max_steps)
         self._rtol, self._max_steps = float(rtol), max_steps
 
@@ -197,8 +196,7 @@ class Prediction:
     """
 
     def __init__(self, times: Any, regime: str | Sequence[str] | None = None, **options: Any) -> None:
-        check_times(times)
-        self._times = np.asarray(times).astype(float)
+        self._times = np.asarray(check_times(np.asarray(times, np.dtype(jnp.result_type(float)))), float)
         self._regime = regime if regime is None or isinstance(regime, str) else tuple(regime)
         self._options = options
         forbidden = {"data", "held_out", "throw", "adjoint"}.intersection(options)
