@@ -10,6 +10,7 @@ from aetheory.autoencoders import TwoLayerAutoencoder as TwoLayerAutoencoder
 from aetheory.autoencoders import group_relu as group_relu
 from aetheory.autoencoders import population_risk as population_risk
 from aetheory.autoencoders import reconstruction_loss as reconstruction_loss
+from aetheory.autoencoders import sparse_reconstruction_loss as sparse_reconstruction_loss
 from aetheory.citation import citation as citation
 from aetheory.inference import Fit as Fit
 from aetheory.inference import Observations as Observations

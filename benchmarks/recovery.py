@@ -50,7 +50,7 @@ def library_epochs() -> Callable[[], Any]:
     def run() -> Any:
         return gradient_descent(
             autoencoder,
-            ae.reconstruction_loss,
+            ae.sparse_reconstruction_loss,
             optimizer,
             steps,
             sample=draw,

@@ -11,6 +11,7 @@ from aetheory.autoencoders.group_sparse import GroupSparseAutoencoder as GroupSp
 from aetheory.autoencoders.group_sparse import group_relu as group_relu
 from aetheory.autoencoders.linear import LinearAutoencoder as LinearAutoencoder
 from aetheory.autoencoders.linear import reconstruction_loss as reconstruction_loss
+from aetheory.autoencoders.sparse_loss import sparse_reconstruction_loss as sparse_reconstruction_loss
 from aetheory.autoencoders.two_layer import TwoLayerAutoencoder as TwoLayerAutoencoder
 from aetheory.autoencoders.two_layer import normalise_rows as normalise_rows
 from aetheory.autoencoders.two_layer import optimal_decoder as optimal_decoder

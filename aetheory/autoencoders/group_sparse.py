@@ -59,9 +59,9 @@ class GroupSparseAutoencoder(eqx.Module):
     form (ISTA, or FISTA when `accelerated`), which tends to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖ + κ‖x‖₁.
     Groups of one entry make it the sparse autoencoder, and with `nonnegative` the ReLU autoencoder with bias −λ.
 
-    Takes one input, or a batch along leading axes. Train it with `ae.gradient_descent` on `ae.reconstruction_loss`;
-    only the dictionary is trained. The thresholds and the step size are settings: no gradient reaches them here
-    (`group_relu` differentiates in its thresholds).
+    Takes one input, or a batch along leading axes. Train it with `ae.gradient_descent` on `ae.reconstruction_loss`, or
+    where few groups are active on `ae.sparse_reconstruction_loss`; only the dictionary is trained. The thresholds and
+    the step size are settings: no gradient reaches them here (`group_relu` differentiates in its thresholds).
 
     Arguments:
         dictionary: A, shape (input_dim, latent_dim), finite, no column zero.

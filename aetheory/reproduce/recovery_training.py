@@ -23,7 +23,7 @@ import xarray
 from jaxtyping import Array, Float, Int, PyTree
 
 from aetheory._checks import fail
-from aetheory.autoencoders import GroupSparseAutoencoder, reconstruction_loss
+from aetheory.autoencoders import GroupSparseAutoencoder, sparse_reconstruction_loss
 from aetheory.sources import GroupSparseSamples, GroupSparseSource, gaussian_dictionary, perturbed_dictionary
 from aetheory.theory import recovery
 from aetheory.training import gradient_descent
@@ -154,7 +154,7 @@ def train(experiment: Experiment, checkpoint: Path | None = None, epochs_per_chu
         num_epochs = min(epochs_per_chunk, experiment.num_epochs - epoch)
         run = gradient_descent(
             progress.autoencoder,
-            reconstruction_loss,
+            sparse_reconstruction_loss,
             optimizer,
             num_epochs * experiment.passes,
             (source.dictionary, held_out),

@@ -191,15 +191,18 @@ def _run(
 
 @contextmanager
 def _deferred_interrupt() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second interrupts at once."""
+    """An event that the first Ctrl-C sets; the second interrupts at once.
+
+    Where the signal is ignored, as in a job that a shell has put into the background, it stays so.
+    """
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
         yield stop
         return
-    previous = signal.getsignal(signal.SIGINT)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set() or not callable(previous):
+        if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 

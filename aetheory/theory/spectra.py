@@ -273,12 +273,12 @@ def sample_laguerre_factor(
 
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
     """
-    key_diagonal, key_below = jax.random.split(key)
     index = jnp.arange(size, dtype=degrees.dtype)
     rows = jnp.asarray(size, degrees.dtype) if active is None else active
-    return _sample_chi(key_diagonal, degrees - index, index < rows), _sample_chi(
-        key_below, rows - 1 - index[:-1], index[:-1] < rows - 1
-    )
+    # in one call, which compiles in half the time of two, and interleaved, so that smaller sizes draw its first numbers
+    both = jnp.stack([degrees - index, rows - 1 - index], axis=1).ravel()
+    chi = _sample_chi(key, both, jnp.stack([index < rows, index < rows - 1], axis=1).ravel())
+    return chi[::2], chi[1:-1:2]
 
 
 def sample_bartlett_factor(

@@ -154,13 +154,29 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path, monkeypatch, x64):
     assert again.identical(dataset)
 
 
-def test_an_interrupt_finishes_what_is_under_way(tmp_path, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as Python handles it, also where the tests run in the background of a shell that has it ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def test_an_interrupt_finishes_what_is_under_way(tmp_path, monkeypatch, interruptible):
     written = interrupted_store(monkeypatch, 2, lambda: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt, match=r"blocks left. What had finished is kept in"):
         ae.sweep(draws, PLAIN, KEY, 6, tmp_path / "store", block_size=1)
     assert 2 <= len(written) < 36
     assert int(ae.sweeps.open_store(tmp_path / "store").done.sum()) == len(written)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path, monkeypatch, interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    written = interrupted_store(monkeypatch, 2, lambda: signal.raise_signal(signal.SIGINT))
+    ae.sweep(draws, PLAIN, KEY, 6, tmp_path / "store", block_size=1)
+    assert len(written) == 36
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
 def test_a_full_disk_keeps_what_had_finished(tmp_path, monkeypatch):
