@@ -25,6 +25,12 @@ from aetheory.theory.prism import regimes
 from aetheory.training.curve import Curve
 
 _NUM_SCANNED = 128
+"""Points that are tried for a limit that is a flow. With a free unit of time the good ones are a smaller share."""
+
+_MORE_FOR_TIME = 4
+_MORE_IN_CLOSED_FORM = 8
+"""Where a curve costs next to nothing."""
+
 _APART = 0.1
 """Starts are no closer than this share of the ranges, in one parameter at least: close ones find the same minimum."""
 
@@ -57,7 +63,7 @@ def fit(
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
     Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, kept inside their bounds, from
-    the best of 128 points that fill the bounds evenly. Every candidate regime is fitted; the one with the smallest
+    the best of a hundred points or more that fill the bounds evenly. Every candidate regime is fitted; the one with the smallest
     Bayesian information criterion is returned, with the others beside it. What a curve cannot tell, such as p/N in the
     large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not identifiable.
 
@@ -162,7 +168,10 @@ class _Task(NamedTuple):
     def starts(self, problem: LeastSquares, model: Model) -> Float64[np.ndarray, "starts free"]:
         """The best of the points that are tried, no two of them close together, and the start that was given."""
         ends = self.ends
-        points = qmc.scale(qmc.Sobol(len(self.names), seed=0).random(_NUM_SCANNED), *ends)
+        count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in self.names else 1)
+        if regimes.has_closed_form(model.options.faces):
+            count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
+        points = qmc.scale(qmc.Sobol(len(self.names), seed=0).random(count), *ends)
         costs = np.asarray(scan(jnp.asarray(points, problem.times.dtype), problem, model), np.float64)
         chosen: list[Float64[np.ndarray, " free"]] = []
         if self.start is not None:
