@@ -40,6 +40,10 @@ _SAME = 0.02
 _REACH = 10.0
 """Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
 
+_MOST_CORRECTIONS = 6
+_SETTLED = 0.1
+"""A fit that a correction moves by no more than this share of its standard errors is corrected where it stands."""
+
 _MAX_STEPS = 200
 _MODEL_ACCURACY = 1e-6
 """Of the largest observed risk: residuals below it tell nothing, since limits are computed no better."""
@@ -82,8 +86,8 @@ def fit(
         risks: which of "train" and "population" to compare; all that were observed when omitted.
         input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p by a
             formula. For other regimes, the best fit is repeated on the observations less the distance of simulations
-            from the limit, at the fitted parameters with the nearest whole H and N; the noise of the simulations is
-            part of the intervals. The regime is chosen before.
+            from the limit, at the fitted parameters with the nearest whole H and N, until it stays where it is; the
+            noise of the simulations is part of the intervals. The regime is chosen before.
         key: a JAX random key for these simulations; needed where p is given and a candidate has no formula.
         num_simulations: how many draws they take, rounded up to a multiple of 4; four times as many as were
             observed, and at least 64, when omitted.
@@ -200,18 +204,21 @@ def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int)
     coordinates = jnp.asarray([as_coordinate(name, found.values[name]) for name in task.names], problem.times.dtype)
     assert task.input_dim is not None
     batches = jax.random.split(key, (NUM_BATCHES, math.ceil(num_simulations / NUM_BATCHES)))
-    # a rough correction first, for the one that counts to be taken near the solution
+    result = found
+    # rough corrections first, for those that count to be taken near the solution
     for num_batches in (1, NUM_BATCHES):
-        corrected = correction(problem, model, coordinates, task.input_dim, list(batches[:num_batches]))
-        values = jnp.asarray(task.observations.values - corrected.values, problem.times.dtype)
-        shifted = eqx.tree_at(lambda one: one.values, problem, values)
-        minimum = minimise(coordinates, shifted, model, _MAX_STEPS)
-        coordinates = minimum.coordinates
+        for _ in range(_MOST_CORRECTIONS):
+            corrected = correction(problem, model, coordinates, task.input_dim, list(batches[:num_batches]))
+            values = jnp.asarray(task.observations.values - corrected.values, problem.times.dtype)
+            shifted = eqx.tree_at(lambda one: one.values, problem, values)
+            minimum = minimise(coordinates, shifted, model, _MAX_STEPS)
+            result = _result(faces, task, shifted, model, [minimum], corrected)
+            moved, coordinates = np.abs(np.asarray(minimum.coordinates - coordinates)), minimum.coordinates
+            errors = np.sqrt(np.diag(result.uncertainty.covariance))
+            if (moved <= (_SETTLED if num_batches == NUM_BATCHES else 1) * errors).all():
+                break
     return replace(
-        _result(faces, task, shifted, model, [minimum], corrected),
-        num_agreeing=found.num_agreeing,
-        num_starts=found.num_starts,
-        alternatives=found.alternatives,
+        result, num_agreeing=found.num_agreeing, num_starts=found.num_starts, alternatives=found.alternatives
     )
 
 

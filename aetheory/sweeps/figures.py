@@ -196,8 +196,8 @@ def _along(dataset: xarray.Dataset, dim: str) -> Any:
 
 
 def _tick_cells(axis: Any, dataset: xarray.Dataset, dim: str) -> None:
-    places = _spread(dataset.sizes[dim], 5)
-    axis.set_ticks([place + 0.5 for place in places], [_number(dataset, dim, place) for place in places])
+    places = _spread(dataset.sizes[dim], 4)
+    axis.set_ticks([place + 0.5 for place in places], [_number(dataset, dim, place) for place in places], fontsize=8)
 
 
 def _label(dataset: xarray.Dataset, dim: str) -> str:

@@ -101,7 +101,7 @@ def test_tolerance_chooses_the_truncation_and_says_when_it_fails(x64):
         ae.predict(case, times, "free", method="path-space", path_length=7, tolerance=1e-6)
 
 
-@pytest.mark.parametrize("method", ["path-space", "rotations"])
+@pytest.mark.parametrize("method", [pytest.param("path-space", marks=pytest.mark.slow), "rotations"])
 def test_gradients_agree_with_differences(x64, method, monkeypatch):
     """In all three ratios at once; small sizes, the same code."""
     monkeypatch.setattr(interior, "_ROTATION_SIZE", 12)

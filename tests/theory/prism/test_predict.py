@@ -93,7 +93,11 @@ def test_time_zero_is_the_risk_of_the_initial_map(x64):
 
 @pytest.mark.parametrize(
     ("dims", "scale", "time", "uncorrected_error"),
-    [((20, 10), 0.3, 0.3, 0.003), ((20, 30), 0.8, 0.8, 0.001), ((50, 50), 0.5, 0.5, 0.0)],
+    [
+        ((20, 10), 0.3, 0.3, 0.003),
+        ((20, 30), 0.8, 0.8, 0.001),
+        pytest.param((50, 50), 0.5, 0.5, 0.0, marks=pytest.mark.slow),
+    ],
 )
 def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, time, uncorrected_error):
     input_dim, latent_dim = dims
@@ -107,7 +111,7 @@ def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, ti
     assert float(by_flow.population[0]) == pytest.approx(float(corrected.population[0]), abs=1e-7)
 
 
-@pytest.mark.parametrize(("input_dim", "num_samples"), [(20, 40), (40, 20)])
+@pytest.mark.parametrize(("input_dim", "num_samples"), [(20, 40), pytest.param(40, 20, marks=pytest.mark.slow)])
 def test_mean_field_correction_meets_the_mean_of_4000_draws(x64, input_dim, num_samples):
     latent_dim = 10**7
     small = ae.LinearProblem(input_dim, latent_dim, num_samples, 0.4 / latent_dim)
@@ -152,7 +156,10 @@ def test_float32_agrees_with_float64(regime):
     np.testing.assert_allclose(single.population, exact.population, atol=3e-5)
 
 
-@pytest.mark.parametrize("regime", SOLVED)
+@pytest.mark.parametrize(
+    "regime",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("large-data", "narrow-latent"))) for name in SOLVED],
+)
 def test_gradient_batch_and_jit(x64, regime):
     """With respect to init_variance: reverse and forward mode against central differences, for a batch, under jit."""
     times = np.array([0.1, 0.5])
