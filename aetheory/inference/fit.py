@@ -67,9 +67,10 @@ def fit(
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
     Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, kept inside their bounds, from
-    the best of a hundred points or more that fill the bounds evenly. Every candidate regime is fitted; the one with the smallest
-    Bayesian information criterion is returned, with the others beside it. What a curve cannot tell, such as p/N in the
-    large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not identifiable.
+    the best of a hundred points or more that fill the bounds evenly. Every candidate regime is fitted; the one with the
+    smallest Bayesian information criterion is returned, with the others beside it. What a curve cannot tell, such as
+    p/N in the large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not
+    identifiable.
 
     Arguments:
         curve: what was observed: a `Curve`; repeats of one, as a batch or a sequence of curves (the best grounds for
