@@ -195,7 +195,7 @@ class Executor:
         num_bytes = sum(output.num_bytes for output in outputs.values())
         capacity = max(1, min(_MOST_RESULTS, _RESULT_BYTES // max(num_bytes, 1)) // width) * width
         while True:
-            call = self._lower(lanes, width, capacity).compile()
+            call = self._compiled_by_xla(self._lower(lanes, width, capacity))
             needed = _bytes_needed(call)
             if needed <= self._memory:
                 return _Compiled(call, width, capacity)
@@ -208,6 +208,15 @@ class Executor:
             capacity = max(1, min(capacity // 2, int(capacity * self._memory / needed)))
             width = min(width, 1 << capacity.bit_length() - 1)
             capacity = capacity // width * width
+
+    def _compiled_by_xla(self, lowered: Any) -> Any:
+        options = self._task.compiler_options(self.platform)
+        try:
+            return lowered.compile(options)
+        except jax.errors.JaxRuntimeError:
+            if not options:
+                raise
+        return lowered.compile()  # by a version that does not know an option
 
     def _lower(self, lanes: Lanes, width: int, capacity: int) -> Any:
         placed = SingleDeviceSharding(self._device())

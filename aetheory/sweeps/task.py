@@ -47,6 +47,9 @@ class Task(Protocol):
     def evaluate(self, program: Hashable, inputs: Mapping[str, Shaped[Array, ""]], key: PRNGKeyArray) -> PyTree:
         """The result of one cell and one draw: pure and traceable."""
 
+    def compiler_options(self, platform: str) -> dict[str, Any]:
+        """Options of XLA for the task's programs on "cpu", "gpu", …; left out by versions that do not know them."""
+
     def settings(self) -> dict[str, Any]:
         """What the results depend on besides grid and key, in words and numbers that JSON can hold."""
 
@@ -110,6 +113,10 @@ class FunctionTask:
         static = dict(program)  # type: ignore[call-overload]
         result = self._function({**inputs, **static}, key)
         return _curve_results(result) if isinstance(result, Curve) else result
+
+    def compiler_options(self, platform: str) -> dict[str, Any]:
+        """None."""
+        return {}
 
     def settings(self) -> dict[str, Any]:
         """The function's name and the digest of its source."""

@@ -331,3 +331,12 @@ def test_a_store_is_made_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="`store` must be a path that can be written to"):
         ae.sweep(draws, PLAIN, KEY, store=tmp_path / "store")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_compiler_options_that_a_version_does_not_know_are_left_out(monkeypatch):
+    grid = {"input_dim": [6], "latent_dim": [3], "num_samples": [9], "init_scale": [0.5]}
+    task = ae.sweeps.Simulation(np.linspace(0, 1, 3))
+    expected = ae.sweep(task, grid, KEY)
+    monkeypatch.setattr(type(task), "compiler_options", lambda self, platform: {"xla_no_such_option": 1})
+    found = ae.sweep(task, grid, KEY)
+    np.testing.assert_allclose(found.train, expected.train, rtol=1e-5)
