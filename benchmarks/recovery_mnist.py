@@ -25,6 +25,9 @@ MNIST = clustering.Clustering(
     data="mnist", group_size=16, batch_size=200, num_held_out=10_000, num_neighbours=1000, num_epochs=8
 )
 
+_CODE_NORM = 0.9
+"""What a subspace of 16 dimensions keeps of an image of norm 1."""
+
 
 class Plan(NamedTuple):
     """Thresholds one after the other, each from the dictionary that the one before left, with equal numbers of epochs.
@@ -44,11 +47,12 @@ class Plan(NamedTuple):
 
 PLANS = (
     Plan(1, (2.2,), 40, "clusters"),
-    Plan(1, (1.0, 1.5, 2.2, 3.0), 24, "clusters"),
-    Plan(1, (0.25, 0.5, 1.0, 1.5, 2.2), 25, "random"),
-    Plan(1, (0.25, 0.5, 1.0, 1.5, 2.2, 3.0), 24, "data"),
-    Plan(15, (0.2, 0.4, 0.8, 1.2, 1.6), 15, "random"),
-    Plan(15, (0.2, 0.4, 0.8, 1.2, 1.6), 15, "clusters"),
+    Plan(1, (2.2,), 200, "clusters"),
+    Plan(1, (1.0, 1.5, 2.2, 3.0), 80, "clusters"),
+    Plan(1, (0.05, 0.25, 0.5, 1.0, 1.5, 2.2), 90, "random"),
+    Plan(1, (0.05, 0.25, 0.5, 1.0, 1.5, 2.2), 90, "data"),
+    Plan(15, (0.2, 0.4, 0.8, 1.2, 1.6), 30, "random"),
+    Plan(15, (0.2, 0.4, 0.8, 1.2, 1.6), 30, "clusters"),
     Plan(50, (0.4, 0.8), 8, "clusters"),
 )
 
@@ -59,9 +63,14 @@ def follow(plan: Plan, images: clustering.Images, clusters: Any, seed: int) -> a
     autoencoder = clustering.build(
         clustering.Network(plan.num_iterations, plan.thresholds[0]), dictionary, MNIST.group_size
     )
+    norms = [float(recovery.fixed_point_norm(threshold, _CODE_NORM)) for threshold in plan.thresholds]
     for stage, threshold in enumerate(plan.thresholds):
+        # with one iteration the columns' norm undoes the shrinkage, and a larger threshold asks for a larger one
+        scale = norms[stage] / norms[stage - 1] if stage > 0 and plan.num_iterations == 1 else 1.0
         autoencoder = eqx.tree_at(
-            lambda one: one.threshold, autoencoder, jnp.asarray(threshold, autoencoder.dictionary.dtype)
+            lambda one: (one.threshold, one.dictionary),
+            autoencoder,
+            (jnp.asarray(threshold, autoencoder.dictionary.dtype), scale * autoencoder.dictionary),
         )
         epochs = plan.epochs // len(plan.thresholds)
         autoencoder = clustering.train(autoencoder, images.train.samples, MNIST, epochs, 1000 * seed + stage)
