@@ -41,7 +41,7 @@ _REACH = 10.0
 """Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
 
 _MOST_CORRECTIONS = 6
-_SETTLED = 0.1
+_SETTLED = 0.25
 """A fit that a correction moves by no more than this share of its standard errors is corrected where it stands."""
 
 _MAX_STEPS = 200

@@ -56,7 +56,7 @@ def job(size: Size, seed: int) -> Job:
     if size == "default":
         return Job(runs, Phases(), (Clustering(),))
     images = Clustering(
-        group_size=16, batch_size=200, num_epochs=8, num_trial_epochs=3, num_held_out=10_000, num_neighbours=1000
+        group_size=16, batch_size=200, num_epochs=40, num_trial_epochs=3, num_held_out=10_000, num_neighbours=1000
     )
     sets = (Clustering(), *(dataclasses.replace(images, data=name) for name in ("mnist", "fashion-mnist")))
     return Job(runs, Phases(num_groups=500, num_samples=2000), sets)
