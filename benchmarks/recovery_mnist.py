@@ -19,14 +19,10 @@ import numpy as np
 
 import aetheory as ae
 from aetheory.reproduce import recovery_clustering as clustering
+from aetheory.reproduce.recovery import job
 from aetheory.theory import recovery
 
-MNIST = clustering.Clustering(
-    data="mnist", group_size=16, batch_size=200, num_held_out=10_000, num_neighbours=1000, num_epochs=8
-)
-
-_CODE_NORM = 0.9
-"""What a subspace of 16 dimensions keeps of an image of norm 1."""
+MNIST = next(one for one in job("full", seed=0).clusterings if one.data == "mnist")
 
 
 class Plan(NamedTuple):
@@ -63,7 +59,7 @@ def follow(plan: Plan, images: clustering.Images, clusters: Any, seed: int) -> a
     autoencoder = clustering.build(
         clustering.Network(plan.num_iterations, plan.thresholds[0]), dictionary, MNIST.group_size
     )
-    norms = [float(recovery.fixed_point_norm(threshold, _CODE_NORM)) for threshold in plan.thresholds]
+    norms = [float(recovery.fixed_point_norm(threshold, clustering.CODE_NORM)) for threshold in plan.thresholds]
     for stage, threshold in enumerate(plan.thresholds):
         # with one iteration the columns' norm undoes the shrinkage, and a larger threshold asks for a larger one
         scale = norms[stage] / norms[stage - 1] if stage > 0 and plan.num_iterations == 1 else 1.0
@@ -80,15 +76,14 @@ def follow(plan: Plan, images: clustering.Images, clusters: Any, seed: int) -> a
 def describe(autoencoder: ae.GroupSparseAutoencoder, images: clustering.Images) -> tuple[float, float]:
     """Share of the squared norm lost and active groups, on the validation images."""
     lost = 2 * float(ae.reconstruction_loss(autoencoder, images.validation.samples))
-    groups = recovery.active_groups(autoencoder.encode(images.validation.samples), MNIST.group_size)
-    return lost, float(jnp.mean(jnp.sum(groups, axis=1)))
+    return lost, clustering.num_active(autoencoder, images.validation)
 
 
 def score(autoencoder: ae.GroupSparseAutoencoder, images: clustering.Images, method: str, seed: int) -> float:
     """Accuracy on the held-out images."""
     codes = np.asarray(autoencoder.encode(images.held_out.samples))
     if method == "largest group":
-        found = np.linalg.norm(codes.reshape(len(codes), -1, MNIST.group_size), axis=2).argmax(axis=1)
+        found = clustering.largest_group(codes, MNIST.group_size)
     else:
         found = recovery.cluster(codes, MNIST.num_groups, method=method, num_neighbours=MNIST.num_neighbours, seed=seed)
     return float(recovery.clustering_scores(np.asarray(images.held_out.labels), found).accuracy)

@@ -70,14 +70,6 @@ class _Shape(NamedTuple):
     capacity: int
 
 
-class _Codes(NamedTuple):
-    """z = s Aᵀy and x = σ(z), shape (num_samples, groups, d), and the most groups that are active in a sample."""
-
-    before: Float[Array, "samples groups size"]
-    after: Float[Array, "samples groups size"]
-    most: Int[Array, ""]
-
-
 class _Slots(NamedTuple):
     """The active groups of each sample in order, as many slots as `capacity`; the unused ones hold zeros.
 
@@ -97,6 +89,25 @@ class _Slots(NamedTuple):
         return jnp.where(self.used[..., None], picked, 0)
 
 
+class _Codes(NamedTuple):
+    """z = s Aᵀy and x = σ(z), shape (num_samples, groups, d), and where x is active; `sparse` if the slots hold it."""
+
+    before: Float[Array, "samples groups size"]
+    after: Float[Array, "samples groups size"]
+    slots: _Slots
+    sparse: Bool[Array, ""]
+
+
+class _Saved(NamedTuple):
+    """What the gradient needs: arguments, codes and the errors y − ŷ."""
+
+    atoms: Float[Array, "dim latent"]
+    samples: Float[Array, "samples dim"]
+    encoder: _Encoder
+    codes: _Codes
+    errors: Float[Array, "samples dim"]
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _loss(
     shape: _Shape, atoms: Float[Array, "dim latent"], samples: Float[Array, "samples dim"], encoder: _Encoder
@@ -106,23 +117,20 @@ def _loss(
 
 def _forward(
     shape: _Shape, atoms: Float[Array, "dim latent"], samples: Float[Array, "samples dim"], encoder: _Encoder
-) -> tuple[Float[Array, ""], Any]:
+) -> tuple[Float[Array, ""], _Saved]:
     codes = _encode(shape, atoms, samples, encoder)
     errors = jax.lax.cond(
-        codes.most <= shape.capacity,
-        lambda: samples - _combine(_slots(shape, codes), codes.after, atoms),
+        codes.sparse,
+        lambda: samples - _combine(codes.slots, codes.after, atoms),
         lambda: samples - codes.after.reshape(len(samples), -1) @ atoms.T,
     )
-    return 0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)), (atoms, samples, encoder, codes, errors)
+    return 0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)), _Saved(atoms, samples, encoder, codes, errors)
 
 
-def _backward(shape: _Shape, saved: Any, cotangent: Float[Array, ""]) -> tuple[Any, Any, None]:
-    atoms, samples, encoder, codes, errors = saved
-    errors = cotangent / len(samples) * errors
+def _backward(shape: _Shape, saved: _Saved, cotangent: Float[Array, ""]) -> tuple[Any, Any, None]:
+    saved = saved._replace(errors=cotangent / len(saved.samples) * saved.errors)
     gradients = jax.lax.cond(
-        codes.most <= shape.capacity,
-        lambda: _sparse_gradients(shape, atoms, samples, encoder, codes, errors),
-        lambda: _dense_gradients(shape, atoms, samples, encoder, codes, errors),
+        saved.codes.sparse, lambda: _sparse_gradients(shape, saved), lambda: _dense_gradients(shape, saved)
     )
     return *gradients, None
 
@@ -135,7 +143,10 @@ def _encode(
 ) -> _Codes:
     before = (encoder.step_size * (samples @ atoms)).reshape(len(samples), -1, shape.group_size)
     after = _shrink(shape, before, encoder.threshold, encoder.element_threshold)
-    return _Codes(before, after, jnp.max(jnp.sum(jnp.any(after != 0, axis=-1), axis=-1)))
+    active = jnp.any(after != 0, axis=-1)
+    most = jnp.max(jnp.sum(active, axis=-1))
+    sparse = most <= shape.capacity
+    return _Codes(before, after, _slots(active, jnp.where(sparse, most, 0), shape.capacity), sparse)
 
 
 def _shrink(
@@ -154,9 +165,8 @@ def _shrink(
     return shrunk.reshape(codes.shape)
 
 
-def _slots(shape: _Shape, codes: _Codes) -> _Slots:
+def _slots(active: Bool[Array, "samples groups"], most: Int[Array, ""], capacity: int) -> _Slots:
     """Group by group: the next that is active after the one before."""
-    active = jnp.any(codes.after != 0, axis=-1)
     num_samples, num_groups = active.shape
     number = jnp.arange(num_groups)[None, :]
 
@@ -165,10 +175,10 @@ def _slots(shape: _Shape, codes: _Codes) -> _Slots:
         following = jnp.min(jnp.where(active & (number > last[:, None]), number, num_groups), axis=1)
         return group.at[slot].set(following), following
 
-    none = jnp.full((shape.capacity, num_samples), num_groups, number.dtype)
+    none = jnp.full((capacity, num_samples), num_groups, number.dtype)
     first = jnp.full(num_samples, -1, number.dtype)
-    group, _ = jax.lax.fori_loop(0, codes.most, find, (none, first))
-    return _Slots(jnp.minimum(group, num_groups - 1), group < num_groups, codes.most)
+    group, _ = jax.lax.fori_loop(0, most, find, (none, first))
+    return _Slots(jnp.minimum(group, num_groups - 1), group < num_groups, most)
 
 
 def _combine(
@@ -188,15 +198,9 @@ def _combine(
     return total
 
 
-def _sparse_gradients(
-    shape: _Shape,
-    atoms: Float[Array, "dim latent"],
-    samples: Float[Array, "samples dim"],
-    encoder: _Encoder,
-    codes: _Codes,
-    errors: Float[Array, "samples dim"],
-) -> tuple[Float[Array, "dim latent"], Float[Array, "samples dim"]]:
-    slots, columns = _slots(shape, codes), atoms.T
+def _sparse_gradients(shape: _Shape, saved: _Saved) -> tuple[Float[Array, "dim latent"], Float[Array, "samples dim"]]:
+    atoms, samples, encoder, codes, errors = saved
+    slots, columns = codes.slots, atoms.T
     group_size, num_samples = shape.group_size, len(samples)
     before, after = slots.pick(codes.before), slots.pick(codes.after)
 
@@ -229,14 +233,8 @@ def _sparse_gradients(
     return gradient, errors + _combine(slots, spread, atoms)
 
 
-def _dense_gradients(
-    shape: _Shape,
-    atoms: Float[Array, "dim latent"],
-    samples: Float[Array, "samples dim"],
-    encoder: _Encoder,
-    codes: _Codes,
-    errors: Float[Array, "samples dim"],
-) -> tuple[Float[Array, "dim latent"], Float[Array, "samples dim"]]:
+def _dense_gradients(shape: _Shape, saved: _Saved) -> tuple[Float[Array, "dim latent"], Float[Array, "samples dim"]]:
+    atoms, samples, encoder, codes, errors = saved
     _, pull_back = jax.vjp(
         lambda before: _shrink(shape, before, encoder.threshold, encoder.element_threshold), codes.before
     )

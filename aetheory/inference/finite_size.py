@@ -33,11 +33,13 @@ class Correction(NamedTuple):
         values: shape (num_risks, num_times).
         repeats: the single simulations, shape (num_simulations, num_risks, num_times).
         problem: what was simulated.
+        settled: whether the fit stayed where it was when corrected again.
     """
 
     values: Float64[np.ndarray, "risks times"]
     repeats: Float64[np.ndarray, "simulations risks times"]
     problem: LinearProblem
+    settled: bool = True
 
 
 def has_formula(faces: Sequence[str]) -> bool:

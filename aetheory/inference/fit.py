@@ -216,10 +216,15 @@ def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int)
             result = _result(faces, task, shifted, model, [minimum], corrected)
             moved, coordinates = np.abs(np.asarray(minimum.coordinates - coordinates)), minimum.coordinates
             errors = np.sqrt(np.diag(result.uncertainty.covariance))
-            if (moved <= (_SETTLED if num_batches == NUM_BATCHES else 1) * errors).all():
+            settled = bool((moved <= (_SETTLED if num_batches == NUM_BATCHES else 1) * errors).all())
+            if settled:
                 break
     return replace(
-        result, num_agreeing=found.num_agreeing, num_starts=found.num_starts, alternatives=found.alternatives
+        result,
+        num_agreeing=found.num_agreeing,
+        num_starts=found.num_starts,
+        alternatives=found.alternatives,
+        correction=corrected._replace(settled=settled),
     )
 
 

@@ -199,6 +199,11 @@ class Fit:
         if self._limit_is_infinite and self.correction is None:
             reason = "only the best candidate is" if self.correctable else "simulations need every parameter"
             found.append(f"The {self.name} limit was not corrected for the finite size: {reason}.")
+        if self.correction is not None and not self.correction.settled:
+            found.append(
+                "The fit still moved when it was corrected again for the finite size. Try more `num_simulations`, or "
+                "fewer free parameters."
+            )
         if self.num_starts > 1 and self.num_agreeing == 1:
             found.append(
                 f"Only 1 of {self.num_starts} starts came to this minimum, and there may be a better one. Try more "

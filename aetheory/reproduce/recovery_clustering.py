@@ -30,10 +30,12 @@ PUBLISHED = {
 }
 """MNIST, accuracy of k-means and of spectral clustering, arXiv:2102.07003; + is nonnegative, summing to 1."""
 
+CODE_NORM = 0.9
+"""What a subspace of 16 dimensions keeps of an image of norm 1."""
+
 METHODS = ("k-means", "spectral", "largest group")
 
 _MAX_ACTIVE = 2.0  # groups an image on average that may still be called one
-_CODE_NORM = 0.9  # what a subspace of 16 dimensions keeps of an image of norm 1
 _NUM_COMPONENTS = 100  # principal ones, in which the subspaces of an initialisation are found
 _NUM_CLUSTERED = 10_000  # training images behind them
 
@@ -158,7 +160,7 @@ def choose(
             built = build(network, dictionary, setting.group_size, nonnegative)
             trained = train(built, images.train.samples[:count], setting, setting.num_trial_epochs, seed=0)
             lost = 2 * float(reconstruction_loss(trained, images.validation.samples))
-            trials.append(Trial(network, initialisation, lost, _num_active(trained, images.validation)))
+            trials.append(Trial(network, initialisation, lost, num_active(trained, images.validation)))
     alive = [trial for trial in trials if trial.num_active > 0 and trial.lost < 1]
     sparse_enough = [trial for trial in alive if trial.num_active <= _MAX_ACTIVE]
     if sparse_enough:
@@ -215,7 +217,7 @@ def build(
 ) -> GroupSparseAutoencoder:
     """The network at its start; one iteration begins with the column norm at which it undoes its own shrinkage."""
     unfolded = network.num_iterations > 1
-    scale = 1.0 if unfolded else recovery.fixed_point_norm(network.threshold, _CODE_NORM).astype(dictionary.dtype)
+    scale = 1.0 if unfolded else recovery.fixed_point_norm(network.threshold, CODE_NORM).astype(dictionary.dtype)
     return GroupSparseAutoencoder(
         scale * dictionary,
         network.threshold,
@@ -288,7 +290,7 @@ def run_seed(
         networks[name] = train(network, images.train.samples, setting, setting.num_epochs, seed)
         codes = np.asarray(networks[name].encode(held_out.samples))
         features[name] = recovery.sum_to_one(codes) if network.nonnegative else codes
-        active[name] = _num_active(networks[name], held_out)
+        active[name] = num_active(networks[name], held_out)
     labels = np.asarray(held_out.labels)
     results = []
     for name, values in features.items():
@@ -296,7 +298,7 @@ def run_seed(
             if method == "largest group":
                 if "group" not in name:
                     continue
-                found = _largest_group(values, size)
+                found = largest_group(values, size)
             else:
                 found = recovery.cluster(
                     values, setting.num_groups, method=method, num_neighbours=setting.num_neighbours, seed=seed
@@ -354,14 +356,14 @@ def _of_norm_one(images: ImageSource) -> ImageSource:
     return ImageSource(scaled, images.labels, images.image_shape, images.name)
 
 
-def _largest_group(
-    codes: Float[np.ndarray, "num_images latent_dim"], group_size: int
-) -> Int[np.ndarray, " num_images"]:
+def largest_group(codes: Float[np.ndarray, "num_images latent_dim"], group_size: int) -> Int[np.ndarray, " num_images"]:
+    """The group of each image whose code has the largest norm."""
     norms = np.linalg.norm(codes.reshape(len(codes), -1, group_size), axis=2)
     return np.asarray(norms.argmax(axis=1))
 
 
-def _num_active(autoencoder: GroupSparseAutoencoder, images: ImageSource) -> float:
+def num_active(autoencoder: GroupSparseAutoencoder, images: ImageSource) -> float:
+    """Active groups of an image, on average."""
     found = recovery.active_groups(autoencoder.encode(images.samples), autoencoder.group_size)
     return float(jnp.mean(jnp.sum(found, axis=1)))
 

@@ -75,22 +75,19 @@ def _check_names(grid: Grid, extra: Sequence[str] = ()) -> None:
 
 
 def _check_values(name: str, values: Sequence[Any]) -> None:
-    if all(type(value) is float for value in values) and name not in ("input_dim", "latent_dim", "num_samples"):
-        array = np.array(values)
-        if (np.isfinite(array) & (array > 0)).all():
-            return
-    for value in values:
-        number = not isinstance(value, str | bool)
-        if name in ("input_dim", "latent_dim", "num_samples"):
-            infinite = name == "num_samples" and number and math.isinf(value)
-            valid = number and value > 0 and (infinite or (math.isfinite(value) and value == math.floor(value)))
-            requirement = "positive integers" + (" or infinity" if name == "num_samples" else "")
-        else:
-            zero = name in ("init_variance", "init_scale", "sample_ratio")
-            valid = number and math.isfinite(value) and (value > 0 or (zero and value == 0))
-            requirement = "finite and nonnegative" if zero else "finite and positive"
-        if not valid:
-            raise fail(name, requirement, value)
+    if isinstance(values[0], str | bool):  # an axis holds values of one kind
+        raise fail(name, "a number", values[0])
+    array = np.array(values, float)
+    if name in ("input_dim", "latent_dim", "num_samples"):
+        infinite = name == "num_samples"
+        valid = (array > 0) & (array == np.floor(array)) & (infinite | np.isfinite(array))
+        requirement = "positive integers" + (" or infinity" if infinite else "")
+    else:
+        zero = name in ("init_variance", "init_scale", "sample_ratio")
+        valid = np.isfinite(array) & ((array > 0) | (zero & (array == 0)))
+        requirement = "finite and nonnegative" if zero else "finite and positive"
+    if not valid.all():
+        raise fail(name, requirement, values[int(np.argmin(valid))])
 
 
 class Simulation:

@@ -127,7 +127,7 @@ def test_finite_size_correction(x64):
     assert abs(plain.values["init_scale"] / 2.0 - 1) > 0.01
 
 
-def test_simulated_correction_for_finite_size(x64):
+def test_simulated_correction_for_finite_size(x64, monkeypatch):
     # the mean of so many draws that what is left of the error is the bias of the limit
     problem, times = ae.LinearProblem(30, 2, 15, 0.6 / 30), np.linspace(0, 0.6, 13)
     batches = [ae.simulate(problem, times, key, num_repeats=100) for key in jax.random.split(jax.random.key(0), 16)]
@@ -146,6 +146,11 @@ def test_simulated_correction_for_finite_size(x64):
     assert ((shares > 0.5 * 15 / 37.7) & (shares < 0.5 * 15 / 3.48)).all()  # between quantiles of .001 and .999
     np.testing.assert_allclose(found.fitted, found.observations.values, atol=5e-3)
     assert "corrected for finite size by 3200 simulations of p = 30" in str(found)
+    assert found.correction.settled
+    # one correction alone, taken at the uncorrected fit, has not settled, and says so
+    monkeypatch.setattr(importlib.import_module("aetheory.inference.fit"), "_MOST_CORRECTIONS", 1)
+    early = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=64)
+    assert any("still moved when it was corrected again" in message for message in early.messages)
 
 
 def test_a_correction_that_cannot_be_made_says_so(x64):
