@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from aetheory._cache import cache_directory
+from aetheory._compilation import compile_quickly
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -67,6 +68,8 @@ def reproduce(
     """
     if quick and full:
         raise typer.BadParameter("choose one of --quick and --full")
+    if quick:
+        compile_quickly()
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
     from aetheory.reproduce.overview import overview

@@ -1,7 +1,6 @@
 """Run every test under strict types and shapes; both precisions where a test asks for them."""
 
 import os
-from importlib.metadata import version
 
 import jaxtyping
 import pytest
@@ -13,18 +12,17 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import matplotlib as mpl  # noqa: E402
 
+from aetheory._compilation import compile_quickly  # noqa: E402
+
 mpl.use("agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def pytest_configure(config):
-    """The quick tests mostly compile, which these flags make four times as fast; what runs for minutes does without.
-
-    An unknown flag ends the process, so that they are only set for versions that are known to have them.
-    """
-    if config.option.markexpr == "not slow" and version("jaxlib").startswith("0.10."):
-        os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+    """The quick tests mostly compile; what runs for minutes is to be compiled well."""
+    if config.option.markexpr == "not slow":
+        compile_quickly()
 
 
 @pytest.fixture(params=[32, 64], ids=["float32", "float64"])

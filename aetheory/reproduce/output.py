@@ -43,9 +43,9 @@ class OutputFolder:
         dataset = dataset.assign_coords(words)
         dataset.to_zarr(self.path / "curves.zarr", group=name, mode="w", consolidated=False)
 
-    def write_figure(self, figure: Figure, name: str = "figure") -> None:
-        """`name`.png and `name`.svg."""
-        for suffix in ("png", "svg"):
+    def write_figure(self, figure: Figure, name: str = "figure", *, early: bool = False) -> None:
+        """`name`.png and `name`.svg; while more is to come, as an `early` view, the first alone."""
+        for suffix in ("png",) if early else ("png", "svg"):
             temporary = self.path / f".{name}.{suffix}"
             figure.savefig(temporary, format=suffix, dpi=200)
             os.replace(temporary, self.path / f"{name}.{suffix}")

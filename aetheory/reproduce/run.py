@@ -41,7 +41,7 @@ def run_prism(size: prism.Size, path: Path, seed: int) -> dict[str, Any]:
             results[panel.name] = (panel, done)
             folder.write_dataset(panel.name, prism.to_dataset(panel, done))
             if (now := time.perf_counter() - start) > viewed + _SECONDS_BETWEEN_VIEWS:
-                folder.write_figure(prism.draw(results, sums))
+                folder.write_figure(prism.draw(results, sums), early=True)
                 if viewed < 0:
                     print(f"First view after {now:.0f} s: {path / 'figure.png'}", flush=True)
                 viewed = now

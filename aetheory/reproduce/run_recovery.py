@@ -84,7 +84,8 @@ def _run_curves(job: recovery.Job, folder: OutputFolder, *, checkpoints: bool, s
                     settings = job.experiments[: index + 1]
                     runs = recovery_training.to_dataset(settings, [*done, current])
                     folder.write_dataset("runs", runs)
-                    folder.write_figure(recovery_figures.draw_curves(settings, runs, stored))
+                    early = not finished or index + 1 < len(job.experiments)
+                    folder.write_figure(recovery_figures.draw_curves(settings, runs, stored), early=early)
                     if first:
                         print(f"First view after {time.perf_counter() - start:.0f} s: {folder.path / 'figure.png'}")
                     viewed, first = time.perf_counter(), False
