@@ -98,6 +98,11 @@ class Observations:
             raise fail("curve", "a Curve, a sequence of them, a mapping of arrays or the path of a CSV file", observed)
         return found if risks is None else found._keep(tuple(risks))
 
+    def without_repeat(self, index: int) -> "Observations":
+        """What the others of at least three repeats tell."""
+        assert self.repeats is not None
+        return _of_repeats(self.times, self.risks, np.delete(self.repeats, index, axis=0))
+
     def _keep(self, risks: tuple[str, ...]) -> "Observations":
         if not risks or any(risk not in self.risks for risk in risks):
             raise fail("risks", f"made of the observed ones, {', '.join(map(repr, self.risks))}", risks)
@@ -147,8 +152,16 @@ def _from_arrays(arrays: Mapping[str, Any]) -> Observations:
     stacked = np.stack(columns, axis=-2)
     if stacked.ndim == 2 or len(stacked) == 1:
         return Observations(times, risks, stacked.reshape(len(risks), times.size), num_repeats=1)
-    errors = stacked.std(axis=0, ddof=1) / len(stacked) ** 0.5
-    return Observations(times, risks, stacked.mean(axis=0), errors, stacked, len(stacked))
+    return _of_repeats(times, risks, stacked)
+
+
+def _of_repeats(
+    times: Float64[np.ndarray, " times"],
+    risks: tuple[str, ...],
+    repeats: Float64[np.ndarray, "repeats risks times"],
+) -> Observations:
+    errors = repeats.std(axis=0, ddof=1) / len(repeats) ** 0.5
+    return Observations(times, risks, repeats.mean(axis=0), errors, repeats, len(repeats))
 
 
 def _check_finite(name: str, values: Float64[np.ndarray, "..."]) -> None:

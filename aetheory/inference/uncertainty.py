@@ -75,7 +75,8 @@ def uncertainty(
     Noise of a simulated curve comes from a few random numbers drawn at time 0, so that its residuals are correlated
     over all times, and the Gauss–Newton covariance, which takes them to be independent, is far too small. Estimates:
 
-    - ``"repeats"``: the scatter of Jᵀr over the single repeats, each a cluster; R − 1 degrees of freedom.
+    - ``"repeats"``: the jackknife instead, how far one step of Gauss–Newton goes when each repeat in turn is left
+      out, of the mean and of the errors behind the weights: these are part of the noise where repeats are few.
     - ``"bound"``: standard errors are known but not their correlations: the largest variance that any could give.
     - ``"newey-west"``: correlations of the residuals themselves, with a window of ⌈n^{1/2}⌉ times.
     - ``"gauss-newton"``: independent residuals of equal weighted variance.
@@ -88,7 +89,8 @@ def uncertainty(
         method: one of the above; the first that the observations allow when omitted ("gauss-newton" never is).
         simulations: those whose mean has been taken off the observations: its noise is added.
 
-    Source: H. White (1980), W. Newey, K. West (1987) for the sandwich; A. Cameron, D. Miller (2015) for clusters.
+    Source: H. White (1980), W. Newey, K. West (1987) for the sandwich; M. Quenouille (1956), J. Tukey (1958) for the
+    jackknife.
     """
     if method is None:
         method = _default_method(observations)
@@ -105,9 +107,8 @@ def uncertainty(
     moved = None
     if method == "repeats":
         assert observations.repeats is not None
-        deviations = (observations.repeats - observations.values) * weights
-        freedom = len(deviations) - 1
-        covariance = inverse @ _scatter(weighted, deviations) @ inverse
+        freedom = len(observations.repeats) - 1
+        covariance = _jackknife(jacobian, residuals, observations, directions[kept])
     elif method == "bound":
         assert observations.errors is not None
         moved = (inverse @ flat.T) * (observations.errors * weights).ravel()
@@ -124,6 +125,26 @@ def uncertainty(
         freedom = _pooled_freedom(np.trace(covariance), freedom, np.trace(added), len(simulations) - 1)
         covariance = covariance + added
     return Uncertainty(covariance, freedom, method, directions[~kept], singular, moved, added)
+
+
+def _jackknife(
+    jacobian: Float64[np.ndarray, "risks times free"],
+    residuals: Float64[np.ndarray, "risks times"],
+    observations: Observations,
+    determined: Float64[np.ndarray, "rank free"],
+) -> Float64[np.ndarray, "free free"]:
+    """(R − 1)/R times the scatter of the steps, along the determined directions, that all repeats but one ask for."""
+    assert observations.repeats is not None
+    steps = []
+    for index in range(len(observations.repeats)):
+        others = observations.without_repeat(index)
+        weights = observation_weights(others).ravel()
+        moved = (residuals + others.values - observations.values).ravel()
+        along = jacobian.reshape(-1, jacobian.shape[-1]) @ determined.T
+        steps.append(np.linalg.lstsq(along * weights[:, None], moved * weights)[0] @ determined)
+    deviations = np.asarray(steps) - np.mean(steps, axis=0)
+    covariance: Float64[np.ndarray, "free free"] = deviations.T @ deviations * (len(steps) - 1) / len(steps)
+    return covariance
 
 
 def _scatter(

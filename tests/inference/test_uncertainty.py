@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 import aetheory as ae
-from aetheory.inference import uncertainty
+from aetheory.inference.uncertainty import observation_weights, uncertainty
 
 TIMES = np.linspace(0, 1, 15)
 JACOBIAN = np.stack([np.ones(15), TIMES], axis=-1)[None]
@@ -12,6 +13,41 @@ def draws(count, seed, scale=1.0):
     """Lines with random ends: noise that is common to all times."""
     ends = scale * np.random.default_rng(seed).standard_normal((count, 2))
     return (ends @ JACOBIAN[0].T)[:, None]
+
+
+def few_repeats(seed):
+    """Four draws of six independent modes at 15 times."""
+    modes = np.stack([np.sin((3 * mode + 3) * TIMES + mode) for mode in range(6)])
+    return np.random.default_rng(seed).standard_normal((4, 6)) @ modes
+
+
+def test_intervals_from_few_repeats_count_the_noise_of_the_weights():
+    # the weights are made of the same four repeats: with them taken as given, four in five cover
+    covered, taken_as_given = [], []
+    quantile = student.ppf(0.975, 3)
+    for seed in range(1000):
+        observed = ae.Observations.of({"time": TIMES, "train": few_repeats(seed)})
+        weights = observation_weights(observed)
+        weighted = (JACOBIAN * weights[..., None])[0]
+        solve = np.linalg.pinv(weighted) * weights
+        estimate, each = solve @ observed.values[0], (observed.repeats[:, 0] - observed.values[0]) @ solve.T
+        found = uncertainty(JACOBIAN, observed.values - JACOBIAN @ estimate, weights, observed)
+        assert found.degrees_of_freedom == 3
+        covered.append(np.abs(estimate) <= quantile * np.sqrt(np.diag(found.covariance)))
+        taken_as_given.append(np.abs(estimate) <= quantile * np.sqrt(np.sum(each**2, axis=0) / 12))
+    # 1000 trials know a share of .95 to .7 %
+    np.testing.assert_allclose(np.mean(covered, axis=0), 0.95, atol=0.02)
+    assert (np.mean(taken_as_given, axis=0) < 0.9).all()
+
+
+def test_where_weights_do_not_matter_the_jackknife_is_the_scatter_of_the_repeats():
+    repeats = draws(9, 3) + 2.0
+    observed = ae.Observations.of({"time": TIMES, "train": repeats[:, 0]})
+    # weights make no difference to repeats that are lines themselves
+    each = np.array([np.linalg.lstsq(JACOBIAN[0], one, rcond=None)[0] for one in repeats[:, 0]])
+    residuals = observed.values - JACOBIAN @ each.mean(axis=0)
+    found = uncertainty(JACOBIAN, residuals, observation_weights(observed), observed)
+    np.testing.assert_allclose(found.covariance, np.cov(each.T) / 9, rtol=1e-9)
 
 
 def test_noise_of_a_correction_is_added_to_that_of_the_repeats():
