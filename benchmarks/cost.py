@@ -21,7 +21,7 @@ import aetheory as ae
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.plan import Plan
-from aetheory.theory.prism.ensembles import Reduction, reduction
+from aetheory.theory.prism.ensembles import reduction
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -46,14 +46,6 @@ class Cost(NamedTuple):
     compilation: float
 
 
-def products(shape: Reduction) -> float:
-    """Flops of the matrix products in one evaluation of the vector field, the cheapest of its three groupings."""
-    rows, columns, rank = shape.rank + shape.outside, shape.columns, shape.rank
-    if rank == rows and 5 * columns > 3 * rows:
-        return 3 * columns * rows**2
-    return min(3 * columns**2 * (rows + rank), 6 * columns * rows * rank)
-
-
 def measure(dims: tuple[int, int, int], repeats: int = 4) -> Cost:
     """Time `repeats` flows in one call."""
     task, key = ae.sweeps.Simulation(TIMES), jax.random.key(0)
@@ -70,7 +62,7 @@ def measure(dims: tuple[int, int, int], repeats: int = 4) -> Cost:
         times.append((time.perf_counter() - start) / repeats)
     evaluations = EVALUATIONS_PER_STEP * float(results["num_steps"].mean()) + 2
     return Cost(
-        min(times), evaluations * products(reduction(*dims)), executor.bytes_needed(lanes), executor.compile_seconds
+        min(times), evaluations * reduction(*dims).flops, executor.bytes_needed(lanes), executor.compile_seconds
     )
 
 

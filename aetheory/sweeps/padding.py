@@ -37,15 +37,15 @@ def shared_shapes(lanes: Mapping[Reduction, int]) -> dict[Reduction, Reduction]:
 
 
 def _flow_flops(shape: Reduction) -> float:
-    rows, columns = shape.rank + shape.outside, shape.columns
-    products = min(4 * columns**2 * (rows + shape.rank), 6 * columns * rows * shape.rank)
-    return _EVALUATIONS * (products + _OVERHEAD)
+    return _EVALUATIONS * (shape.flops + _OVERHEAD)
 
 
 def _holds(host: Reduction, shape: Reduction) -> bool:
-    kind = (host.latent_factor, host.outside_factor, host.population, host.outside == 0)
+    def kind(one: Reduction) -> tuple[bool, ...]:
+        return one.latent_factor, one.outside_factor, one.population, one.follow_map, one.outside == 0
+
     return (
-        kind == (shape.latent_factor, shape.outside_factor, shape.population, shape.outside == 0)
+        kind(host) == kind(shape)
         and host.rank >= shape.rank
         and host.outside >= shape.outside
         and host.columns >= shape.columns

@@ -56,7 +56,7 @@ def large_data_risk(times, scale, ratio):
 
 def mean_field_risks(times, strength, ratio):
     def error(s, t):
-        return (strength - 1) / (1 + strength * np.expm1(4 * s * t))
+        return (strength - 1) / (1 + strength * np.expm1(np.minimum(4 * s * t, 700)))
 
     train = [marchenko_pastur_integral(lambda s, t=t: s * error(s, t) ** 2, ratio) for t in times]
     population = [marchenko_pastur_integral(lambda s, t=t: error(s, t) ** 2, ratio) for t in times]

@@ -17,6 +17,8 @@ KINDS = {
     "latent factor, low rank": ((6, 9, 3), (11, 12, 5)),
     "low rank": ((10, 6, 5), (17, 9, 9)),
     "low rank, outside factor": ((20, 3, 4), (50, 5, 9)),
+    "map, full rank": ((33, 60, 50), (36, 80, 70)),
+    "map, low rank": ((33, 60, 8), (40, 80, 10)),
     "population": ((6, 2, jnp.inf), (9, 4, jnp.inf)),
     "population, latent factor": ((6, 9, jnp.inf), (9, 20, jnp.inf)),
 }

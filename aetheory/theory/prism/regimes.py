@@ -38,10 +38,16 @@ class _Accuracy(NamedTuple):
 
 ACCURACY: dict[str, _Accuracy] = {
     "large-data": _Accuracy(64, (1e-3, 10.0), (0.02, 50.0), math.inf),
-    "mean-field": _Accuracy(192, (1e-2, 10.0), (0.0, 50.0), 100.0),
+    "mean-field": _Accuracy(112, (1e-2, 10.0), (0.0, 50.0), 100.0),
     "narrow-latent": _Accuracy(128, (1e-3, 10.0), (0.0, 50.0), 20.0),
     "small-data": _Accuracy(32, (1e-3, 10.0), (0.02, 50.0), 100.0),
 }
+
+_MEAN_FIELD_REACH = 1.8
+"""Of the mean-field quadrature: e^{−4st} is constant closer to an edge, up to t = 100."""
+
+_MEAN_FIELD_EDGE_NODES = 192
+"""On its edges, which are not bounded in time, the rule goes all the way."""
 
 
 class LimitOptions(NamedTuple):
@@ -71,7 +77,9 @@ def has_closed_form(faces: tuple[str, ...]) -> bool:
 
 
 def num_nodes_of(faces: tuple[str, ...]) -> int:
-    """The default size of the quadrature: on an edge, the largest of its faces'."""
+    """The default size of the quadrature: on an edge, the largest of its faces', more next to mean-field."""
+    if len(faces) > 1 and "mean-field" in faces:
+        return _MEAN_FIELD_EDGE_NODES
     return max(ACCURACY[face].num_nodes for face in faces if face in ACCURACY)
 
 
@@ -140,8 +148,10 @@ def _spectrum(parameters: LimitParameters, law: SpectralLaw | None, options: Lim
     if law is not None:
         return law
     correction_dim = parameters.input_dim if options.finite_size else None
-    spectrum = MarchenkoPastur(parameters.sample_ratio).edge_quadrature(options.num_nodes, correction_dim)
-    return SpectralLaw(spectrum, None)
+    marchenko_pastur = MarchenkoPastur(parameters.sample_ratio)
+    if options.faces == ("mean-field",):
+        return SpectralLaw(marchenko_pastur.edge_quadrature(options.num_nodes, correction_dim, _MEAN_FIELD_REACH), None)
+    return SpectralLaw(marchenko_pastur.edge_quadrature(options.num_nodes, correction_dim), None)
 
 
 def data_law(problem: LinearProblem, data: Any, held_out: Any) -> SpectralLaw:

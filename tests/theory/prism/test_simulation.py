@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -59,6 +61,52 @@ def test_large_blocks_use_symmetry_and_change_nothing(x64):
     values = risks(0.0, ensemble.weights.mT, ensemble)
     assert float(values.train) == pytest.approx(np.sum(error * (error @ diagonal)) / 600, rel=1e-12)
     assert float(values.population) == pytest.approx(np.sum(error**2) / 600, rel=1e-12)
+
+
+@pytest.mark.parametrize("dims", [(36, 60, 80), (36, 60, 11), (36, 60, jnp.inf)])
+def test_the_flow_of_the_map_is_that_of_the_weights(x64, dims):
+    """Where H ≥ 3p/2, M is followed in place of W: on the same draw, against matrices that nothing was reduced to."""
+    ensemble = gaussian_ensemble(jax.random.key(2), dims, 0.02)
+    assert ensemble.follow_map
+    assert ensemble.weights.shape == (36, 36)
+    covariance = np.zeros((36, 36))
+    rank = ensemble.spectrum.shape[0]
+    covariance[:rank, :rank] = covariance_matrix(ensemble)
+    expected = full_matrix_flow(np.asarray(ensemble.weights), covariance, TIMES)
+    np.testing.assert_allclose(follow(ensemble), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
+def test_following_the_map_costs_no_accuracy(x64, scale):
+    ensemble = gaussian_ensemble(jax.random.key(3), (60, 90, 120), scale / 60)
+    of_weights = replace(ensemble, follow_map=False)
+    exact = follow(of_weights, rtol=1e-11)
+    initial = np.max(exact, axis=1, keepdims=True)
+    by_map, by_weights = (
+        np.max(np.abs(np.array(follow(one, rtol=1e-6)) - exact) / initial) for one in (ensemble, of_weights)
+    )
+    assert by_map < max(5e-6, 2 * by_weights)
+
+
+def test_risks_of_the_map_on_held_out_samples(x64):
+    rng = np.random.default_rng(4)
+    samples, other = rng.standard_normal((25, 40)), rng.standard_normal((70, 40))
+    case = ae.LinearProblem(40, 100, 25, 0.01)
+    curve = ae.simulate(case, TIMES, jax.random.key(0), data=samples, held_out=other)
+    covariance = ensembles.data_covariance(jnp.asarray(samples), jnp.asarray(other))
+    drawn = weights_on_data(jax.random.split(jax.random.key(0), 1)[0], covariance, (40, 100, 25), 0.01)
+    assert drawn.follow_map
+    spectrum, held_out = np.diag(np.asarray(covariance.spectrum)), np.asarray(covariance.held_out)
+    expected = full_matrix_flow(np.asarray(drawn.weights), spectrum, TIMES, held_out)
+    np.testing.assert_allclose([curve.train, curve.population], expected, atol=2e-5)
+
+
+def test_the_map_is_followed_only_where_it_is_far_from_singular():
+    assert ensembles.reduction(32, 48, 10).follow_map
+    assert not ensembles.reduction(32, 47, 10).follow_map
+    assert not ensembles.reduction(31, 10**6, 10).follow_map
+    square = ensembles.reduction(400, 800, 400)
+    assert square.flops == 2 * 400**3 < square._replace(follow_map=False).flops
 
 
 @pytest.mark.parametrize("num_samples", [12, 3])
@@ -124,8 +172,9 @@ def test_reduced_draws_have_the_law_of_the_unreduced_flow(x64, dims, shape):
         assert (np.abs(np.log(std[spread] ** 2 / values.var(0)[spread])) < 4 * noise[spread] + 0.02).all()
 
 
-def test_gradient_descent_of_a_step_size_is_the_euler_scheme(precision):
-    input_dim, latent_dim, num_samples, variance, step = 8, 3, 20, 0.06, 0.02
+@pytest.mark.parametrize(("input_dim", "latent_dim", "num_samples"), [(8, 3, 20), (40, 60, 80)])
+def test_gradient_descent_of_a_step_size_is_the_euler_scheme(precision, input_dim, latent_dim, num_samples):
+    variance, step = 0.5 / input_dim, 0.02
     case = ae.LinearProblem(input_dim, latent_dim, num_samples, variance)
     key = jax.random.key(4)
     curve = ae.simulate(case, step * np.arange(0, 51, 10), key, step_size=step)
