@@ -137,11 +137,11 @@ def map_vector_field(time: Any, product: Float[Array, "rows rows"], ensemble: En
     """
     rows, rank = product.shape[-1], ensemble.spectrum.shape[-1]
     scaled = ensemble.times_covariance((product - ensemble.target(rows))[:, :rank])
-    # the first columns of A; beyond them only the transpose of what is below their first rows
-    columns = scaled.at[:rank].add(scaled[:rank].T)
-    moved = columns.T @ product
+    # the first rows of A; below them there is only the transpose of what is beside their first columns
+    first = scaled.T.at[:, :rank].add(scaled[:rank])
+    moved = first @ product
     if rank < rows:
-        moved = jnp.concatenate([moved, columns[rank:] @ product[:rank]])
+        moved = jnp.concatenate([moved, scaled[rank:] @ product[:rank]])
     return -(moved + moved.T)
 
 
