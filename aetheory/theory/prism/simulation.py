@@ -51,7 +51,8 @@ def simulate(
     (1/p) tr[(M−I) S (M−I)] and the population risk (1/p) ‖M−I‖², M = W Wᵀ. The law of both is exact, but neither
     the samples nor more than min(p, N + H) × min(p, H) weights are ever formed: S is drawn through its spectrum,
     the latent dimension is cut to p by an LQ decomposition, and the directions that no sample spans are replaced
-    by an H × H factor. The cost depends on the smaller dimensions only.
+    by an H × H factor. Where H ≥ 3p/2 (and p ≥ 32) the flow is solved for M itself. The cost depends on the smaller
+    dimensions only.
 
     Arguments:
         problem: dimensions that are known when the program is traced, and a scalar init_variance, which may be
