@@ -187,7 +187,7 @@ class MarchenkoPastur(eqx.Module):
                 1/p: the signed measure (δ_a + δ_b)/4 − dθ/2π, of total mass 0, is added with weight 1/p. When
                 p > N the zero eigenvalues are exact and the same measure serves.
             reach: the largest |u|. The rule stops at angles π e^{−π sinh(reach)} from an edge, 2e-9 for 2.6 (s within
-                1e-18 of it) and 3e-4 for 1.8 (within 1e-7), where fewer nodes do.
+                1e-18 of it) and 8e-4 for 1.7 (within 6e-7), where fewer nodes do.
 
         Returns:
             `num_nodes` + 1 nodes, the one at 0 first; with `correction_dim` two more, at the edges. Weights may then

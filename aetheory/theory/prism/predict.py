@@ -104,7 +104,7 @@ def predict(
             law (mean-field only). They are centred first.
         held_out: other samples, shape (any, input_dim), on which the population risk is then measured; without them
             it is measured on isotropic inputs of unit variance.
-        num_nodes: size of the quadrature (64, 112, 128 and 32 for large-data, mean-field, narrow-latent and
+        num_nodes: size of the quadrature (64, 103, 128 and 32 for large-data, mean-field, narrow-latent and
             small-data). The defaults hold 1e-6 of max(1, initial risk) in float64 for 1e-3 ≤ x ≤ 10 (mean-field:
             .01 ≤ c ≤ 10), ratios between .02 and 50 (z = 0 included) and times up to 100 (mean-field), 20
             (narrow-latent), 100/z (small-data) and any (large-data); beyond, a warning says so unless the argument
