@@ -89,7 +89,7 @@ def solve_flow(
             def norm(error: PyTree) -> Float[Array, ""]:
                 return diluted_norm(error) * undiluted
 
-        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance * size, norm=norm)
+        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance * size, norm=_finite_or_infinite(norm))
     else:
         solver, controller = diffrax.Euler(), diffrax.ConstantStepSize()
     solution = diffrax.diffeqsolve(
@@ -123,6 +123,16 @@ def solve_flow(
         result=solution.result,
     )
     return observed, final, stats
+
+
+def _finite_or_infinite(norm: Callable[[PyTree], Float[Array, ""]]) -> Callable[[PyTree], Float[Array, ""]]:
+    """The norm of what may have overflowed: the controller shortens a step of infinite error, one of NaN it repeats."""
+
+    def measured(error: PyTree) -> Float[Array, ""]:
+        found = norm(error)
+        return jnp.where(jnp.isnan(found), jnp.inf, found)
+
+    return measured
 
 
 def _is_steady(

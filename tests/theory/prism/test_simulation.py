@@ -284,6 +284,15 @@ def test_float32_follows_float64_on_the_same_draw(x64):
     np.testing.assert_allclose(np.stack([curves.train, curves.population]), follow(double), atol=2e-5)
 
 
+def test_a_first_step_that_overflows_is_shortened():
+    """In float32, from a large initial scale, the first step that the solver tries is too long for some draws."""
+    case = ae.LinearProblem(200, 260, 167, 1e4 / 200)
+    curve = ae.simulate(case, [0.0, 1e-5, 1e-4], jax.random.key(1), num_repeats=4, max_steps=100)
+    assert curve.train.dtype == jnp.float32
+    assert int(jnp.max(curve.stats.num_rejected_steps)) >= 3
+    assert (jnp.diff(curve.train) < 0).all()
+
+
 def test_gradient_batch_and_jit_at_a_fixed_key(x64):
     times, key = np.array([0.2, 1.0]), jax.random.key(1)
 
