@@ -388,7 +388,7 @@ DEEP = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("regime", ae.REGIMES)
+@pytest.mark.parametrize("regime", DEEP)
 def test_simulation_deep_in_a_regime_follows_the_limit(x64, regime):
     """Both risks within 1 % of the initial risk at the larger size, and closer there than at the smaller one."""
     make, natural_times, sizes, num_repeats = DEEP[regime]
