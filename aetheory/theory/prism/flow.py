@@ -12,6 +12,10 @@ from jaxtyping import Array, Float
 from aetheory.training.curve import Risks
 from aetheory.training.flow import SolverStats, solve_flow
 
+_LOOSEST_FOLLOWED_MAP = 1e-4
+"""The loosest tolerance of a flow of M: at 1e-2, 14 of 800 draws of p = 32, H = 48 got a negative eigenvalue, which
+diverges."""
+
 _SMALLEST_BLOCK = 128
 """Below this size a matrix product costs more in calls than symmetry saves in flops."""
 
@@ -250,7 +254,7 @@ def evolve(
             times,
             ensemble,
             map_risks if follow_map else risks,
-            rtol=rtol,
+            rtol=jnp.minimum(rtol, _LOOSEST_FOLLOWED_MAP) if follow_map else rtol,
             step_size=step_size,
             max_steps=max_steps,
             adjoint=adjoint,

@@ -66,7 +66,8 @@ def simulate(
             then measured on them, otherwise on isotropic inputs of unit variance.
         step_size: `None` for the flow; otherwise plain gradient descent of this step, the explicit Euler scheme of
             the same vector field, recorded by linear interpolation of W between steps.
-        rtol: relative tolerance of the adaptive solver; float32 raises it to 2e-6, the tightest it can honour.
+        rtol: relative tolerance of the adaptive solver; float32 raises it to 2e-6, the tightest it can honour, and a
+            flow of M lowers it to 1e-4.
         max_steps: the most steps the adaptive solver may take.
         adjoint: how Diffrax differentiates the flow; reverse mode when omitted, `diffrax.ForwardMode()` for forward.
         throw: raise when a flow does not finish; otherwise `Curve.stats` says which.

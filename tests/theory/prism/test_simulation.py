@@ -88,6 +88,12 @@ def test_following_the_map_costs_no_accuracy(x64, scale):
     assert by_map < max(5e-6, 2 * by_weights)
 
 
+def test_a_loose_tolerance_does_not_let_the_map_diverge(x64):
+    case = ae.LinearProblem(32, 48, 40, 0.05 / 32)
+    curve = ae.simulate(case, [0.0, 3.0, 20.0], jax.random.key(0), num_repeats=400, rtol=1e-2)
+    assert (jnp.diff(curve.train) < 0).all()
+
+
 def test_risks_of_the_map_on_held_out_samples(x64):
     rng = np.random.default_rng(4)
     samples, other = rng.standard_normal((25, 40)), rng.standard_normal((70, 40))
