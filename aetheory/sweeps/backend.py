@@ -2,9 +2,9 @@
 
 import threading
 from collections.abc import Generator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from itertools import takewhile
-from typing import Any, Protocol, runtime_checkable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from aetheory.sweeps.block import Block, run_block
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.plan import Plan, Region
+from aetheory.sweeps.shares import Shares
 
 
 @runtime_checkable
@@ -27,7 +28,8 @@ class Backend(Protocol):
 class Threads:
     """Blocks in threads of this process, as many at a time as there are threads, all on the same devices.
 
-    On a CPU a thread for each core: the products of small matrices do not fill a core, let alone several.
+    On a CPU a thread for each core: the products of small matrices do not fill a core, let alone several. Each thread
+    has a share of the blocks, so that one compiles its next program while others run theirs.
     """
 
     def __init__(self, executor: Executor, plan: Plan, num_threads: int) -> None:
@@ -36,28 +38,34 @@ class Threads:
     def run(
         self, regions: list[Region], stop: threading.Event, stop_at_failure: bool
     ) -> Generator[tuple[Region, Block], None, None]:
-        """Blocks as they finish; one more than there are threads is under way, so that none waits."""
+        """Blocks as they finish; a thread waits once as many of them as there are threads are not taken away."""
         x64 = jnp.result_type(float) == jnp.float64
+        shares = Shares(self._plan, regions, range(self._num_threads))
+        room = threading.Semaphore(2 * self._num_threads)
+        events = SimpleQueue[tuple[Region, Block] | Future[None]]()
+        abandoned = threading.Event()
 
-        def one(region: Region) -> Block:
+        def work(thread: int) -> None:
             with jax.enable_x64(x64):  # which is each thread's own
-                return run_block(self._executor, self._plan, region, stop_at_failure=stop_at_failure)
+                while room.acquire() and not (stop.is_set() or abandoned.is_set()):
+                    region = shares.take(thread)
+                    if region is None:
+                        return
+                    events.put((region, run_block(self._executor, self._plan, region, stop_at_failure=stop_at_failure)))
 
-        waiting = takewhile(lambda _: not stop.is_set(), regions)
-        under_way: dict[Future[Block], Region] = {}
         with ThreadPoolExecutor(self._num_threads, "sweep") as pool:
             try:
-                while True:
-                    while len(under_way) <= self._num_threads and (region := next(waiting, None)) is not None:
-                        under_way[pool.submit(one, region)] = region
-                    if not under_way:
-                        return
-                    for future in _finished(under_way):
-                        yield under_way.pop(future), future.result()
+                for thread in range(self._num_threads):
+                    pool.submit(work, thread).add_done_callback(events.put)
+                at_work = self._num_threads
+                while at_work:
+                    event = events.get()
+                    if isinstance(event, Future):
+                        event.result()  # raises what its thread raised
+                        at_work -= 1
+                    else:
+                        yield event
+                        room.release()
             finally:
-                for future in under_way:
-                    future.cancel()
-
-
-def _finished(futures: dict[Future[Any], Any]) -> list[Future[Any]]:
-    return list(wait(futures, return_when=FIRST_COMPLETED).done)
+                abandoned.set()
+                room.release(self._num_threads)

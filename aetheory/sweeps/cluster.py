@@ -1,6 +1,5 @@
 """A sweep on a Dask cluster: blocks are its tasks, and a worker may die."""
 
-from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,6 +16,7 @@ from aetheory._checks import fail
 from aetheory.sweeps.block import Block, run_block
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.plan import Plan, Region
+from aetheory.sweeps.shares import Shares
 
 TIMEOUT = "10s"
 """How long to wait for a scheduler to answer."""
@@ -52,15 +52,15 @@ class Cluster:
         """Blocks as they finish."""
         from distributed import as_completed
 
-        shares = self._shares(regions)
+        workers = self._workers()
+        shares = Shares(self._plan, regions, workers)
         futures: dict[Any, tuple[Region, str]] = {}
         finished = as_completed()  # type: ignore[no-untyped-call]
 
         def feed(worker: str) -> None:
-            share = shares.get(worker) or max(shares.values(), key=len)
-            if not share or stop.is_set():
+            region = None if stop.is_set() else shares.take(worker)
+            if region is None:
                 return
-            region = share.popleft() if share is shares.get(worker) else share.pop()
             future = self._client.submit(
                 _run_remotely,
                 self._job,
@@ -73,7 +73,7 @@ class Cluster:
             futures[future] = (region, worker)
             finished.add(future)  # type: ignore[no-untyped-call]
 
-        for worker in [*shares] * _AHEAD:
+        for worker in workers * _AHEAD:
             feed(worker)
         try:
             for future in finished:
@@ -84,17 +84,11 @@ class Cluster:
         finally:
             self._client.cancel(list(futures))
 
-    def _shares(self, regions: list[Region]) -> dict[str, deque[Region]]:
-        """The blocks of each worker: consecutive ones, of about the same expected work."""
+    def _workers(self) -> list[str]:
         workers = list(self._client.scheduler_info(n_workers=-1)["workers"])
         if not workers:
             raise fail("client", "connected to a scheduler that has workers", self._client)
-        ends = np.cumsum([self._plan.work(region) for region in regions])
-        number = np.minimum((ends / ends[-1] * len(workers) * (1 - 1e-12)).astype(int), len(workers) - 1)
-        shares: dict[str, deque[Region]] = {worker: deque() for worker in workers}
-        for region, owner in zip(regions, number, strict=True):
-            shares[workers[owner]].append(region)
-        return shares
+        return workers
 
 
 def _run_remotely(job: bytes, region: Region, stop_at_failure: bool) -> Block:
