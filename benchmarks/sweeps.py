@@ -47,7 +47,7 @@ TIMES = np.linspace(0, 3, 61)
 TOLERANCE = 1e-5
 """Wanted of the curves, as a share of the initial risk."""
 
-OUR_RTOL = 1e-6
+OUR_RTOL = 1.5e-6
 """What brings the worst of our curves there; the peers keep rtol = 1e-5."""
 
 CELLS = len(SCALES) * REPEATS

@@ -40,7 +40,7 @@ class Threads:
     ) -> Generator[tuple[Region, Block], None, None]:
         """Blocks as they finish; a thread waits once as many of them as there are threads are not taken away."""
         x64 = jnp.result_type(float) == jnp.float64
-        shares = Shares(self._plan, regions, range(self._num_threads))
+        shares = Shares(regions, [self._plan.work(region) for region in regions], range(self._num_threads))
         room = threading.Semaphore(2 * self._num_threads)
         events = SimpleQueue[tuple[Region, Block] | Future[None]]()
         abandoned = threading.Event()

@@ -53,7 +53,7 @@ class Cluster:
         from distributed import as_completed
 
         workers = self._workers()
-        shares = Shares(self._plan, regions, workers)
+        shares = Shares(regions, [self._plan.work(region) for region in regions], workers)
         futures: dict[Any, tuple[Region, str]] = {}
         finished = as_completed()  # type: ignore[no-untyped-call]
 

@@ -126,6 +126,10 @@ class Executor:
         program = self._lane_programs.setdefault(lanes.program, jax.jit(partial(self._lane, lanes.program)))
         return program.trace(self._key, *one)
 
+    def check(self, lanes: Lanes) -> None:
+        """Find out the shapes and types of results without compiling; raises what `prepare` does because of them."""
+        self._check_outputs(self._outputs(lanes), lanes)
+
     def prepare(self, lanes: Lanes) -> None:
         """Compile the program of some evaluations, unless it is.
 
@@ -187,10 +191,9 @@ class Executor:
             return self._compiled[name]
 
     def _build(self, lanes: Lanes) -> _Compiled:
-        traced = self.trace(lanes)
-        outputs = {name: Output(leaf.shape, np.dtype(leaf.dtype)) for name, leaf in traced.out_info.items()}
+        outputs = self._outputs(lanes)
         self._check_outputs(outputs, lanes)
-        width = self._width or batch_width(traced.jaxpr.jaxpr, self._devices[0].platform)
+        width = self._width or batch_width(self.trace(lanes).jaxpr.jaxpr, self._devices[0].platform)
         width = min(width, 1 << (self._num_lanes[lanes.program] - 1).bit_length())
         num_bytes = sum(output.num_bytes for output in outputs.values())
         capacity = max(1, min(_MOST_RESULTS, _RESULT_BYTES // max(num_bytes, 1)) // width) * width
@@ -252,6 +255,10 @@ class Executor:
         empty = {name: jnp.zeros((capacity, *output.shape), output.dtype) for name, output in self.outputs.items()}
         results: dict[str, Array] = jax.lax.fori_loop(0, calls, body, empty)
         return results
+
+    def _outputs(self, lanes: Lanes) -> dict[str, Output]:
+        results = self.trace(lanes).out_info
+        return {name: Output(leaf.shape, np.dtype(leaf.dtype)) for name, leaf in results.items()}
 
     def _check_outputs(self, outputs: dict[str, Output], lanes: Lanes) -> None:
         with self._lock:

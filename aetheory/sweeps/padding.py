@@ -4,15 +4,18 @@ from collections.abc import Mapping
 
 from aetheory.theory.prism.ensembles import Reduction
 
-_COMPILATION = 2e10
-"""Flops that are worth a compilation: a second or two of a few cores. A fixed number, because the choice decides the
-last bits of the results, which must not depend on how busy the machine was."""
+_COMPILATION = 2e11
+"""Flops that are worth a compilation: two seconds of a core, which other threads use meanwhile. A fixed number, because
+the choice decides the last bits of the results, which must not depend on how busy the machine was."""
 
 _EVALUATIONS = 250
 """Evaluations of the vector field that a flow takes, order of magnitude."""
 
-_OVERHEAD = 2e5
-"""Flops that an evaluation costs beyond its products, however small the matrices."""
+_OVERHEAD = 5e5
+"""Flops that an evaluation costs beyond its products, however small the matrices: some five microseconds of a core."""
+
+_ENTRY = 500
+"""Flops that an entry of the weights costs beside the products, in the stages of the solver: five nanoseconds."""
 
 
 def shared_shapes(lanes: Mapping[Reduction, int]) -> dict[Reduction, Reduction]:
@@ -37,7 +40,7 @@ def shared_shapes(lanes: Mapping[Reduction, int]) -> dict[Reduction, Reduction]:
 
 
 def _flow_flops(shape: Reduction) -> float:
-    return _EVALUATIONS * (shape.flops + _OVERHEAD)
+    return _EVALUATIONS * (shape.flops + _ENTRY * shape.size + _OVERHEAD)
 
 
 def _holds(host: Reduction, shape: Reduction) -> bool:

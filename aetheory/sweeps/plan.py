@@ -92,11 +92,17 @@ class Plan:
         numbers: Int[np.ndarray, " cells"] = self._program_number[index]
         return numbers
 
-    def costliest(self) -> Lanes:
-        """The lane that is expected to take longest."""
+    def costliest(self, num_programs: int = 1) -> list[Lanes]:
+        """The lane that is expected to take longest in each program, those of the costliest programs first."""
         cells = np.arange(math.prod(self.grid.shape))
-        cell = cells[[np.argmax(self.task.work(self.grid.columns(cells)))]]
-        return self._lanes(np.zeros(1, int), cell, np.zeros(1, np.uint32), int(self.program_of(cell)[0]))
+        program = self.program_of(cells)
+        order = np.argsort(-self.task.work(self.grid.columns(cells)), kind="stable")
+        _, first = np.unique(program[order], return_index=True)
+        chosen = cells[order[np.sort(first)[:num_programs]]]
+        return [
+            self._lanes(np.zeros(1, int), cell, np.zeros(1, np.uint32), int(program[cell[0]]))
+            for cell in chosen[:, None]
+        ]
 
     def block_shape(self, most_lanes: int) -> tuple[int, ...]:
         """Sizes of a block of at most `most_lanes` lanes: whole trailing axes first, one program where possible."""

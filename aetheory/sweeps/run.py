@@ -10,6 +10,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +28,7 @@ from aetheory.sweeps.backend import Backend, Threads
 from aetheory.sweeps.block import FAILED, Failure
 from aetheory.sweeps.execute import Executor, Output
 from aetheory.sweeps.grid import make_grid
-from aetheory.sweeps.plan import Plan, Region, num_lanes
+from aetheory.sweeps.plan import Lanes, Plan, Region, num_lanes
 from aetheory.sweeps.store import MemoryStore, ResultStore, ZarrStore, check_settings, check_writable, create_store
 from aetheory.sweeps.task import FunctionTask, Task, as_task, program_digest
 
@@ -133,7 +134,7 @@ def sweep(
     identity = {} if path is None else _identity(settings, plan, executor)
     results = _open(path, plan, identity)
     if results is None:
-        executor.prepare(plan.costliest())
+        _prepare_first(executor, plan, threads if len(used) == 1 else 1)
         outputs = {**(executor.outputs or {}), FAILED: Output((), np.dtype(bool))}
         shape = plan.block_shape(block_size or _block_size(executor, plan, memory, threads))
         attributes = _provenance(settings, used[0])
@@ -235,7 +236,7 @@ def _identity(settings: Mapping[str, Any], plan: Plan, executor: Executor) -> di
     """All that the results depend on, as JSON gives it back."""
     whole = {**settings, "grid": [{"axis": axis.name, **axis.parameters} for axis in plan.grid.axes]}
     if isinstance(plan.task, FunctionTask):
-        whole["program"] = program_digest(executor.trace(plan.costliest()).jaxpr)
+        whole["program"] = program_digest(executor.trace(plan.costliest()[0]).jaxpr)
     restored: dict[str, Any] = json.loads(json.dumps(whole))
     return restored
 
@@ -296,9 +297,25 @@ def _num_threads(devices: Sequence[jax.Device]) -> int:
     return max(cores, len(devices))
 
 
+def _prepare_first(executor: Executor, plan: Plan, num_programs: int) -> None:
+    """Compile the costliest program, and beside it the next: errors of these are found again when their turn comes."""
+    first, *others = plan.costliest(num_programs)
+    executor.check(first)  # so that it decides the shapes of the results
+    x64 = jnp.result_type(float) == jnp.float64
+
+    def prepare(lanes: Lanes) -> None:
+        with jax.enable_x64(x64), suppress(Exception):  # which is each thread's own
+            executor.prepare(lanes)
+
+    with ThreadPoolExecutor(num_programs) as pool:
+        for lanes in others:
+            pool.submit(prepare, lanes)
+        executor.prepare(first)
+
+
 def _block_size(executor: Executor, plan: Plan, memory: int, threads: int) -> int:
     """Evaluations a block, from the measured time of the costliest one and the size of a result."""
-    costliest, seconds = plan.costliest(), math.inf
+    costliest, seconds = plan.costliest()[0], math.inf
     width = executor.width(costliest)
     for _ in range(2):  # the first touches memory for the first time
         start = time.perf_counter()

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from aetheory.sweeps.plan import Plan, Region
+from aetheory.sweeps.plan import Region
 
 Worker = TypeVar("Worker", bound=Hashable)
 
@@ -20,16 +20,15 @@ class Shares(Generic[Worker]):
     different programs at the same time instead of all waiting for one.
 
     Arguments:
-        plan: what there is to run.
         regions: the blocks, those of one program next to each other.
+        works: the expected work of each, positive, in any unit.
         workers: names of those who run them.
     """
 
-    def __init__(self, plan: Plan, regions: Sequence[Region], workers: Sequence[Worker]) -> None:
+    def __init__(self, regions: Sequence[Region], works: Sequence[float], workers: Sequence[Worker]) -> None:
         self._lock = threading.Lock()
         self._shares: dict[Worker, deque[tuple[Region, float]]] = {worker: deque() for worker in workers}
         self._left = dict.fromkeys(workers, 0.0)
-        works = [plan.work(region) for region in regions]
         ends = np.cumsum(works)
         number = np.minimum((ends / ends[-1] * len(workers) * (1 - 1e-12)).astype(int), len(workers) - 1)
         for region, work, owner in zip(regions, works, number, strict=True):

@@ -27,7 +27,7 @@ def digest(devices):
 
 plan = Plan(task, make_grid(grid), 3)
 executor = Executor(task, key, None, jax.devices(), 10**9, None, plan.num_evaluations)
-text = executor.compiled_text(plan.costliest())
+text = executor.compiled_text(plan.costliest()[0])
 print(json.dumps({"devices": len(jax.devices()), "one": digest(jax.devices()[:1]), "two": digest(jax.devices()),
                   "text": text}))
 """

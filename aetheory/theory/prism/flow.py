@@ -16,7 +16,7 @@ _LOOSEST_FOLLOWED_MAP = 1e-4
 """The loosest tolerance of a flow of M: at 1e-2, 14 of 800 draws of p = 32, H = 48 got a negative eigenvalue, which
 diverges."""
 
-_SMALLEST_BLOCK = 128
+_SMALLEST_BLOCK = 96
 """Below this size a matrix product costs more in calls than symmetry saves in flops."""
 
 
