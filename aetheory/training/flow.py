@@ -13,6 +13,7 @@ import optimistix
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from aetheory._checks import check_real, fail, is_concrete
+from aetheory.training.solver import WrittenOutTsit5
 
 DEFAULT_MAX_STEPS = 16_384
 
@@ -50,6 +51,7 @@ def solve_flow(
     *,
     rtol: Float[Array, ""],
     step_size: Float[Array, ""] | None = None,
+    written_out: bool = False,
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
@@ -62,6 +64,7 @@ def solve_flow(
     The state is never stored along the way. Without `step_size` the step is adaptive (Tsitouras' 5(4) method) with
     the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
+    `written_out` takes the adaptive steps faster where the state is large, for a longer compilation.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
     `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
     squares are over the latter. With `steady_rate` the flow stops early, once the root mean square of the vector
@@ -79,7 +82,7 @@ def solve_flow(
     solver: diffrax.AbstractSolver[Any]
     controller: diffrax.AbstractStepSizeController[Any, Any]
     if step_size is None:
-        solver = diffrax.Tsit5()
+        solver = WrittenOutTsit5() if written_out else diffrax.Tsit5()
         tolerance = effective_rtol(rtol, state)
         size = _root_mean_square(state)
         if dilution is not None:

@@ -76,6 +76,29 @@ def test_the_tolerance_buys_accuracy_with_steps(x64):
     assert steps[0] < steps[1] < steps[2]
 
 
+def test_steps_written_out_are_the_same_steps(precision):
+    # fast enough at first for a step to be rejected
+    start = {"rate": 8.0, "start": 3.0, "times": np.linspace(0, 6, 40)}
+    looped, written = (solve(precision, written_out=written_out, **start) for written_out in (False, True))
+    tolerance = {"float32": 2e-5, "float64": 1e-12}[precision.name]
+    for ours, diffraxs in zip(jax.tree.leaves(written[:2]), jax.tree.leaves(looped[:2]), strict=True):
+        assert ours.dtype == precision
+        np.testing.assert_allclose(ours, diffraxs, atol=tolerance)
+    if precision == jnp.float64:
+        assert written[2].num_steps == looped[2].num_steps
+        assert written[2].num_rejected_steps == looped[2].num_rejected_steps > 0
+
+
+def test_steps_written_out_have_the_same_derivatives(x64):
+    def last(rate, written_out, **options):
+        return jnp.sum(solve(jnp.float64, rate=rate, written_out=written_out, **options)[1]["a"] ** 2)
+
+    looped = jax.grad(last)(1.5, False)
+    np.testing.assert_allclose(jax.grad(last)(1.5, True), looped, rtol=1e-10)
+    forward = jax.jvp(lambda rate: last(rate, True, adjoint=diffrax.ForwardMode()), (1.5,), (1.0,))[1]
+    np.testing.assert_allclose(forward, looped, rtol=1e-10)
+
+
 def test_a_step_size_makes_it_the_explicit_euler_method(x64):
     step, rate = 0.25, 1.5
     path = [np.array([1.0, -2.0])]
