@@ -166,11 +166,10 @@ class Simulation:
         return {**results, "num_steps": stats.num_steps, "succeeded": stats.succeeded}
 
     def compiler_options(self, platform: str) -> dict[str, Any]:
-        """On a CPU those that compile in two thirds of the time (the matrix products are compiled already)."""
+        """On a CPU those that compile in two thirds of the time: the matrix products are compiled already."""
         if platform != "cpu":
             return {}
-        quickly = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
-        return {**quickly, "xla_cpu_prefer_vector_width": 512}
+        return {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 
     def settings(self) -> dict[str, Any]:
         """Times, tolerance and step limit."""
