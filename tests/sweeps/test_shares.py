@@ -7,6 +7,9 @@ import jax
 import pytest
 
 import aetheory as ae
+from aetheory.sweeps import Simulation
+from aetheory.sweeps.grid import make_grid
+from aetheory.sweeps.plan import Plan
 from aetheory.sweeps.shares import Shares
 
 
@@ -56,3 +59,14 @@ def test_threads_compile_different_programs_at_the_same_time():
     sizes, devices = list(range(1, THREADS + 3)), jax.devices()[:1]
     dataset = ae.sweep(traced, {"size": sizes}, jax.random.key(0), 8, devices=devices, block_size=2)
     assert dataset.value.shape == (len(sizes), 8)
+
+
+def test_the_costliest_programs_are_known_first():
+    shapes = {"input_dim": [40, 300, 400, 41], "latent_dim": [10, 30, 300, 10], "num_samples": [80, 90, 500, 81]}
+    grid = make_grid({"shape": shapes, "init_scale": [0.1, 1.0]})
+    plan = Plan(Simulation([0.0, 1.0]), grid, 3)
+    ranks = [lanes.program.rank for lanes in plan.costliest(5)]
+    assert ranks == [400, 90, 41]  # the two smallest share a program
+    assert [lanes.program.rank for lanes in plan.costliest(2)] == [400, 90]
+    (costliest,) = plan.costliest()
+    assert costliest.inputs["init_variance"] == 1.0 / 400
