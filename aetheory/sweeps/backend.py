@@ -38,7 +38,7 @@ class Threads:
     def run(
         self, regions: list[Region], stop: threading.Event, stop_at_failure: bool
     ) -> Generator[tuple[Region, Block], None, None]:
-        """Blocks as they finish; a thread waits once as many of them as there are threads are not taken away."""
+        """Blocks as they finish; threads wait while more of them than there are threads have not been fetched."""
         x64 = jnp.result_type(float) == jnp.float64
         shares = Shares(regions, [self._plan.work(region) for region in regions], range(self._num_threads))
         room = threading.Semaphore(2 * self._num_threads)

@@ -134,7 +134,8 @@ def sweep(
     identity = {} if path is None else _identity(settings, plan, executor)
     results = _open(path, plan, identity)
     if results is None:
-        _prepare_first(executor, plan, threads if len(used) == 1 else 1)
+        # other devices, and the workers of a cluster, compile for themselves
+        _prepare_first(executor, plan, threads if client is None and len(used) == 1 else 1)
         outputs = {**(executor.outputs or {}), FAILED: Output((), np.dtype(bool))}
         shape = plan.block_shape(block_size or _block_size(executor, plan, memory, threads))
         attributes = _provenance(settings, used[0])
@@ -304,7 +305,7 @@ def _prepare_first(executor: Executor, plan: Plan, num_programs: int) -> None:
     x64 = jnp.result_type(float) == jnp.float64
 
     def prepare(lanes: Lanes) -> None:
-        with jax.enable_x64(x64), suppress(Exception):  # which is each thread's own
+        with suppress(Exception), jax.enable_x64(x64):
             executor.prepare(lanes)
 
     with ThreadPoolExecutor(num_programs) as pool:
