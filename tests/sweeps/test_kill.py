@@ -18,9 +18,9 @@ import jax
 jax.config.update("jax_enable_x64", True)
 import aetheory as ae
 
-grid = {"shape": {"input_dim": [20, 60], "latent_dim": [10, 30]}, "num_samples": [80], "init_scale": [.1, .2, .5, 1.]}
+grid = {"shape": {"input_dim": [20, 60], "latent_dim": [30, 30]}, "num_samples": [80], "init_scale": [.1, .2, .5, 1.]}
 task = ae.sweeps.Simulation([0.0, 0.5, 1.0, 3.0], rtol=1e-8)
-ae.sweep(task, grid, jax.random.key(0), 40, sys.argv[1], block_size=2)
+ae.sweep(task, grid, jax.random.key(0), 160, sys.argv[1], block_size=2)
 """
 
 
