@@ -100,7 +100,7 @@ class Simulation:
 
     Arguments:
         times: flow times, shape (num_times,), nonnegative and in increasing order.
-        rtol: relative tolerance of the adaptive solver.
+        rtol: tolerance of the adaptive solver, about the error of the risks as a share of their initial values.
         max_steps: the most steps the adaptive solver may take.
 
     Raises:

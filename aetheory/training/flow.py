@@ -13,9 +13,13 @@ import optimistix
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from aetheory._checks import check_real, fail, is_concrete
+from aetheory.training.control import GoalController, GoalError
 from aetheory.training.solver import WrittenOutTsit5
 
 DEFAULT_MAX_STEPS = 16_384
+
+_PROPORTIONAL, _INTEGRAL = 0.1, 0.7
+"""Some memory of the last error: a flow whose fastest rate limits the step then has fewer of them rejected."""
 
 
 class SolverStats(eqx.Module):
@@ -56,6 +60,7 @@ def solve_flow(
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
     dilution: Float[Array, ""] | None = None,
+    goal_error: GoalError | None = None,
     keep_final_state: bool = False,
     steady_rate: Float[Array, ""] | None = None,
 ) -> tuple[PyTree, PyTree, SolverStats]:
@@ -67,8 +72,10 @@ def solve_flow(
     `written_out` takes the adaptive steps faster where the state is large, for a longer compilation.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
     `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
-    squares are over the latter. With `steady_rate` the flow stops early, once the root mean square of the vector
-    field is below it; later times then observe the state it stopped at.
+    squares are over the latter. `goal_error` is that of a number that the flow is solved for, as a share of its size:
+    that decides on the steps first, and the state is given more room (see `GoalController`). With `steady_rate` the
+    flow stops early, once the root mean square of the vector field is below it; later times then observe the state it
+    stopped at.
 
     Returns:
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
@@ -92,7 +99,15 @@ def solve_flow(
             def norm(error: PyTree) -> Float[Array, ""]:
                 return diluted_norm(error) * undiluted
 
-        controller = diffrax.PIDController(rtol=tolerance, atol=tolerance * size, norm=_finite_or_infinite(norm))
+        controller = diffrax.PIDController(
+            rtol=tolerance,
+            atol=tolerance * size,
+            pcoeff=_PROPORTIONAL,
+            icoeff=_INTEGRAL,
+            norm=_finite_or_infinite(norm),
+        )
+        if goal_error is not None:
+            controller = GoalController(controller, goal_error)
     else:
         solver, controller = diffrax.Euler(), diffrax.ConstantStepSize()
     solution = diffrax.diffeqsolve(

@@ -41,7 +41,8 @@ def test_a_simulation_is_that_of_its_cell(precision):
         tolerance = 1e-12 if precision == jnp.float64 else 2e-6
         np.testing.assert_allclose(cell.train, curve.train, rtol=tolerance)
         np.testing.assert_allclose(cell.population, curve.population, rtol=tolerance)
-        assert int(cell.num_steps) == int(curve.stats.num_steps[0])
+        if precision == jnp.float64:  # in float32 rounding decides on the length of a step as well
+            assert int(cell.num_steps) == int(curve.stats.num_steps[0])
 
 
 def test_a_limit_is_that_of_its_cell(x64):

@@ -99,6 +99,55 @@ def test_steps_written_out_have_the_same_derivatives(x64):
     np.testing.assert_allclose(forward, looped, rtol=1e-10)
 
 
+@pytest.mark.parametrize("written_out", [False, True])
+@pytest.mark.parametrize("rtol", [1e-5, 1e-7])
+def test_steps_answer_to_the_error_of_a_goal(written_out, rtol, x64):
+    """One goal feels errors of the state a thousandfold, another not at all, a third is lost in an overflow."""
+
+    def sensitive(state, velocity, error, args):
+        return 1e3 * (jnp.sum(error["a"]) + jnp.sum(error["b"]))
+
+    def errors(**options):
+        observed, _, stats = solve(jnp.float64, rtol=rtol, written_out=written_out, **options)
+        exact = np.stack([driven_solution(time, np.array([1.0, -2.0, 0.5]), 1.5) for time in TIMES])
+        found = np.concatenate([observed["state"]["a"], observed["state"]["b"][:, 0]], axis=1)
+        return np.abs(found - exact).max(), 1e3 * np.abs((found - exact).sum(axis=1)).max(), int(stats.num_steps)
+
+    state, goal, steps = errors(goal_error=sensitive)
+    plain_state, plain_goal, plain_steps = errors()
+    assert goal < 3 * rtol < plain_goal
+    assert state < plain_state
+    assert steps > plain_steps
+    loose_state, _, loose_steps = errors(goal_error=lambda *_: jnp.zeros(()))
+    assert plain_state < loose_state < 10 * rtol
+    assert loose_steps < plain_steps
+    _, _, stats = solve(jnp.float64, written_out=written_out, max_steps=50, goal_error=lambda *_: jnp.asarray(jnp.nan))
+    assert stats.num_rejected_steps == stats.num_steps == 50
+
+
+def test_a_goal_is_given_the_step_it_judges(x64):
+    """y' = −y: errors of a step of length h are those of its end, and the velocity is the mean one over h."""
+    seen = []
+
+    def goal(state, velocity, error, args):
+        jax.debug.callback(lambda *numbers: seen.append([float(number) for number in numbers]), state, velocity, error)
+        return error
+
+    def decay(time, state, args):
+        return -state
+
+    times = jnp.asarray([0.0, 1.0])
+    solve_flow(decay, jnp.asarray(1.0), times, None, lambda t, y, a: y, rtol=jnp.asarray(1e-6), goal_error=goal)
+    assert len(seen) > 3
+    start = 1.0
+    for state, velocity, error in seen:
+        step = (state - start) / velocity
+        assert abs(error) < 1e-4
+        if abs(state - start * np.exp(-step)) < 1e-6:  # accepted
+            start = state
+    assert start == pytest.approx(np.exp(-1), abs=1e-6)
+
+
 def test_a_step_size_makes_it_the_explicit_euler_method(x64):
     step, rate = 0.25, 1.5
     path = [np.array([1.0, -2.0])]

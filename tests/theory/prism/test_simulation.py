@@ -49,6 +49,24 @@ def test_eigenbasis_flow_is_the_full_matrix_flow(x64, dims):
     np.testing.assert_allclose(reduced, expected, atol=1e-7)
 
 
+@pytest.mark.parametrize("scale", [0.05, 1.0, 2.0, 100.0])
+@pytest.mark.parametrize("dims", [(50, 25, 100), (30, 20, 12), (40, 80, 60)])
+def test_the_tolerance_bounds_the_error_of_the_risks(x64, dims, scale):
+    """As shares of the initial risks, against SciPy on full matrices, whether the flow follows W or M."""
+    input_dim, latent_dim, num_samples = dims
+    times = TIMES / (1 + scale)
+    weights, _, covariance = draw(np.random.default_rng(0), *dims, scale)
+    spectrum, basis = (array[..., ::-1] for array in np.linalg.eigh(covariance))
+    ensemble = as_ensemble(basis.T @ weights, spectrum[: min(num_samples, input_dim)], input_dim)
+    ensemble = replace(ensemble, follow_map=latent_dim > input_dim)
+    exact = np.stack(full_matrix_flow(weights, covariance, times))
+    for rtol in (1e-4, 1e-5, 1e-6):
+        curves, _ = evolve(ensemble, jnp.asarray(times), rtol=jnp.asarray(rtol), max_steps=4096)
+        errors = np.abs(np.stack([curves.train, curves.population]) - exact) / exact[:, :1]
+        assert errors[0].max() < 3 * rtol
+        assert errors[1].max() < 10 * rtol
+
+
 def test_large_blocks_use_symmetry_and_change_nothing(x64):
     """One velocity and both risks at a size where products are split, against full matrices."""
     weights, _, covariance = draw(np.random.default_rng(8), 600, 270, 1000)
