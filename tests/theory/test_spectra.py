@@ -3,10 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.prism import marchenko_pastur_integral
+from scipy import stats
 from scipy.integrate import quad
 
 from aetheory.theory.spectra import (
     MarchenkoPastur,
+    _sample_chi,
     free_poisson,
     sample_bartlett_factor,
     sample_wishart_spectrum,
@@ -149,6 +151,23 @@ def test_bartlett_factor_has_the_law_of_the_gaussian_gram_matrix(x64):
     diagonal = np.diagonal(grams, axis1=1, axis2=2)
     assert (np.abs(diagonal.mean(0) - 5) < 4 * np.sqrt(10 / 20_000)).all()
     assert (np.abs(diagonal.var(0) - 10) < 1.0).all()
+
+
+@pytest.mark.parametrize("degrees", [1.0, 1.5, 2.0, 3.0, 40.0, 5000.0])
+def test_chi_variables_have_their_law(precision, degrees):
+    chi = _sample_chi(jax.random.key(4), jnp.full(20_000, degrees, precision), jnp.ones(20_000, bool))
+    assert chi.dtype == precision
+    assert stats.kstest(np.asarray(chi, float), stats.chi(degrees).cdf).pvalue > 1e-3
+    # neighbours are independent
+    assert abs(np.corrcoef(chi[:-1], chi[1:])[0, 1]) < 4 / np.sqrt(20_000)
+
+
+def test_chi_variables_depend_on_their_place_alone(precision):
+    degrees = jnp.arange(1, 200, dtype=precision)
+    every = _sample_chi(jax.random.key(5), degrees, jnp.ones(199, bool))
+    np.testing.assert_array_equal(_sample_chi(jax.random.key(5), degrees[:70], jnp.ones(70, bool)), every[:70])
+    some = _sample_chi(jax.random.key(5), degrees, jnp.arange(199) % 3 > 0)
+    np.testing.assert_array_equal(some, np.where(np.arange(199) % 3 > 0, every, 0))
 
 
 def test_free_poisson_is_the_scaled_law(x64):
