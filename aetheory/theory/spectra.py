@@ -325,7 +325,7 @@ def sample_padded_normal(
 
 
 def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"], active: Bool[Array, " n"]) -> Float[Array, " n"]:
-    """χ variables of the given degrees of freedom (1 at least) where active, 0 elsewhere.
+    """χ variables of the given degrees of freedom where active and positive, 0 elsewhere; derivatives are 0.
 
     All candidates of a round are drawn together, each from its place alone, until the last is accepted: the program
     compiles several times as fast as that of `jax.random.gamma`, which splits a key and loops for each.
@@ -354,7 +354,8 @@ def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"], active: Bool[Arr
         candidate, accepted = candidates(round_)
         return round_ + 1, jnp.where(done, chi, candidate), done | accepted
 
-    start = jnp.zeros((), jnp.int32), jnp.zeros_like(degrees), ~active
+    # others would never be accepted
+    start = jnp.zeros((), jnp.int32), jnp.zeros_like(degrees), ~(active & (degrees > 0))
     _, chi, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), draw, start)
     return chi
 

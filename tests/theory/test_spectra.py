@@ -166,6 +166,8 @@ def test_chi_variables_depend_on_their_place_alone(precision):
     degrees = jnp.arange(1, 200, dtype=precision)
     every = _sample_chi(jax.random.key(5), degrees, jnp.ones(199, bool))
     np.testing.assert_array_equal(_sample_chi(jax.random.key(5), degrees[:70], jnp.ones(70, bool)), every[:70])
+    none = _sample_chi(jax.random.key(5), jnp.asarray([0.0, -3.0, jnp.nan], precision), jnp.ones(3, bool))
+    np.testing.assert_array_equal(none, 0)
     some = _sample_chi(jax.random.key(5), degrees, jnp.arange(199) % 3 > 0)
     np.testing.assert_array_equal(some, np.where(np.arange(199) % 3 > 0, every, 0))
 
