@@ -87,16 +87,27 @@ class Ensemble(eqx.Module):
             identity = identity * self.padding.active_rows[None, :]
         return jnp.broadcast_to(identity, (*blocks, num_rows, rows))
 
-    def times_covariance(
-        self, transposed: Float[Array, "*blocks columns rank"]
-    ) -> Float[Array, "*blocks columns rank"]:
-        """Aᵀ S for A of shape (*blocks, rank, columns), given as Aᵀ."""
-        product = transposed * self.spectrum[..., None, :]
-        if self.coupling is not None:
-            coupling = self.coupling[..., None, :]
-            product = product.at[..., 1:].add(transposed[..., :-1] * coupling)
-            product = product.at[..., :-1].add(transposed[..., 1:] * coupling)
-        return product
+    def times_covariance(self, matrix: Float[Array, "*blocks rows columns"], axis: int = -1) -> Float[Array, "..."]:
+        """A S for a matrix A of `rank` columns, or S A for one of `rank` rows where `axis` is −2."""
+
+        def along(values: Float[Array, "*blocks rank"]) -> Float[Array, "..."]:
+            return jnp.expand_dims(values, -3 - axis)
+
+        product = matrix * along(self.spectrum)
+        if self.coupling is None:
+            return product
+        # all neighbours in one pass over A; adding in place would take a pass for each
+        edge = jnp.zeros_like(self.spectrum[..., :1])
+        before = along(jnp.concatenate([edge, self.coupling], axis=-1))
+        after = along(jnp.concatenate([self.coupling, edge], axis=-1))
+        return product + _shifted(matrix, 1, axis) * before + _shifted(matrix, -1, axis) * after
+
+
+def _shifted(matrix: Float[Array, "..."], by: int, axis: int) -> Float[Array, "..."]:
+    """A matrix whose entries have moved by one place along `axis`, with zeros behind them."""
+    moves = [(0, 0, 0)] * matrix.ndim
+    moves[axis] = (by, -by, 0)
+    return jax.lax.pad(matrix, jnp.zeros((), matrix.dtype), moves)
 
 
 def vector_field(
@@ -140,12 +151,13 @@ def map_vector_field(time: Any, product: Float[Array, "rows rows"], ensemble: En
     Source: as for `vector_field`.
     """
     rows, rank = product.shape[-1], ensemble.spectrum.shape[-1]
-    scaled = ensemble.times_covariance((product - ensemble.target(rows))[:, :rank])
+    error = product - ensemble.target(rows)
     # the first rows of A; below them there is only the transpose of what is beside their first columns
-    first = scaled.T.at[:, :rank].add(scaled[:rank])
+    first = ensemble.times_covariance(error[:rank], axis=-2)
+    first = first + jnp.pad(ensemble.times_covariance(error[:rank, :rank]), ((0, 0), (0, rows - rank)))
     moved = first @ product
     if rank < rows:
-        moved = jnp.concatenate([moved, scaled[rank:] @ product[:rank]])
+        moved = jnp.concatenate([moved, ensemble.times_covariance(error[rank:, :rank]) @ product[:rank]])
     return -(moved + moved.T)
 
 
@@ -193,8 +205,8 @@ def _train_squares(error: Float[Array, "*blocks rank rows"], ensemble: Ensemble)
     if ensemble.factor is None:
         return jnp.sum(ensemble.spectrum * jnp.sum(error**2, axis=-1), axis=-1)
     diagonal, below = ensemble.factor
-    scaled = (error * diagonal[:, None]).at[:-1].add(error[1:] * below[:, None])
-    return jnp.sum(scaled**2)
+    after = jnp.concatenate([below, jnp.zeros_like(diagonal[:1])])
+    return jnp.sum((error * diagonal[:, None] + _shifted(error, -1, -2) * after[:, None]) ** 2)
 
 
 def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble) -> Risks:
