@@ -17,8 +17,12 @@ KINDS = {
     "latent factor, low rank": ((6, 9, 3), (11, 12, 5)),
     "low rank": ((10, 6, 5), (17, 9, 9)),
     "low rank, outside factor": ((20, 3, 4), (50, 5, 9)),
+    "full rank in low rank": ((6, 2, 20), (17, 9, 9)),
+    "full rank in low rank, outside factor": ((8, 3, 20), (50, 5, 9)),
+    "latent factor, full rank in low rank": ((5, 8, 20), (11, 12, 5)),
     "map, full rank": ((33, 60, 50), (36, 80, 70)),
     "map, low rank": ((33, 60, 8), (40, 80, 10)),
+    "map, full rank in low rank": ((33, 60, 50), (50, 80, 34)),
     "population": ((6, 2, jnp.inf), (9, 4, jnp.inf)),
     "population, latent factor": ((6, 9, jnp.inf), (9, 20, jnp.inf)),
 }
@@ -62,6 +66,16 @@ def test_padded_draws_are_the_same_numbers(precision):
     assert not padded.spectrum[5:].any()
 
 
+def test_draws_of_full_rank_are_the_same_numbers_beside_an_outside_factor(precision):
+    sizes = Dimensions(*(jnp.asarray(size, precision) for size in (8, 3, 20)))
+    own = gaussian(jax.random.key(1), sizes, reduction(8, 3, 20), jnp.ones((), precision))
+    host = reduction(50, 5, 9)
+    assert host.outside_factor
+    padded = gaussian(jax.random.key(1), sizes, host._replace(padded=True), jnp.ones((), precision))
+    np.testing.assert_array_equal(padded.weights[:8, :3], own.weights)
+    assert jnp.count_nonzero(padded.weights) == own.weights.size
+
+
 def test_shapes_are_shared_where_padding_is_cheaper_than_compiling():
     small, near, large = (reduction(p, p // 2, 2 * p) for p in (20, 24, 400))
     shared = shared_shapes({small: 100, near: 100, large: 100})
@@ -69,6 +83,17 @@ def test_shapes_are_shared_where_padding_is_cheaper_than_compiling():
     assert shared[large] == large
     # of many flows, each gains from its own program
     assert shared_shapes({small: 10**6, near: 10})[small] == small
-    # another kind cannot host
-    latent = reduction(20, 30, 40)
-    assert shared_shapes({latent: 1, near: 1})[latent] == latent
+    # full rank may be computed among shapes that have rows outside the range of S
+    low = reduction(200, 12, 24)
+    assert shared_shapes({near: 100, low: 100})[near] == low._replace(padded=True)
+
+
+def test_shapes_are_not_shared_where_draws_or_accuracy_would_differ():
+    near = reduction(24, 12, 48)
+    for alone in (
+        reduction(20, 30, 40),  # W is cut to its factor
+        reduction(20, 11, 12),  # all rows outside the range of S are drawn, in the next host only a factor of them
+    ):
+        assert shared_shapes({alone: 1, near: 1, reduction(200, 13, 24): 1})[alone] == alone
+    # as many columns as the rank: the train risk reaches 0
+    assert shared_shapes({reduction(40, 4, 4): 1, reduction(50, 5, 9): 1})[reduction(40, 4, 4)] == reduction(40, 4, 4)

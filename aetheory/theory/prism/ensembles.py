@@ -188,7 +188,9 @@ def _active(dimensions: Dimensions, shapes: Reduction) -> tuple[Float[Array, ""]
     """The rank, outside and columns of this draw, at most those of a padded `shapes`."""
     input_dim, latent_dim, num_samples = dimensions
     rank = jnp.minimum(input_dim, num_samples)
-    outside = latent_dim if shapes.outside_factor else input_dim - rank
+    outside = input_dim - rank
+    # of full rank, within the shape of problems that are not, none are outside
+    outside = jnp.minimum(outside, latent_dim) if shapes.outside_factor else outside
     return rank, outside, jnp.minimum(input_dim, latent_dim)
 
 
@@ -214,6 +216,9 @@ def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reducti
         return _normal(key, rank, outside, columns, shapes)
     # The rows B outside the range of S enter through BᵀB only, and that is Wishart.
     key_inside, key_outside = jax.random.split(key)
+    if shapes.padded:
+        known = outside
+        key_inside = jnp.where(outside > 0, key_inside, key)  # without such rows, the draw is that of its own shape
     inside = _normal(key_inside, rank, jnp.zeros_like(outside), columns, shapes._replace(outside=0))
     factor = sample_bartlett_factor(key_outside, shapes.columns, input_dim - rank, known)
     return jnp.concatenate([inside, factor.T])
