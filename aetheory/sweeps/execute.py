@@ -225,7 +225,7 @@ class Executor:
         placed = SingleDeviceSharding(self._device())
 
         def run(key: PRNGKeyArray, calls: Shaped[Array, ""], *arguments: Any) -> dict[str, Array]:
-            return self._loop(lanes.program, key, calls, arguments, width, capacity)
+            return self._loop(lanes, key, calls, arguments, width, capacity)
 
         def shape(array: Any, *sizes: int) -> Any:
             return jax.ShapeDtypeStruct(sizes, array.dtype, sharding=placed)  # type: ignore[no-untyped-call]
@@ -234,17 +234,25 @@ class Executor:
         return jax.jit(run).lower(shape(self._key, *self._key.shape), shape(np.int32(0)), *arguments)
 
     def _loop(
-        self, program: Hashable, key: PRNGKeyArray, calls: Shaped[Array, ""], arguments: Any, width: int, capacity: int
+        self, lanes: Lanes, key: PRNGKeyArray, calls: Shaped[Array, ""], arguments: Any, width: int, capacity: int
     ) -> dict[str, Array]:
         """`calls` batches of `width` evaluations, one after the other, into arrays of `capacity` results."""
-        lane = partial(self._lane_programs[program], key)
+        lane = partial(self._lane_programs[lanes.program], key)
+
+        words, repeat, inputs = arguments
+        # outside the loop: what follows from these alone is computed once, not for each evaluation
+        alike = {name: inputs[name][0] for name in lanes.constant}
+        varied = words, repeat, {name: values for name, values in inputs.items() if name not in alike}
+
+        def one(words: Any, repeat: Any, varied: dict[str, Any]) -> dict[str, Array]:
+            results: dict[str, Array] = lane(words, repeat, {**alike, **varied})
+            return results
 
         def batch(start: Any) -> dict[str, Array]:
-            if width == 1:
-                one = jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, start, keepdims=False), arguments)
-                return {name: leaf[None] for name, leaf in lane(*one).items()}
-            some = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, width), arguments)
-            return dict(jax.vmap(lane)(*some))
+            some = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, width), varied)
+            if width > 1:
+                return jax.vmap(one)(*some)
+            return {name: leaf[None] for name, leaf in one(*jax.tree.map(lambda leaf: leaf[0], some)).items()}
 
         def body(number: Any, results: dict[str, Array]) -> dict[str, Array]:
             start, new = number * width, batch(number * width)

@@ -36,6 +36,7 @@ class Lanes(NamedTuple):
         words: two 32-bit numbers for each that name its cell, from which its key is derived.
         repeat: which draw of the cell each is.
         inputs: the real numbers that go into the program, one of each for each evaluation.
+        constant: the names of those that are the same in all cells of the grid.
     """
 
     program: Hashable
@@ -44,12 +45,13 @@ class Lanes(NamedTuple):
     words: UInt32[np.ndarray, "lanes 2"]
     repeat: UInt32[np.ndarray, " lanes"]
     inputs: dict[str, Shaped[np.ndarray, " lanes"]]
+    constant: frozenset[str]
 
-    def take(self, which: slice) -> "Lanes":
+    def take(self, which: slice | Int[np.ndarray, " some"]) -> "Lanes":
         """Some of these evaluations."""
         inputs = {name: values[which] for name, values in self.inputs.items()}
         place, cell, words, repeat = (array[which] for array in (self.place, self.cell, self.words, self.repeat))
-        return Lanes(self.program, place, cell, words, repeat, inputs)
+        return Lanes(self.program, place, cell, words, repeat, inputs, self.constant)
 
 
 class Plan:
@@ -66,6 +68,8 @@ class Plan:
         self.dims = grid.dims + (("repeat",) if num_repeats is not None else ())
         self.shape = grid.shape + ((num_repeats,) if num_repeats is not None else ())
         self.num_lanes = math.prod(self.shape)
+        inputs = task.inputs(grid.columns(np.arange(math.prod(grid.shape))))
+        self._constant = frozenset(name for name, values in inputs.items() if np.all(values == values[0]))
         self._static = set(task.static_names(grid))
         self._static_axes = [any(name in self._static for name in axis.parameters) for axis in grid.axes]
         combinations = [
@@ -164,7 +168,7 @@ class Plan:
     ) -> Lanes:
         words = identity_words(self.grid.identities(cells))
         inputs = self.task.inputs(self.grid.columns(cells))
-        return Lanes(self._programs[number], place, cells, words, repeat, inputs)
+        return Lanes(self._programs[number], place, cells, words, repeat, inputs, self._constant)
 
     def work(self, region: Region) -> float:
         """The expected cost of a block, in any unit."""

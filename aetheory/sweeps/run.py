@@ -1,7 +1,6 @@
 """`sweep`: one function on every cell of a grid."""
 
 import json
-import math
 import os
 import platform
 import signal
@@ -40,6 +39,9 @@ _BLOCK_SECONDS = 2.0
 
 _BLOCKS_A_THREAD = 4
 
+_WELL_MEASURED = 0.02
+"""Seconds beside which starting a call, and what is computed once in it, do not count."""
+
 
 class SweepError(RuntimeError):
     """A cell failed; the message names it. Whatever had finished is kept in the store."""
@@ -65,7 +67,8 @@ def sweep(
 ) -> "xarray.Dataset":
     """Evaluate `function` on every cell of a grid, several times where wanted, as one labelled dataset.
 
-    Cells that compile to the same program share it. Each result depends on its cell's parameters, its repeat, the key
+    Cells that compile to the same program share it, and what follows from parameters that are the same in the whole
+    grid is computed once for many evaluations. Each result depends on its cell's parameters, its repeat, the key
     and the program only: not on the order of the axes, on the blocks, on threads, devices or workers, nor on whether
     the sweep was interrupted (to the last bit on one kind of device).
 
@@ -315,20 +318,24 @@ def _prepare_first(executor: Executor, plan: Plan, num_programs: int) -> None:
 
 
 def _block_size(executor: Executor, plan: Plan, memory: int, threads: int) -> int:
-    """Evaluations a block, from the measured time of the costliest one and the size of a result."""
-    costliest, seconds = plan.costliest()[0], math.inf
+    """Evaluations a block, from the measured time of some like the costliest one and the size of a result."""
+    costliest = plan.costliest()[0]
     width = executor.width(costliest)
-    for _ in range(2):  # the first touches memory for the first time
-        start = time.perf_counter()
-        with suppress(RuntimeError):  # a cell that fails is found again when its turn comes
-            executor.run(costliest)
-        seconds = min(seconds, time.perf_counter() - start)
-        if seconds > 0.1:
-            break
     num_bytes = sum(output.num_bytes for output in (executor.outputs or {}).values())
-    wanted = int(_BLOCK_SECONDS * width / seconds)
     shared = -(-plan.num_lanes // (_BLOCKS_A_THREAD * threads))
     # a block is held once as it is computed, once as it is put together and once as it is compressed
     fitting = memory // (8 * threads * max(num_bytes, 1))
-    size = max(1, min(wanted, shared, fitting))
+    most = max(1, min(shared, fitting))
+
+    def measured(count: int) -> float:
+        start = time.perf_counter()
+        with suppress(RuntimeError):  # a cell that fails is found again when its turn comes
+            executor.run(costliest.take(np.zeros(count, int)))
+        return time.perf_counter() - start
+
+    count, seconds = width, measured(width)
+    while seconds < _WELL_MEASURED and count < most:
+        count = min(8 * count, most)
+        seconds = measured(count)
+    size = min(max(1, int(_BLOCK_SECONDS * count / seconds)), most)
     return size if size < width else size // width * width

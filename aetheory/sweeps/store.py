@@ -49,10 +49,8 @@ class MemoryStore:
     ) -> None:
         self.block_shape = block_shape
         self._plan, self._attributes = plan, attributes
-        self._arrays = {
-            name: np.full((*plan.shape, *output.shape), _missing(output.dtype), output.dtype)
-            for name, output in outputs.items()
-        }
+        # not filled: every block is written before anyone reads, and memory is first touched while others compute
+        self._arrays = {name: np.empty((*plan.shape, *output.shape), output.dtype) for name, output in outputs.items()}
 
     def done(self, region: Region) -> bool:
         """Nothing is there before it is computed."""

@@ -106,6 +106,29 @@ def test_results_do_not_depend_on_the_order_of_the_axes_or_on_other_cells(x64):
         np.testing.assert_array_equal(*both)
 
 
+@pytest.mark.parametrize("width", [1, 8])
+def test_what_is_the_same_in_all_cells_is_computed_once(width, x64):
+    batched = []
+
+    @jax.custom_batching.custom_vmap
+    def power(base, exponent):
+        return base**exponent
+
+    @power.def_vmap
+    def _(axis_size, in_batched, base, exponent):
+        batched.append(list(in_batched))
+        return base**exponent, any(in_batched)
+
+    def function(parameters, key):
+        return {"varied": power(parameters["x"], parameters["a"]), "alike": power(parameters["a"], parameters["a"])}
+
+    x = np.linspace(0.5, 2, 20)
+    dataset = ae.sweep(function, {"a": [2.5], "x": x}, KEY, width=width)
+    np.testing.assert_allclose(dataset.varied.squeeze(), x**2.5, rtol=1e-14)
+    np.testing.assert_allclose(dataset.alike.squeeze(), np.full(20, 2.5**2.5), rtol=1e-14)
+    assert batched == ([] if width == 1 else [[True, False]])
+
+
 def test_the_dataset_says_where_it_comes_from():
     dataset = ae.sweep(draws, PLAIN, KEY)
     assert "repeat" not in dataset.dims
