@@ -19,7 +19,6 @@ KINDS = {
     "low rank, outside factor": ((20, 3, 4), (50, 5, 9)),
     "full rank in low rank": ((6, 2, 20), (17, 9, 9)),
     "full rank in low rank, outside factor": ((8, 3, 20), (50, 5, 9)),
-    "latent factor, full rank in low rank": ((5, 8, 20), (11, 12, 5)),
     "map, full rank": ((33, 60, 50), (36, 80, 70)),
     "map, low rank": ((33, 60, 8), (40, 80, 10)),
     "map, full rank in low rank": ((33, 60, 50), (50, 80, 34)),

@@ -111,7 +111,7 @@ def test_time_zero_is_the_risk_of_the_initial_map(x64):
 def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, time, uncorrected_error):
     input_dim, latent_dim = dims
     small = ae.LinearProblem(input_dim, latent_dim, jnp.inf, scale / input_dim)
-    simulated = ae.simulate(small, [time], jax.random.key(5), num_repeats=4000)
+    simulated = ae.simulate(small, [time], jax.random.key(5), num_repeats=4000, rtol=1e-5)
     limit, corrected = (ae.predict(small, [time], "large-data", finite_size=flag) for flag in (False, True))
     tolerance = 3 * float(simulated.standard_error.population[0]) + 5e-4
     assert abs(float(simulated.population[0] - corrected.population[0])) < tolerance
@@ -124,7 +124,7 @@ def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, ti
 def test_mean_field_correction_meets_the_mean_of_4000_draws(x64, input_dim, num_samples):
     latent_dim = 10**7
     small = ae.LinearProblem(input_dim, latent_dim, num_samples, 0.4 / latent_dim)
-    simulated = ae.simulate(small, [0.1, 0.5], jax.random.key(6), num_repeats=4000)
+    simulated = ae.simulate(small, [0.1, 0.5], jax.random.key(6), num_repeats=4000, rtol=1e-5)
     corrected = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True)
     by_flow = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True, method="flow")
     for risk in ("train", "population"):
