@@ -5,14 +5,14 @@ import inspect
 import re
 from typing import Any
 
-from aetheory._checks import fail
-from aetheory._references import REFERENCES, SOFTWARE, Reference
+from aetheory.core.checks import fail
+from aetheory.core.curve import Curve
+from aetheory.core.references import REFERENCES, SOFTWARE, Reference
 from aetheory.inference import Fit, fit
-from aetheory.theory.expansion.faces import FACES
-from aetheory.theory.prism import closed_forms
-from aetheory.theory.prism.predict import REGIMES, predict
-from aetheory.theory.prism.simulation import simulate
-from aetheory.training.curve import Curve
+from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.predict import REGIMES, predict
+from aetheory.linear.simulation import simulate
+from aetheory.linear.theories import closed_forms
 
 _SECTION = re.compile(r"^\s*(?:.*\. )?Source: (.*?)(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 _ARXIV = re.compile(r"(?:arXiv:)?\b(\d{4}\.\d{5}|math-ph/\d{7})\b")

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from aetheory._cache import cache_directory
-from aetheory._compilation import compile_quickly
+from aetheory.core.cache import cache_directory
+from aetheory.core.compilation import compile_quickly
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 

@@ -18,10 +18,10 @@ import matplotlib as mpl
 import numpy as np
 
 import aetheory as ae
+from aetheory.linear.ensembles import reduction
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.plan import Plan
-from aetheory.theory.prism.ensembles import reduction
 
 mpl.use("agg")
 import matplotlib.pyplot as plt

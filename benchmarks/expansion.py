@@ -15,9 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from aetheory.theory import expansion
-from aetheory.theory.expansion.words import risk_derivative
-from aetheory.theory.prism.problem import LinearProblem
+from aetheory.linear import expansion
+from aetheory.linear.expansion.words import risk_derivative
+from aetheory.linear.problem import LinearProblem
 
 
 def timed(function: Callable[..., Any], *arguments: Any) -> float:

@@ -18,7 +18,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 import aetheory as ae
-from aetheory.autoencoders import random_encoder
+from aetheory.two_layer.network import random_encoder
 
 _STEP_SIZE = 0.1
 

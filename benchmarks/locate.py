@@ -14,8 +14,8 @@ import numpy as np
 from tqdm import tqdm
 
 import aetheory as ae
-from aetheory.theory.expansion.faces import FACES
-from aetheory.theory.prism.locate import Location, natural_time
+from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.locate import Location, natural_time
 
 _REPEATS = 8
 

@@ -17,8 +17,8 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 import aetheory as ae
-from aetheory.theory.prism import ensembles
-from aetheory.theory.prism.flow import evolve
+from aetheory.linear import ensembles
+from aetheory.linear.flow import evolve
 
 _TOLERANCE = 1e-6
 _EVALUATIONS_PER_STEP = 6  # of the first-same-as-last Tsitouras method

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import optax
 
 import aetheory as ae
+from aetheory.core.gradient_descent import gradient_descent
 from aetheory.reproduce.recovery_training import Experiment
-from aetheory.training import gradient_descent
 
 _EPOCHS = 3
 

@@ -18,9 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import aetheory as ae
+from aetheory import group_sparse as recovery
 from aetheory.reproduce import recovery_clustering as clustering
 from aetheory.reproduce.recovery import job
-from aetheory.theory import recovery
 
 MNIST = next(one for one in job("full", seed=0).clusterings if one.data == "mnist")
 

@@ -27,11 +27,11 @@ from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 
 import aetheory as ae
+from aetheory.linear.ensembles import Dimensions, gaussian, reduction
+from aetheory.linear.flow import evolve
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.plan import Plan
-from aetheory.theory.prism.ensembles import Dimensions, gaussian, reduction
-from aetheory.theory.prism.flow import evolve
 
 SHAPES = (
     (50, 25, 100),

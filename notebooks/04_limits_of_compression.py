@@ -33,7 +33,7 @@ plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
 # %%
 print("activation      α      R*(0.5)  R*(1)   R*(2)")
 for name in ("sign", "hard_tanh", "tanh", "erf", "sine"):
-    alpha = ae.autoencoders.as_activation(name).alpha
+    alpha = ae.two_layer.as_activation(name).alpha
     half, one, two = ae.limits.gaussian(jnp.array([0.5, 1.0, 2.0]), name)
     print(f"{name:<11} {alpha:8.4f}   {half:.4f}   {one:.4f}  {two:.4f}")
 
@@ -118,7 +118,7 @@ whitened, _ = ae.sources.whiten(images.samples, smallest_variance=1e-3)
 dim = whitened.shape[1]
 for rate in (0.25, 0.5, 1.0):
     rotation = ae.limits.minimiser(jax.random.key(2), jnp.ones(dim), round(rate * dim))
-    risk = ae.autoencoders.sampled_risk(rotation, whitened)
+    risk = ae.two_layer.sampled_risk(rotation, whitened)
     print(
         f"rate {round(rate * dim) / dim:.3f}: digits {risk.mean:.4f} ± {risk.standard_error:.4f}, "
         f"limit {ae.limits.gaussian(round(rate * dim) / dim):.4f}"

@@ -81,7 +81,7 @@ _ = ax.legend(fontsize=8, ncols=2, loc="upper right")
 # %%
 def reached(parameters, key):
     source = ae.GaussianSource.power_law(40, parameters["exponent"])
-    encoder = ae.autoencoders.random_encoder(key, 40, parameters["num_units"])
+    encoder = ae.two_layer.random_encoder(key, 40, parameters["num_units"])
     run = ae.alternating_descent(encoder, source, num_steps=100)
     limit = ae.limits.water_filling(jnp.sqrt(source.variances), parameters["num_units"])
     return {"risk": run.metrics[-1], "limit": limit.risk}

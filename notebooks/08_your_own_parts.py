@@ -34,8 +34,8 @@ def three_levels(x):
     return jnp.where(jnp.abs(x) < 0.6, 0.0, jnp.sign(x))
 
 
-ternary = ae.autoencoders.from_function(three_levels, breakpoints=(-0.6, 0.6))
-for activation in (ternary, ae.autoencoders.sign(), ae.autoencoders.as_activation("tanh")):
+ternary = ae.two_layer.from_function(three_levels, breakpoints=(-0.6, 0.6))
+for activation in (ternary, ae.two_layer.sign(), ae.two_layer.as_activation("tanh")):
     limit = ae.limits.gaussian(0.8, activation)
     print(
         f"{activation.name:<14} α = {activation.alpha:.4f}   least risk at rate 0.8: {limit:.4f}"
@@ -47,7 +47,7 @@ for activation in (ternary, ae.autoencoders.sign(), ae.autoencoders.as_activatio
 
 # %%
 source = ae.GaussianSource.isotropic(50)
-start = ae.autoencoders.random_encoder(jax.random.key(0), 50, 40)
+start = ae.two_layer.random_encoder(jax.random.key(0), 50, 40)
 run = ae.alternating_descent(start, source, activation=ternary, num_steps=300)
 print(f"start {run.metrics[0]:.4f}, end {run.metrics[-1]:.4f} after {run.steps_taken} steps, "
       f"limit {ae.limits.gaussian(0.8, ternary):.4f}")  # fmt: skip
@@ -57,7 +57,7 @@ print(f"start {run.metrics[0]:.4f}, end {run.metrics[-1]:.4f} after {run.steps_t
 
 # %%
 samples = source.sample(jax.random.key(1), 20_000)
-estimate = ae.autoencoders.sampled_risk(run.autoencoder, samples)
+estimate = ae.two_layer.sampled_risk(run.autoencoder, samples)
 print(f"{estimate.mean:.4f} ± {estimate.standard_error:.4f}")
 
 # %% [markdown]
@@ -113,7 +113,7 @@ trained = ae.sample_descent(
 )
 test = circles.sample(jax.random.key(5), 20_000)
 for name, autoencoder in (("random rotation", rotation), ("trained", trained.autoencoder)):
-    estimate = ae.autoencoders.sampled_risk(autoencoder, test)
+    estimate = ae.two_layer.sampled_risk(autoencoder, test)
     print(f"{name:<15} {estimate.mean:.4f} ± {estimate.standard_error:.4f}")
 print(f"{'Gaussian limit':<15} {ae.limits.gaussian(1.0):.4f}")
 

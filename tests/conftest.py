@@ -12,7 +12,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import matplotlib as mpl  # noqa: E402
 
-from aetheory._compilation import compile_quickly  # noqa: E402
+from aetheory.core.compilation import compile_quickly  # noqa: E402
 
 mpl.use("agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -12,16 +12,16 @@ import aetheory as ae
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     "aetheory",
-    "aetheory.autoencoders",
+    "aetheory.two_layer",
     "aetheory.inference",
     "aetheory.optimise",
     "aetheory.plotting",
     "aetheory.sources",
     "aetheory.sweeps",
-    "aetheory.theory.expansion",
-    "aetheory.theory.limits",
+    "aetheory.linear.expansion",
+    "aetheory.two_layer.limits",
     "aetheory.theory.prism",
-    "aetheory.theory.recovery",
+    "aetheory.group_sparse",
     "aetheory.training",
 )
 

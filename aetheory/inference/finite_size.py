@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Key, PRNGKeyArray, UInt32
 
+from aetheory.core.curve import Risks
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, require_finished
 from aetheory.inference.least_squares import LeastSquares, linearised
 from aetheory.inference.model import Model, as_coordinate, from_coordinate
-from aetheory.theory.prism import ensembles, regimes
-from aetheory.theory.prism.flow import evolve
-from aetheory.theory.prism.problem import LinearProblem, LinearRatios
-from aetheory.training.curve import Risks
-from aetheory.training.flow import DEFAULT_MAX_STEPS, SolverStats, require_finished
+from aetheory.linear import ensembles
+from aetheory.linear.flow import evolve
+from aetheory.linear.problem import LinearProblem, LinearRatios
+from aetheory.linear.theories import regimes
 
 NUM_BATCHES = 4
 """Into which the simulations are split, so that a rough correction and the final one share a compiled program."""

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float64, PRNGKeyArray
 from scipy.stats import qmc
 
-from aetheory._checks import fail, static_integer
+from aetheory.core.checks import fail, static_integer
+from aetheory.core.curve import Curve
 from aetheory.inference.arguments import check_bounds, check_candidates, check_finite_size, split_parameters
 from aetheory.inference.finite_size import NUM_BATCHES, Correction, correction, has_formula
 from aetheory.inference.least_squares import LeastSquares, Minimum, linearised, minimise, scan
@@ -21,8 +22,7 @@ from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_
 from aetheory.inference.observations import Observations
 from aetheory.inference.result import Alternative, Estimate, Fit
 from aetheory.inference.uncertainty import CovarianceMethod, Uncertainty, observation_weights, uncertainty
-from aetheory.theory.prism import regimes
-from aetheory.training.curve import Curve
+from aetheory.linear.theories import regimes
 
 _NUM_SCANNED = 128
 """Points that are tried for a limit that is a flow. With a free unit of time the good ones are a smaller share."""

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.theory.prism import regimes
-from aetheory.theory.prism.parameters import LimitParameters
+from aetheory.linear.parameters import LimitParameters
+from aetheory.linear.theories import regimes
 
 PARAMETERS = ("init_scale", "latent_ratio", "sample_ratio", "time_unit", "noise_floor")
 """x = pσ², y = H/p, z = p/N; flow time for one recorded unit of time; a constant added to both risks."""

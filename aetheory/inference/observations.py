@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from aetheory._checks import fail
-from aetheory.training.curve import Curve
+from aetheory.core.checks import fail
+from aetheory.core.curve import Curve
 
 RISKS = ("train", "population")
 

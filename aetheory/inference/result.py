@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import t as student
 
+from aetheory.core.curve import Curve
 from aetheory.inference.finite_size import Correction, has_formula
 from aetheory.inference.observations import Observations
 from aetheory.inference.uncertainty import Uncertainty, lag_correlation
-from aetheory.theory.prism.predict import predict
-from aetheory.theory.prism.problem import LinearRatios
-from aetheory.training.curve import Curve
+from aetheory.linear.predict import predict
+from aetheory.linear.problem import LinearRatios
 
 _LARGEST_ERROR = 1.0
 """In a logarithm: a parameter that is only known to within a factor e is not identified by the data."""

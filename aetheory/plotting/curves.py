@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import to_hex
 
-from aetheory._checks import fail
+from aetheory.core.checks import fail
+from aetheory.core.curve import Curve
 from aetheory.inference import Fit
-from aetheory.plotting._axes import COLOURS, new_axes
-from aetheory.theory.prism.sensitivities import RATIOS, Sensitivities
-from aetheory.training.curve import Curve
+from aetheory.linear.sensitivities import RATIOS, Sensitivities
+from aetheory.plotting.axes import COLOURS, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,6 +58,8 @@ def plot_curve(
     unknown = [risk for risk in risks if risk not in _LOOK]
     if unknown:
         raise fail("risks", "made of 'train' and 'population'", risks)
+    from matplotlib.colors import to_hex
+
     ax = new_axes() if ax is None else ax
     markers = curve.num_repeats > 0 if markers is None else markers
     times = np.asarray(curve.times)

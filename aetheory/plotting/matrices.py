@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from aetheory._checks import check_samples, fail, static_integer
-from aetheory.autoencoders.group_sparse import check_group_size
-from aetheory.plotting._axes import new_axes
+from aetheory.core.checks import check_samples, fail, static_integer
+from aetheory.core.dictionary import check_group_size
+from aetheory.plotting.axes import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float, Int
 
-from aetheory._checks import fail
-from aetheory.plotting._axes import COLOURS
-from aetheory.theory.prism.geometry import Prism, prism
-from aetheory.theory.prism.locate import locate
-from aetheory.theory.prism.problem import LinearProblem
+from aetheory.core.checks import fail
+from aetheory.linear.geometry import Prism, prism
+from aetheory.linear.locate import locate
+from aetheory.linear.problem import LinearProblem
+from aetheory.plotting.axes import COLOURS
 
 if TYPE_CHECKING:
     from mpl_toolkits.mplot3d import Axes3D

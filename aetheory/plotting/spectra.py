@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aetheory._checks import as_float, check_real
-from aetheory.plotting._axes import COLOURS, new_axes
-from aetheory.theory.spectra import MarchenkoPastur
+from aetheory.core.checks import as_float, check_real
+from aetheory.plotting.axes import COLOURS, new_axes
+from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

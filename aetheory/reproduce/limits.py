@@ -16,19 +16,20 @@ import numpy as np
 import xarray
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.autoencoders.two_layer import (
+from aetheory.reproduce.prism import Size
+from aetheory.sources.gaussian import GaussianSource
+from aetheory.sources.images import DATA_FOLDER_VARIABLE, ImageSource, load_images, whiten
+from aetheory.sources.sparse import SparseSource
+from aetheory.two_layer import limits
+from aetheory.two_layer.alternating import alternating_descent
+from aetheory.two_layer.descent import sample_descent
+from aetheory.two_layer.network import (
     TwoLayerAutoencoder,
     population_risk,
     random_encoder,
     sampled_risk,
     tied_autoencoder,
 )
-from aetheory.reproduce.prism import Size
-from aetheory.sources import GaussianSource, ImageSource, SparseSource, load_images, whiten
-from aetheory.sources.images import DATA_FOLDER_VARIABLE
-from aetheory.theory import limits
-from aetheory.training.alternating import alternating_descent
-from aetheory.training.two_layer import sample_descent
 
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 AMPLITUDES = ("rademacher", "gaussian")

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from aetheory.core.curve import Curve
+from aetheory.linear.locate import locate
+from aetheory.linear.predict import Regime, predict
+from aetheory.linear.problem import LinearProblem
+from aetheory.linear.simulation import simulate
 from aetheory.plotting import COLOURS, plot_curve, plot_prism
 from aetheory.reproduce import resummation
-from aetheory.sources import load_images
-from aetheory.theory.prism.locate import locate
-from aetheory.theory.prism.predict import Regime, predict
-from aetheory.theory.prism.problem import LinearProblem
-from aetheory.theory.prism.simulation import simulate
-from aetheory.training.curve import Curve
+from aetheory.sources.images import load_images
 
 Size = Literal["quick", "default", "full"]
 

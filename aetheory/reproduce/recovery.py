@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import xarray
 
+from aetheory import group_sparse as recovery
 from aetheory.reproduce.prism import Size
 from aetheory.reproduce.recovery_clustering import PUBLISHED, Clustering, Network
 from aetheory.reproduce.recovery_figures import PUBLISHED_DISTANCES, PUBLISHED_EPOCHS, measured, published
 from aetheory.reproduce.recovery_phases import Phases, interval_violations
 from aetheory.reproduce.recovery_training import NETWORKS, Experiment
-from aetheory.theory import recovery
 
 STORED_RUNS = "recovery_published_size.json"
 _LEVELS = (1.0, 5.0, 10.0)

@@ -16,10 +16,12 @@ import optax
 import xarray
 from jaxtyping import Array, Float, Int
 
-from aetheory.autoencoders import GroupSparseAutoencoder, reconstruction_loss
-from aetheory.sources import ImageSource, data_dictionary, gaussian_dictionary, load_images, subspace_dictionary
-from aetheory.theory import recovery
-from aetheory.training import gradient_descent
+from aetheory import group_sparse as recovery
+from aetheory.core.gradient_descent import gradient_descent
+from aetheory.core.reconstruction import reconstruction_loss
+from aetheory.group_sparse.dictionaries import data_dictionary, gaussian_dictionary, subspace_dictionary
+from aetheory.group_sparse.network import GroupSparseAutoencoder
+from aetheory.sources.images import ImageSource, load_images
 
 PUBLISHED = {
     "raw": (0.545, 0.630),

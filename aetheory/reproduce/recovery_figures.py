@@ -9,9 +9,9 @@ import xarray
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from aetheory import group_sparse as recovery
 from aetheory.plotting import COLOURS, plot_atoms, plot_distances, plot_phases
 from aetheory.reproduce.recovery_training import Experiment
-from aetheory.theory import recovery
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

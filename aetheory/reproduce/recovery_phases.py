@@ -12,9 +12,10 @@ import numpy as np
 import xarray
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.autoencoders import group_relu
-from aetheory.sources import GroupSparseSource, orthonormal_groups_dictionary
-from aetheory.theory import recovery
+from aetheory import group_sparse as recovery
+from aetheory.group_sparse.dictionaries import orthonormal_groups_dictionary
+from aetheory.group_sparse.network import group_relu
+from aetheory.sources.group_sparse import GroupSparseSource
 
 
 @dataclass(frozen=True)

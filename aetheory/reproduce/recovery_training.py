@@ -22,11 +22,13 @@ import optax
 import xarray
 from jaxtyping import Array, Float, Int, PyTree
 
-from aetheory._checks import fail
-from aetheory.autoencoders import GroupSparseAutoencoder, sparse_reconstruction_loss
-from aetheory.sources import GroupSparseSamples, GroupSparseSource, gaussian_dictionary, perturbed_dictionary
-from aetheory.theory import recovery
-from aetheory.training import gradient_descent
+from aetheory import group_sparse as recovery
+from aetheory.core.checks import fail
+from aetheory.core.gradient_descent import gradient_descent
+from aetheory.group_sparse.dictionaries import gaussian_dictionary, perturbed_dictionary
+from aetheory.group_sparse.kernels import sparse_reconstruction_loss
+from aetheory.group_sparse.network import GroupSparseAutoencoder
+from aetheory.sources.group_sparse import GroupSparseSamples, GroupSparseSource
 
 NETWORKS = ("group", "sparse", "relu")
 _HELD_OUT = 1000

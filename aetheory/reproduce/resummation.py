@@ -13,10 +13,11 @@ import xarray
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
+from aetheory.linear.expansion.resummation import resum
+from aetheory.linear.expansion.series import planar, taylor_series
+from aetheory.linear.predict import predict
+from aetheory.linear.problem import LinearProblem
 from aetheory.plotting import COLOURS
-from aetheory.theory.expansion import planar, resum, taylor_series
-from aetheory.theory.prism.predict import predict
-from aetheory.theory.prism.problem import LinearProblem
 
 ORDER = 8
 """Order of the expansion: the highest whose coefficients take about a second."""

@@ -2,13 +2,6 @@
 
 from aetheory.sources.amplitudes import DensityAmplitude
 from aetheory.sources.augmentation import augment
-from aetheory.sources.dictionaries import (
-    data_dictionary,
-    gaussian_dictionary,
-    orthonormal_groups_dictionary,
-    perturbed_dictionary,
-    subspace_dictionary,
-)
 from aetheory.sources.gaussian import GaussianSource
 from aetheory.sources.group_sparse import GroupSparseSamples, GroupSparseSource
 from aetheory.sources.images import ImageSource, Whitening, load_images, whiten
@@ -25,11 +18,6 @@ __all__ = [
     "SparseSource",
     "Whitening",
     "augment",
-    "data_dictionary",
-    "gaussian_dictionary",
     "load_images",
-    "orthonormal_groups_dictionary",
-    "perturbed_dictionary",
-    "subspace_dictionary",
     "whiten",
 ]

@@ -16,7 +16,7 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory._checks import check_real, fail, static_integer
+from aetheory.core.checks import check_real, fail, static_integer
 
 Scalar = Float[Array, ""]
 

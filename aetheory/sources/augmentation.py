@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
-from aetheory._checks import check_real, fail, static_integer
+from aetheory.core.checks import check_real, fail, static_integer
 from aetheory.sources.images import ImageSource
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory._checks import check_covariance, check_real, static_integer
+from aetheory.core.checks import check_covariance, check_real, static_integer
 
 
 class GaussianSource(eqx.Module):

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory._checks import as_float, check_at_least, check_real, fail, static_integer
-from aetheory.autoencoders.group_sparse import check_dictionary, check_group_size
+from aetheory.core.checks import as_float, check_at_least, check_real, fail, static_integer
+from aetheory.core.dictionary import check_dictionary, check_group_size
 
 CODE_LAWS = ("uniform-norm", "gaussian", "nonnegative")
 

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory._checks import check_real, check_samples, fail, is_concrete, static_integer
-from aetheory.sources._readers import FORMATS, UNLABELLED, Images, bad_data, from_planes, read_images
+from aetheory.core.checks import check_real, check_samples, fail, is_concrete, static_integer
+from aetheory.sources.readers import FORMATS, UNLABELLED, Images, bad_data, from_planes, read_images
 
 DATA_FOLDER_VARIABLE = "AETHEORY_DATA"
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory._checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
 from aetheory.sources.amplitudes import AbstractAmplitude, as_amplitude
 
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from aetheory._checks import fail
+from aetheory.core.checks import fail
 from aetheory.sweeps.block import Block, run_block
 from aetheory.sweeps.execute import Executor
 from aetheory.sweeps.plan import Plan, Region

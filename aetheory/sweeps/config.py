@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import xarray
 
-from aetheory._checks import fail
+from aetheory.core.checks import fail
 from aetheory.sweeps.prism import Prediction, Simulation
 from aetheory.sweeps.run import sweep
 from aetheory.sweeps.store import open_store

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, PRNGKeyArray, Shaped
 
-from aetheory._checks import fail
+from aetheory.core.checks import fail
 from aetheory.sweeps.batching import batch_width
 from aetheory.sweeps.keys import derive_key
 from aetheory.sweeps.plan import Lanes

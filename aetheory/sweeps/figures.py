@@ -9,11 +9,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.locate import locate
+from aetheory.linear.problem import LinearProblem
 from aetheory.plotting import COLOURS
 from aetheory.sweeps.prism import problem_columns
-from aetheory.theory.expansion.faces import FACES
-from aetheory.theory.prism.locate import locate
-from aetheory.theory.prism.problem import LinearProblem
 
 _MOST_LINES = 6
 _MOST_PANELS = 6

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int, Shaped, UInt64
 
-from aetheory._checks import fail
+from aetheory.core.checks import fail
 
 Value = int | float | bool | str
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from aetheory.theory.prism.ensembles import Reduction
+from aetheory.linear.ensembles import Reduction
 
 _COMPILATION = 2e11
 """Flops that are worth a compilation: two seconds of a core, which other threads use meanwhile. A fixed number, because

@@ -12,16 +12,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from aetheory._checks import check_times, fail
+from aetheory.core.checks import check_times, fail
+from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options
+from aetheory.linear import ensembles
+from aetheory.linear.flow import evolve
+from aetheory.linear.locate import locate
+from aetheory.linear.predict import predict
+from aetheory.linear.problem import LinearProblem
 from aetheory.sweeps.grid import Grid, Value
 from aetheory.sweeps.padding import shared_shapes
 from aetheory.sweeps.task import Columns
-from aetheory.theory.prism import ensembles
-from aetheory.theory.prism.flow import evolve
-from aetheory.theory.prism.locate import locate
-from aetheory.theory.prism.predict import predict
-from aetheory.theory.prism.problem import LinearProblem
-from aetheory.training.flow import DEFAULT_MAX_STEPS, check_solver_options
 
 _CHOICES = (("latent_dim", "latent_ratio"), ("num_samples", "sample_ratio"), ("init_variance", "init_scale"))
 _DIMENSIONS = ("input_dim", "latent_dim", "latent_ratio", "num_samples", "sample_ratio")

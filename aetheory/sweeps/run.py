@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from tqdm import tqdm
 
-from aetheory._checks import check_real, fail, static_integer
+from aetheory.core.checks import check_real, fail, static_integer
 from aetheory.sweeps.backend import Backend, Threads
 from aetheory.sweeps.block import FAILED, Failure
 from aetheory.sweeps.execute import Executor, Output

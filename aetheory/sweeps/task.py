@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree, Shaped
 
-from aetheory._checks import fail
+from aetheory.core.checks import fail
+from aetheory.core.curve import Curve
 from aetheory.sweeps.grid import Grid, Value
-from aetheory.training.curve import Curve
 
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """The parameters of some cells, one array for each."""

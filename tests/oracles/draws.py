@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from aetheory.theory.prism import ensembles
+from aetheory.linear import ensembles
 
 
 def arguments(dims, dtype=None, rank=None):

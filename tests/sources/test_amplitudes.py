@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from aetheory.sources import DensityAmplitude
-from aetheory.sources.amplitudes import AMPLITUDES, as_amplitude
+from aetheory.sources.amplitudes import AMPLITUDES, DensityAmplitude, as_amplitude
 
 LAWS = {
     "gaussian": stats.norm(),

@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from aetheory import ImageSource
-from aetheory.sources import augment
+from aetheory.sources.augmentation import augment
 
 KEY = jax.random.key(6)
 

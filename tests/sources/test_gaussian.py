@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aetheory import GaussianSource
-from aetheory.sources import Source
+from aetheory.sources.source import Source
 
 KEY = jax.random.key(2)
 

@@ -15,7 +15,7 @@ import pytest
 import sklearn.datasets
 from oracles.image_files import assert_holds, draw_images, write_mnist
 
-from aetheory.sources import ImageSource, load_images, whiten
+from aetheory.sources.images import ImageSource, load_images, whiten
 
 DATA_FOLDER = os.environ.get("AETHEORY_DATA")
 needs_mnist = pytest.mark.skipif(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from aetheory import SparseSource
-from aetheory.sources import Source
 from aetheory.sources.amplitudes import AMPLITUDES
+from aetheory.sources.source import Source
 
 KEY = jax.random.key(4)
 

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from aetheory.linear.ensembles import Dimensions, gaussian, reduction
 from aetheory.sweeps import Simulation
 from aetheory.sweeps.padding import shared_shapes
-from aetheory.theory.prism.ensembles import Dimensions, gaussian, reduction
 
 KINDS = {
     "more samples than dimensions": ((6, 2, 20), (13, 4, 40)),

@@ -1,0 +1,36 @@
+"""Dictionaries, group after group of columns: what sources, networks and figures ask of them."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from jaxtyping import ArrayLike as AnyArrayLike
+
+from aetheory.core.checks import as_float, fail, is_concrete
+
+
+def normalise_columns(dictionary: Float[Array, "input_dim latent_dim"]) -> Float[Array, "input_dim latent_dim"]:
+    """The dictionary with every column scaled to norm 1; a column of zeros stays."""
+    squares = jnp.sum(dictionary**2, axis=0, keepdims=True)
+    return dictionary / jnp.sqrt(jnp.where(squares > 0, squares, 1))
+
+
+def check_dictionary(name: str, dictionary: Float[AnyArrayLike, "..."]) -> Float[Array, "input_dim latent_dim"]:
+    """`dictionary` as a floating-point matrix, checked to be finite and without zero columns (when concrete)."""
+    requirement = "a finite matrix of shape (input_dim, latent_dim)"
+    matrix = as_float(dictionary)
+    if matrix.ndim != 2 or matrix.size == 0:
+        raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {matrix.shape}.")
+    if is_concrete(matrix):
+        values = np.asarray(matrix)
+        if count := np.sum(~np.isfinite(values)):
+            raise ValueError(f"Argument `{name}` must be {requirement}, but {count} entries are NaN or infinite.")
+        if (zeros := np.flatnonzero(~values.any(axis=0))).size:
+            raise ValueError(f"Argument `{name}` must have no column of zeros, but column {zeros[0]} is one.")
+    return matrix
+
+
+def check_group_size(group_size: int, latent_dim: int) -> int:
+    """The number of groups; raises unless `group_size` divides `latent_dim`."""
+    if latent_dim % group_size:
+        raise fail("group_size", f"a divisor of the latent dimension {latent_dim}", group_size)
+    return latent_dim // group_size

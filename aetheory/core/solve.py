@@ -1,0 +1,217 @@
+"""The one ODE solve behind every flow of the library."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optimistix
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from aetheory.core.checks import check_real, fail, is_concrete
+from aetheory.core.control import GoalController, GoalError
+from aetheory.core.tsit5 import WrittenOutTsit5
+
+DEFAULT_MAX_STEPS = 16_384
+
+_PROPORTIONAL, _INTEGRAL = 0.1, 0.7
+"""Some memory of the last error: a flow whose fastest rate limits the step then has fewer of them rejected."""
+
+
+class SolverStats(eqx.Module):
+    """What a flow cost and how it ended. Fields gain leading axes under `jax.vmap` and over repeats.
+
+    Arguments:
+        num_steps: steps taken, rejected ones included.
+        num_rejected_steps: steps the error control threw away.
+        succeeded: whether the solver reached the last time.
+        result: Diffrax's own result code.
+    """
+
+    num_steps: Int[Array, "*batch"]
+    num_rejected_steps: Int[Array, "*batch"]
+    succeeded: Bool[Array, "*batch"]
+    result: diffrax.RESULTS
+
+    @property
+    def message(self) -> str:
+        """How the flow ended, in words; for a batch, how many of its flows stopped early."""
+        failures = int(jnp.sum(~self.succeeded))
+        if failures == 0:
+            return "reached the last time"
+        return f"{failures} of {self.succeeded.size} flows stopped early, out of steps or with a vanishing step size"
+
+
+def solve_flow(
+    vector_field: Callable[[Any, PyTree, Any], PyTree],
+    state: PyTree,
+    times: Float[Array, " times"],
+    args: Any,
+    observe: Callable[[Any, PyTree, Any], PyTree],
+    *,
+    rtol: Float[Array, ""],
+    step_size: Float[Array, ""] | None = None,
+    written_out: bool = False,
+    max_steps: int = DEFAULT_MAX_STEPS,
+    adjoint: diffrax.AbstractAdjoint | None = None,
+    norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
+    dilution: Float[Array, ""] | None = None,
+    goal_error: GoalError | None = None,
+    keep_final_state: bool = False,
+    steady_rate: Float[Array, ""] | None = None,
+) -> tuple[PyTree, PyTree, SolverStats]:
+    """Integrate `vector_field(t, state, args)` from time 0 and record `observe(t, state, args)` at `times`.
+
+    The state is never stored along the way. Without `step_size` the step is adaptive (Tsitouras' 5(4) method) with
+    the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
+    with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
+    `written_out` takes the adaptive steps faster where the state is large, for a longer compilation.
+    `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
+    `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
+    squares are over the latter. `goal_error` is that of a number that the flow is solved for, as a share of its size:
+    that decides on the steps first, and the state is given more room (see `GoalController`). With `steady_rate` the
+    flow stops early, once the root mean square of the vector field is below it; later times then observe the state it
+    stopped at.
+
+    Returns:
+        The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
+        when the solve stops early: the statistics say so.
+    """
+    # where only the start is asked for, a step too short to move anything
+    end = jnp.where(times[-1] > 0, times[-1], float(np.finfo(times.dtype).tiny)).astype(times.dtype)
+    subs = [diffrax.SubSaveAt(ts=times, fn=observe)]
+    if keep_final_state or steady_rate is not None:
+        subs.append(diffrax.SubSaveAt(t1=True))
+    solver: diffrax.AbstractSolver[Any]
+    controller: diffrax.AbstractStepSizeController[Any, Any]
+    if step_size is None:
+        solver = WrittenOutTsit5() if written_out else diffrax.Tsit5()
+        tolerance = effective_rtol(rtol, state)
+        size = _root_mean_square(state)
+        if dilution is not None:
+            undiluted, diluted_norm = jnp.sqrt(dilution), norm
+            size = size * undiluted
+
+            def norm(error: PyTree) -> Float[Array, ""]:
+                return diluted_norm(error) * undiluted
+
+        controller = diffrax.PIDController(
+            rtol=tolerance,
+            atol=tolerance * size,
+            pcoeff=_PROPORTIONAL,
+            icoeff=_INTEGRAL,
+            norm=_finite_or_infinite(norm),
+        )
+        if goal_error is not None:
+            controller = GoalController(controller, goal_error)
+    else:
+        solver, controller = diffrax.Euler(), diffrax.ConstantStepSize()
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(vector_field),
+        solver,
+        t0=jnp.zeros_like(end),
+        t1=end,
+        dt0=step_size,
+        y0=state,
+        args=args,
+        saveat=diffrax.SaveAt(subs=subs),
+        stepsize_controller=controller,
+        max_steps=max_steps,
+        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+        event=None if steady_rate is None else diffrax.Event(_is_steady(vector_field, steady_rate)),
+        throw=False,
+    )
+    observed, final = solution.ys[0], None
+    if len(subs) == 2:
+        final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1])
+    if steady_rate is not None:
+        last = observe(solution.ts[1][0], final, args)
+        reached = jnp.isfinite(solution.ts[0]) | (solution.result != diffrax.RESULTS.event_occurred)
+        observed = jax.tree.map(
+            lambda all_, one: jnp.where(reached.reshape(-1, *[1] * one.ndim), all_, one[None]), observed, last
+        )
+    stats = SolverStats(
+        num_steps=solution.stats["num_steps"],
+        num_rejected_steps=solution.stats["num_rejected_steps"],
+        succeeded=(solution.result == diffrax.RESULTS.successful) | (solution.result == diffrax.RESULTS.event_occurred),
+        result=solution.result,
+    )
+    return observed, final, stats
+
+
+def _finite_or_infinite(norm: Callable[[PyTree], Float[Array, ""]]) -> Callable[[PyTree], Float[Array, ""]]:
+    """The norm of what may have overflowed: the controller shortens a step of infinite error, one of NaN it repeats."""
+
+    def measured(error: PyTree) -> Float[Array, ""]:
+        found = norm(error)
+        return jnp.where(jnp.isnan(found), jnp.inf, found)
+
+    return measured
+
+
+def _is_steady(
+    vector_field: Callable[[Any, PyTree, Any], PyTree], steady_rate: Float[Array, ""]
+) -> Callable[..., Bool[Array, ""]]:
+    def condition(t: Any, y: PyTree, args: Any, **_: Any) -> Bool[Array, ""]:
+        return _root_mean_square(vector_field(t, y, args)) < steady_rate
+
+    return condition
+
+
+def effective_rtol(rtol: Float[Array, ""], state: PyTree) -> Float[Array, ""]:
+    """The relative tolerance, raised to 16 units of rounding: the tightest that a float32 flow can honour."""
+    epsilon = max(float(np.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(state))
+    return jnp.maximum(rtol, 16 * epsilon)
+
+
+def check_solver_options(rtol: Any, max_steps: Any) -> None:
+    """Raise unless the tolerance is positive and finite and the number of steps a positive integer."""
+    check_real("rtol", rtol, "finite and positive", minimum=0.0, strict=True)
+    if not isinstance(max_steps, int) or max_steps < 1:
+        raise fail("max_steps", "a positive integer", max_steps)
+
+
+def steps_needed(times: Any, step_size: Any, max_steps: int) -> int:
+    """The step limit for Euler's method: the number of steps that reaches the last time, when it can be computed now.
+
+    Rounded up to a power of two, so that few different programs are compiled.
+    """
+    check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
+    if not (is_concrete(times) and is_concrete(step_size)):
+        return max_steps
+    # in NumPy, because JAX would trace constants inside `jit`
+    steps = math.ceil(float(np.max(times)) / float(np.min(step_size))) + 2
+    return max(max_steps, 1 << math.ceil(math.log2(steps)))
+
+
+def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree, max_steps: int) -> PyTree:
+    """`value`, or an error (at run time, under `jit`) if the flow stopped early or `observed` is not finite."""
+    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(observed) if eqx.is_inexact_array(leaf)]
+    diverged = ~jnp.all(jnp.stack(finite)) if finite else jnp.asarray(False)
+    if stats is not None:
+        value = eqx.error_if(
+            value,
+            ~stats.succeeded,
+            f"The flow did not reach the last time: it ran out of steps (`max_steps` = {max_steps}) or its step size "
+            f"vanished. An explicit solver needs about 2·rate·time steps; a linear autoencoder relaxes at 4 times the "
+            f"largest eigenvalue of the covariance. Try earlier times, a larger `max_steps` or a larger `rtol`; "
+            f"`throw=False` returns the curve as it is, with the reason in `stats`.",
+        )
+    return eqx.error_if(
+        value,
+        diverged,
+        "The flow diverged: a recorded value is NaN or infinite. Try a smaller `step_size` or initial scale; "
+        "`throw=False` returns the values as they are.",
+    )
+
+
+def _root_mean_square(state: PyTree) -> Float[Array, ""]:
+    leaves = jax.tree.leaves(state)
+    total = sum(jnp.sum(jax.lax.stop_gradient(leaf) ** 2) for leaf in leaves)
+    mean = jnp.asarray(total / sum(leaf.size for leaf in leaves))
+    # a state that starts at zero stays there; the floor keeps 0/0 out of its error norm
+    return jnp.sqrt(jnp.maximum(mean, np.finfo(mean.dtype).tiny))

@@ -1,0 +1,30 @@
+"""Recovery by group-sparse autoencoders (arXiv:2102.07003): guarantees, gradients, convergence and metrics."""
+
+from aetheory.core.dictionary import normalise_columns as normalise_columns
+from aetheory.group_sparse.clustering import CLUSTERING_METHODS as CLUSTERING_METHODS
+from aetheory.group_sparse.clustering import ClusteringScores as ClusteringScores
+from aetheory.group_sparse.clustering import Subspaces as Subspaces
+from aetheory.group_sparse.clustering import cluster as cluster
+from aetheory.group_sparse.clustering import cluster_accuracy as cluster_accuracy
+from aetheory.group_sparse.clustering import clustering_scores as clustering_scores
+from aetheory.group_sparse.clustering import k_subspaces as k_subspaces
+from aetheory.group_sparse.clustering import sum_to_one as sum_to_one
+from aetheory.group_sparse.coherence import block_coherence as block_coherence
+from aetheory.group_sparse.coherence import closeness as closeness
+from aetheory.group_sparse.coherence import coherence as coherence
+from aetheory.group_sparse.convergence import ExpectedGradient as ExpectedGradient
+from aetheory.group_sparse.convergence import alignment_range as alignment_range
+from aetheory.group_sparse.convergence import contraction_factor as contraction_factor
+from aetheory.group_sparse.convergence import expected_gradient as expected_gradient
+from aetheory.group_sparse.convergence import fixed_point_norm as fixed_point_norm
+from aetheory.group_sparse.convergence import measured_contraction as measured_contraction
+from aetheory.group_sparse.convergence import neighbourhood_radius as neighbourhood_radius
+from aetheory.group_sparse.convergence import published_gradient as published_gradient
+from aetheory.group_sparse.guarantees import ThresholdInterval as ThresholdInterval
+from aetheory.group_sparse.guarantees import support_guarantee as support_guarantee
+from aetheory.group_sparse.guarantees import threshold_interval as threshold_interval
+from aetheory.group_sparse.metrics import SupportRecovery as SupportRecovery
+from aetheory.group_sparse.metrics import active_groups as active_groups
+from aetheory.group_sparse.metrics import dictionary_distance as dictionary_distance
+from aetheory.group_sparse.metrics import squared_distance as squared_distance
+from aetheory.group_sparse.metrics import support_recovery as support_recovery

@@ -1,0 +1,202 @@
+"""Clusters of codes, and how well they agree with known classes."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Float, Int, Num, Shaped
+from scipy.optimize import linear_sum_assignment
+
+from aetheory.core.checks import check_real, check_samples, fail, static_integer
+from aetheory.group_sparse.dictionaries import subspace_dictionary
+
+CLUSTERING_METHODS = ("k-means", "spectral")
+
+_MOVED_AT_REST = 1e-3
+
+
+class ClusteringScores(NamedTuple):
+    """Agreement of a clustering with the classes.
+
+    Attributes:
+        accuracy: the share of samples in the right cluster under the best one-to-one assignment of clusters to classes.
+        normalised_mutual_information: between 0 and 1, arithmetic mean of the entropies.
+        adjusted_rand_index: 1 for equal partitions, 0 on average for independent ones.
+    """
+
+    accuracy: float
+    normalised_mutual_information: float
+    adjusted_rand_index: float
+
+
+class Subspaces(NamedTuple):
+    """A union of subspaces fitted to samples.
+
+    Attributes:
+        assignments: the number of each sample's subspace, shape (num_samples,).
+        dictionary: their orthonormal bases, group after group, shape (input_dim, num_clusters · subspace_dim).
+        residual: the share of the samples' squared norm that their subspaces do not capture.
+    """
+
+    assignments: Int[np.ndarray, " num_samples"]
+    dictionary: Float[np.ndarray, "input_dim latent_dim"]
+    residual: float
+
+
+def cluster(
+    features: Num[AnyArrayLike, "..."],
+    num_clusters: int,
+    *,
+    method: str = "k-means",
+    num_neighbours: int = 1000,
+    num_starts: int = 10,
+    seed: int = 0,
+) -> Int[np.ndarray, " num_samples"]:
+    """Assign each sample to one of `num_clusters` clusters, with scikit-learn.
+
+    Arguments:
+        features: shape (num_samples, num_features), finite.
+        num_clusters: at least 1, at most the number of samples.
+        method: `"k-means"`, the best of `num_starts`; or `"spectral"`, on the graph of nearest neighbours.
+        num_neighbours: neighbours of a sample in that graph, itself included; at most the number of samples.
+        num_starts: of k-means.
+        seed: of the random starts.
+
+    Returns:
+        The number of each sample's cluster, shape (num_samples,).
+
+    Raises:
+        ValueError: an argument is not as described.
+    """
+    rows = np.asarray(check_samples("features", features))
+    num_clusters, num_starts = static_integer("num_clusters", num_clusters), static_integer("num_starts", num_starts)
+    if num_clusters > len(rows):
+        raise fail("num_clusters", f"at most the number of samples, {len(rows)}", num_clusters)
+    if method not in CLUSTERING_METHODS:
+        raise fail("method", f"one of {', '.join(map(repr, CLUSTERING_METHODS))}", method)
+    if method == "k-means":
+        from sklearn.cluster import KMeans
+
+        return np.asarray(KMeans(num_clusters, n_init=num_starts, random_state=seed).fit_predict(rows))
+    from sklearn.cluster import SpectralClustering
+    from sklearn.neighbors import kneighbors_graph
+
+    num_neighbours = static_integer("num_neighbours", num_neighbours)
+    if num_neighbours > len(rows):
+        raise fail("num_neighbours", f"at most the number of samples, {len(rows)}", num_neighbours)
+    graph = kneighbors_graph(rows, num_neighbours, include_self=True, n_jobs=-1)
+    spectral = SpectralClustering(num_clusters, affinity="precomputed", random_state=seed, assign_labels="cluster_qr")
+    return np.asarray(spectral.fit_predict(0.5 * (graph + graph.T)))
+
+
+def k_subspaces(
+    samples: Num[AnyArrayLike, "..."],
+    num_clusters: int,
+    subspace_dim: int,
+    *,
+    num_starts: int = 3,
+    max_rounds: int = 30,
+    seed: int = 0,
+) -> Subspaces:
+    """Lloyd's algorithm for subspaces: each sample goes to the nearest one, each subspace to its samples' best one.
+
+    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means; of all
+    starts the one with the smallest residual is kept.
+
+    Arguments:
+        samples: shape (num_samples, input_dim), finite.
+        num_clusters: at least 1, at most the number of samples.
+        subspace_dim: d, the dimension of each subspace, which contains the origin.
+        num_starts: how many k-means to start from.
+        max_rounds: the most rounds from each; it ends before when fewer than one sample in a thousand moves.
+        seed: of the first k-means; the others count on.
+
+    Raises:
+        ValueError: an argument is not as described, or a cluster with fewer samples than `subspace_dim`.
+
+    Source: P. Bradley, O. Mangasarian, "k-plane clustering", J. Global Optimization 16, 2000.
+    """
+    rows = np.asarray(check_samples("samples", samples))
+    num_starts, max_rounds = static_integer("num_starts", num_starts), static_integer("max_rounds", max_rounds)
+    total = float(np.sum(rows.astype(np.float64) ** 2))
+    best = None
+    for start in range(seed, seed + num_starts):
+        assignments = cluster(rows, num_clusters, num_starts=1, seed=start)
+        for _ in range(max_rounds):
+            bases = np.asarray(subspace_dictionary(rows, assignments, subspace_dim))
+            captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
+            nearest = captured.argmax(axis=1)
+            moved = np.mean(nearest != assignments)
+            # a subspace that would lose its last samples keeps those it had
+            if np.bincount(nearest, minlength=num_clusters).min() < max(subspace_dim, 1):
+                break
+            assignments = nearest
+            if moved < _MOVED_AT_REST:
+                break
+        residual = 1 - float(np.sum(captured.max(axis=1), dtype=np.float64)) / total
+        if best is None or residual < best.residual:
+            best = Subspaces(assignments, bases, residual)
+    assert best is not None
+    return best
+
+
+def cluster_accuracy(labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]) -> float:
+    """The largest share of samples whose cluster is their class, over one-to-one assignments of clusters to classes.
+
+    Numbers of classes and clusters may differ; what is left over counts as wrong.
+
+    Raises:
+        ValueError: lengths that differ, or no samples.
+
+    Source: H. Kuhn, "The Hungarian method", 1955 (SciPy's assignment).
+    """
+    classes, found = _check_labels(labels, clusters)
+    rows, columns = (np.unique(values, return_inverse=True)[1] for values in (classes, found))
+    counts = np.zeros((rows.max() + 1, columns.max() + 1), np.int64)
+    np.add.at(counts, (rows, columns), 1)
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(classes))
+
+
+def clustering_scores(
+    labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]
+) -> ClusteringScores:
+    """Accuracy, normalised mutual information and adjusted Rand index (the latter two by scikit-learn).
+
+    Raises:
+        ValueError: lengths that differ, or no samples.
+    """
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    classes, found = _check_labels(labels, clusters)
+    return ClusteringScores(
+        cluster_accuracy(classes, found),
+        float(normalized_mutual_info_score(classes, found)),
+        float(adjusted_rand_score(classes, found)),
+    )
+
+
+def sum_to_one(codes: Float[AnyArrayLike, "num_samples latent_dim"]) -> Float[np.ndarray, "num_samples latent_dim"]:
+    """Nonnegative codes, each scaled to sum 1; a code of zeros is spread evenly.
+
+    Raises:
+        ValueError: codes that are not a finite matrix, or negative.
+    """
+    entries = np.asarray(check_samples("codes", codes))
+    check_real("codes", entries, "nonnegative", minimum=0.0)
+    totals = entries.sum(axis=1, keepdims=True)
+    shares: Float[np.ndarray, "num_samples latent_dim"] = entries / np.where(totals > 0, totals, 1)
+    return np.where(totals > 0, shares, 1 / entries.shape[1]).astype(entries.dtype)
+
+
+def _check_labels(
+    labels: Shaped[AnyArrayLike, "..."], clusters: Shaped[AnyArrayLike, "..."]
+) -> tuple[Shaped[np.ndarray, " num_samples"], Shaped[np.ndarray, " num_samples"]]:
+    classes, found = np.asarray(labels), np.asarray(clusters)
+    if classes.ndim != 1 or classes.size == 0:
+        raise ValueError(f"Argument `labels` must be a non-empty vector, but got shape {classes.shape}.")
+    if found.shape != classes.shape:
+        raise ValueError(
+            f"Argument `clusters` must have one entry for each of the {len(classes)} labels, "
+            f"but got shape {found.shape}."
+        )
+    return classes, found

@@ -1,0 +1,119 @@
+"""Dictionaries, matrices with columns of norm 1: random ones, perturbed ones, and ones made from data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
+from jaxtyping import ArrayLike as AnyArrayLike
+from scipy.linalg import eigh
+
+from aetheory.core.checks import check_real, check_samples, fail, static_integer
+from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
+
+
+def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Float[Array, "input_dim latent_dim"]:
+    """Independent columns, uniform on the unit sphere: Gaussian vectors over their norms.
+
+    Raises:
+        ValueError: a dimension that is not a positive integer.
+    """
+    shape = (static_integer("input_dim", input_dim), static_integer("latent_dim", latent_dim))
+    return normalise_columns(jax.random.normal(key, shape))
+
+
+def orthonormal_groups_dictionary(
+    key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int
+) -> Float[Array, "input_dim latent_dim"]:
+    """Independent groups of columns, each an orthonormal basis of a uniformly random subspace.
+
+    Raises:
+        ValueError: a dimension that is not a positive integer, or a group size that does not divide `latent_dim` or
+            exceeds `input_dim`.
+    """
+    input_dim, latent_dim = static_integer("input_dim", input_dim), static_integer("latent_dim", latent_dim)
+    group_size = static_integer("group_size", group_size)
+    num_groups = check_group_size(group_size, latent_dim)
+    if group_size > input_dim:
+        raise fail("group_size", f"at most `input_dim` = {input_dim}, for orthonormal groups", group_size)
+    groups = jnp.linalg.qr(jax.random.normal(key, (num_groups, input_dim, group_size)))[0]
+    # The signs that QR fixes by convention are drawn, without which the bases would not be uniform.
+    signs = jax.random.rademacher(jax.random.fold_in(key, 1), (num_groups, 1, group_size), groups.dtype)
+    return jnp.moveaxis(groups * signs, 0, 1).reshape(input_dim, latent_dim)
+
+
+def perturbed_dictionary(
+    key: PRNGKeyArray,
+    dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
+    noise_scale: Num[AnyArrayLike, ""],
+) -> Float[Array, "input_dim latent_dim"]:
+    """A* + σ_B · (Gaussian noise), columns normalised: a start at a known distance from the truth.
+
+    For columns of norm 1 the mean correlation with the originals is about 1/√(1 + σ_B² · input_dim).
+
+    Raises:
+        ValueError: a dictionary with a column of zeros, or a negative scale.
+    """
+    matrix = check_dictionary("dictionary", dictionary)
+    check_real("noise_scale", noise_scale, "finite and nonnegative", minimum=0.0)
+    scale = jnp.asarray(noise_scale, matrix.dtype)
+    return normalise_columns(matrix + scale * jax.random.normal(key, matrix.shape, matrix.dtype))
+
+
+def data_dictionary(
+    key: PRNGKeyArray, samples: Num[AnyArrayLike, "..."], latent_dim: int
+) -> Float[Array, "input_dim latent_dim"]:
+    """Columns that are different samples drawn at random and normalised.
+
+    Raises:
+        ValueError: `samples` is not a finite matrix, or has fewer nonzero rows than `latent_dim`.
+    """
+    rows = check_samples("samples", samples)
+    latent_dim = static_integer("latent_dim", latent_dim)
+    usable = np.flatnonzero(np.asarray(rows).any(axis=1))
+    if len(usable) < latent_dim:
+        raise fail("latent_dim", f"at most the number of nonzero samples, {len(usable)}", latent_dim)
+    chosen = jax.random.choice(key, jnp.asarray(usable), (latent_dim,), replace=False)
+    return normalise_columns(rows[chosen].T)
+
+
+def subspace_dictionary(
+    samples: Num[AnyArrayLike, "..."], assignments: Int[AnyArrayLike, " num_samples"], group_size: int
+) -> Float[Array, "input_dim latent_dim"]:
+    """One orthonormal group for each class of samples: the leading left singular vectors of its (uncentred) samples.
+
+    With the assignments of a clustering this is one step of K-subspaces, and needs no labels; with labels it is
+    supervised. Runs on the host and cannot be traced.
+
+    Arguments:
+        samples: shape (num_samples, input_dim), finite.
+        assignments: the class of each sample, shape (num_samples,).
+        group_size: singular vectors a class; at most input_dim and the size of the smallest class.
+
+    Returns:
+        Shape (input_dim, num_classes · group_size), the classes in the order of their numbers.
+
+    Raises:
+        ValueError: lengths that differ, or a class with fewer samples than `group_size`.
+
+    Source: P. Bradley, O. Mangasarian, "k-plane clustering", J. Global Optimization 16, 2000.
+    """
+    rows, classes = check_samples("samples", samples), np.asarray(assignments)
+    group_size = static_integer("group_size", group_size)
+    if classes.shape != rows.shape[:1]:
+        raise ValueError(
+            f"Argument `assignments` must have one entry for each of the {len(rows)} samples, "
+            f"but got shape {classes.shape}."
+        )
+    numbers, counts = np.unique(classes, return_counts=True)
+    if group_size > min(counts.min(), rows.shape[1]):
+        largest = f"at most {rows.shape[1]}, the dimension, and {counts.min()}, the size of the smallest class"
+        raise fail("group_size", largest, group_size)
+    # On the host, where classes of different sizes are not different programs. The eigenvectors of the second moments
+    # are the singular vectors, and small to find where the classes are large.
+    values, dim = np.asarray(rows), rows.shape[1]
+    groups = []
+    for number in numbers:
+        members = values[classes == number]
+        _, basis = eigh(members.T @ members, subset_by_index=(dim - group_size, dim - 1))
+        groups.append(basis[:, ::-1])
+    return jnp.asarray(np.concatenate(groups, axis=1), rows.dtype)

@@ -1,0 +1,191 @@
+"""The triangular prism of Pareto-optimal monomials: computed, and then named.
+
+At every order of the loss expansion, the monomials in p, H and N that no other exceeds at the same power of σ² span a
+triangular prism in the plane of their exponents. Which of its faces, edges or vertices carries the monomials that
+dominate decides the learning regime. Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Int
+
+from aetheory.core.checks import fail
+from aetheory.linear.expansion.faces import FACES, lies_on
+from aetheory.linear.expansion.series import coefficients
+
+Monomial = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class FaceDescription:
+    """What a face of the prism stands for.
+
+    Arguments:
+        name: the regime.
+        monomials: which monomials xᵐ yⁿ zʲ of order s lie on it.
+        scaling: how the dimensions grow where it dominates.
+        time_unit: T such that the regime unfolds in T·t.
+        small: the ratio that vanishes there.
+    """
+
+    name: str
+    monomials: str
+    scaling: str
+    time_unit: str
+    small: str
+
+
+FACE_DESCRIPTIONS = {
+    description.name: description
+    for description in (
+        FaceDescription("large-data", "j = 0", "N/p → ∞; H ≍ p, σ² ≍ 1/p", "1", "z = p/N"),
+        FaceDescription("small-data", "j largest", "N/p → 0; H ≍ p, σ² ≍ 1/p", "p/N", "1/z = N/p"),
+        FaceDescription("mean-field", "n = m", "H/p → ∞, σ² ≍ 1/H; N ≍ p", "1", "1/y = p/H"),
+        FaceDescription("narrow-latent", "n = 1", "H/p → 0, σ² ≍ 1/p; N ≍ p", "1", "y = H/p"),
+        FaceDescription("free", "m = s + 2", "pσ² → ∞; H ≍ p ≍ N", "pσ²", "1/x = 1/(pσ²)"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face, an edge or a vertex of the prism.
+
+    Arguments:
+        names: the two-dimensional faces that meet in it: one for a face, two for an edge, three for a vertex.
+        monomials: exponents (m, n, j) of the monomials xᵐ yⁿ zʲ on it.
+    """
+
+    names: tuple[str, ...]
+    monomials: tuple[Monomial, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name, such as "large-data ∩ free"."""
+        return " ∩ ".join(self.names)
+
+    @property
+    def scaling(self) -> str:
+        """How the dimensions grow where it dominates, face by face."""
+        return " and ".join(FACE_DESCRIPTIONS[name].scaling for name in self.names)
+
+    @property
+    def time_unit(self) -> str:
+        """T such that its regime unfolds in T·t."""
+        units = [FACE_DESCRIPTIONS[name].time_unit for name in self.names]
+        return " · ".join(unit for unit in units if unit != "1") or "1"
+
+
+@dataclass(frozen=True)
+class Prism:
+    """The convex hull of the Pareto-optimal monomials of one order and risk, and its faces of every dimension.
+
+    Arguments:
+        order: s.
+        risk: "train" or "population".
+        monomials: exponents (m, n, j) of all Pareto-optimal monomials xᵐ yⁿ zʲ, in increasing order.
+        faces, edges, vertices: those of the hull.
+    """
+
+    order: int
+    risk: str
+    monomials: tuple[Monomial, ...]
+    faces: tuple[Face, ...]
+    edges: tuple[Face, ...]
+    vertices: tuple[Face, ...]
+
+
+def pareto_monomials(order: int, risk: str = "train") -> tuple[Monomial, ...]:
+    """The monomials of E R^{(s)}(0) that no other exceeds in p, H and N at the same power of σ².
+
+    They are found by comparing all monomials of the exact coefficient; a monomial in p, H, σ² and N is as large as
+    another one when none of its exponents of p, H and N is smaller.
+
+    Arguments:
+        order: s, from 0 to 10.
+        risk: "train" or "population".
+
+    Returns:
+        Exponents (m, n, j) of xᵐ yⁿ zʲ = (pσ²)ᵐ (H/p)ⁿ (p/N)ʲ, in increasing order; the constant 1 of order 0 is
+        left out, since it has no power of σ² to be compared at.
+
+    Raises:
+        ValueError: an order outside its range, or another risk.
+
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, Pareto-optimal monomials.
+    """
+    by_power: dict[int, list[tuple[int, int, int]]] = {}
+    for (p, latent, variance, inverse_samples), _ in coefficients(order, risk).polynomial.terms:
+        by_power.setdefault(variance, []).append((p, latent, -inverse_samples))
+    kept = []
+    for power, terms in by_power.items():
+        if power == 0:
+            continue
+        for p, latent, samples in _maximal(np.array(terms)):
+            if p != power - latent - samples:
+                raise AssertionError(f"p^{p} H^{latent} σ^{2 * power} N^{samples} is no product of x, y and z")
+            kept.append((power, latent, -samples))
+    return tuple(sorted(kept))
+
+
+def _maximal(terms: Int[np.ndarray, "terms 3"]) -> list[tuple[int, int, int]]:
+    no_smaller = (terms[:, None] >= terms[None]).all(axis=-1)
+    dominated = (no_smaller & ~no_smaller.T).any(axis=0)
+    return [(int(p), int(latent), int(samples)) for p, latent, samples in terms[~dominated]]
+
+
+@lru_cache(maxsize=32)
+def prism(order: int, risk: str = "train") -> Prism:
+    """The prism of one order: the hull of its Pareto-optimal monomials, with named faces, edges and vertices.
+
+    The hull is that of the computed monomials. Its facets are then told apart by the face that all of their monomials
+    lie on.
+
+    Arguments:
+        order: s, from 1 (train) or 2 (population), where the prism is no longer flat, to 10.
+        risk: "train" or "population".
+
+    Returns:
+        A `Prism` with 5 faces, 9 edges and 6 vertices.
+
+    Raises:
+        ValueError: an order at which the prism is flat, or outside the range of the exact coefficients.
+
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, the prism of regimes.
+    """
+    monomials = pareto_monomials(order, risk)
+    points = np.array(monomials)
+    if np.linalg.matrix_rank(points - points[0]) < 3:
+        least = 1 if risk == "train" else 2
+        raise fail("order", f"at least {least} for the {risk} risk, for the prism is flat below", order)
+    facets = [_named(frozenset(facet), order, risk) for facet in _facets(points)]
+    faces = [Face((name,), tuple(sorted(members))) for name, members in facets]
+    by_name = dict(facets)
+    edges: list[Face] = []
+    vertices: list[Face] = []
+    for count, found in ((2, edges), (3, vertices)):
+        for names in combinations([name for name in FACES if name in by_name], count):
+            members = frozenset.intersection(*(by_name[name] for name in names))
+            if members:
+                found.append(Face(names, tuple(sorted(members))))
+    ordered = sorted(faces, key=lambda face: FACES.index(face.names[0]))
+    return Prism(order, risk, monomials, tuple(ordered), tuple(edges), tuple(vertices))
+
+
+def _facets(points: Int[np.ndarray, "points 3"]) -> list[list[Monomial]]:
+    """The points on each supporting plane of the hull."""
+    from scipy.spatial import ConvexHull
+
+    planes = np.unique(ConvexHull(points).equations.round(9), axis=0)
+    on_plane = np.abs(points @ planes[:, :3].T + planes[:, 3]) < 1e-6
+    return [[(int(m), int(n), int(j)) for m, n, j in points[on]] for on in on_plane.T]
+
+
+def _named(facet: frozenset[Monomial], order: int, risk: str) -> tuple[str, frozenset[Monomial]]:
+    names = [name for name in FACES if all(lies_on((name,), monomial, order, risk) for monomial in facet)]
+    if len(names) != 1:
+        raise AssertionError(f"a facet of the hull lies on {names}")
+    return names[0], facet

@@ -1,0 +1,129 @@
+"""The weight-tied linear autoencoder's four numbers, and the three ratios that decide its regime."""
+
+import math
+import numbers
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from jaxtyping import Real as Real_
+
+from aetheory.core.checks import as_float, check_dimension, check_real, is_concrete
+
+Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
+
+
+class LinearProblem(eqx.Module):
+    """A weight-tied linear autoencoder x̂ = W Wᵀ x, its training set and its initialisation.
+
+    W has shape (input_dim, latent_dim) with independent N(0, init_variance) entries at the start; the
+    `num_samples` training inputs are independent N(0, I). Every field is a number or an array; arrays (of shapes
+    that broadcast) make a batch of problems, and the fields may be traced by `jax.vmap`, `jax.jit` and `jax.grad`.
+
+    Arguments:
+        input_dim: p, the dimension of an input; a positive integer.
+        latent_dim: H, the number of hidden units; a positive integer.
+        num_samples: N, the size of the training set; a positive integer, or `jnp.inf` for training on the
+            population risk itself.
+        init_variance: σ², the variance of each weight at initialisation; finite and nonnegative.
+
+    Raises:
+        ValueError: a field is out of its range (traced fields cannot be looked at and pass).
+
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, "A prism hierarchy of learning regimes in large linear
+    autoencoders", arXiv:2606.05335.
+    """
+
+    input_dim: Real
+    latent_dim: Real
+    num_samples: Real
+    init_variance: Real
+
+    def __check_init__(self) -> None:
+        check_dimension("input_dim", self.input_dim)
+        check_dimension("latent_dim", self.latent_dim)
+        check_dimension("num_samples", self.num_samples, allow_infinity=True)
+        check_real("init_variance", self.init_variance, "finite and nonnegative", minimum=0.0)
+
+    @property
+    def init_scale(self) -> Real:
+        """x = p σ², the initial scale: an eigenvalue of W Wᵀ is of order x · max(1, H/p) at the start."""
+        input_dim, init_variance = _numbers(self.input_dim, self.init_variance)
+        value: Real = input_dim * init_variance
+        return value
+
+    @property
+    def latent_ratio(self) -> Real:
+        """y = H / p, hidden units per input dimension."""
+        latent_dim, input_dim = _numbers(self.latent_dim, self.input_dim)
+        value: Real = latent_dim / input_dim
+        return value
+
+    @property
+    def sample_ratio(self) -> Real:
+        """z = p / N, input dimensions per training sample; 0 when training on the population."""
+        input_dim, num_samples = _numbers(self.input_dim, self.num_samples)
+        value: Real = input_dim / num_samples
+        return value
+
+
+class LinearRatios(eqx.Module):
+    """The three real numbers that a limit depends on, in place of whole dimensions.
+
+    `predict` takes it wherever it takes a `LinearProblem`; so do optimisation, fits and derivatives, in which H/p and
+    p/N vary continuously. Every field is a number or an array (of shapes that broadcast: a batch).
+
+    Arguments:
+        init_scale: x = pσ², nonnegative.
+        latent_ratio: y = H/p, positive.
+        sample_ratio: z = p/N, nonnegative; 0 for training on the population risk itself.
+        input_dim: p, for corrections in 1/p only; infinite when omitted.
+
+    Raises:
+        ValueError: a field is out of its range (traced fields cannot be looked at and pass).
+
+    Source: arXiv:2606.05335.
+    """
+
+    init_scale: Real
+    latent_ratio: Real
+    sample_ratio: Real
+    input_dim: Real = math.inf
+
+    def __check_init__(self) -> None:
+        check_real("init_scale", self.init_scale, "finite and nonnegative", minimum=0.0)
+        check_real("latent_ratio", self.latent_ratio, "finite and positive", minimum=0.0, strict=True)
+        check_real("sample_ratio", self.sample_ratio, "finite and nonnegative", minimum=0.0)
+        check_dimension("input_dim", self.input_dim, allow_infinity=True)
+
+    @classmethod
+    def of(cls, problem: LinearProblem) -> "LinearRatios":
+        """Those of a problem."""
+        return cls(problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim)
+
+    def problem(self, input_dim: int) -> LinearProblem:
+        """The problem of this input dimension with the nearest whole H and N, both at least 1.
+
+        Raises:
+            ValueError: ratios that are a batch or traced.
+        """
+        if not all(is_concrete(ratio) and jnp.ndim(ratio) == 0 for ratio in (self.latent_ratio, self.sample_ratio)):
+            raise ValueError(
+                "Rounding to whole dimensions needs single ratios that are known, but got a batch or traced values."
+            )
+        check_dimension("input_dim", input_dim)
+        sample_ratio = float(self.sample_ratio)
+        num_samples = math.inf if sample_ratio == 0 else max(1, round(input_dim / sample_ratio))
+        latent_dim = max(1, round(float(self.latent_ratio) * input_dim))
+        return LinearProblem(input_dim, latent_dim, num_samples, _numbers(self.init_scale)[0] / input_dim)
+
+
+def _numbers(*values: Any) -> list[Any]:
+    """Python floats where all are Python numbers, otherwise arrays of one shape."""
+    if all(isinstance(value, numbers.Real) for value in values):
+        return [float(value) for value in values]
+    # Python numbers stay weakly typed, so that the arrays decide the precision
+    arrays = (as_float(float(value) if isinstance(value, numbers.Real) else value) for value in values)
+    return list(jnp.broadcast_arrays(*arrays))

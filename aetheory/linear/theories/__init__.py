@@ -1,0 +1,1 @@
+"""The limits of linear autoencoders, a file for each."""

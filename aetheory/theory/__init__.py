@@ -1,1 +1,0 @@
-"""What autoencoders should do: spectra, learning regimes and limits."""

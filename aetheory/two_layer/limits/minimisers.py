@@ -1,0 +1,85 @@
+"""Autoencoders that attain the limits, or approach them as the dimension grows.
+
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (ICML 2023).
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from aetheory.core.checks import check_covariance, static_integer
+from aetheory.two_layer.activations import ActivationLike
+from aetheory.two_layer.limits.gaussian import limit_alpha, water_filling
+from aetheory.two_layer.network import TwoLayerAutoencoder, normalised, optimal_decoder
+
+_ITERATIONS = 50
+_SMALLEST_SHARE = 1e-12
+"""Variances below this share of the largest count as 0, and allocations as none."""
+
+
+def minimiser(
+    key: PRNGKeyArray, covariance: Any, num_units: int, activation: ActivationLike = "sign"
+) -> TwoLayerAutoencoder:
+    """A random autoencoder of the structure that the limit asks for, with the best decoder.
+
+    With s the allocation of `water_filling` and Σ = Q D² Qᵀ, its rows B̃ = B Q D satisfy B̃ᵀB̃ = diag(s), have unit
+    length and are otherwise random, so that K = B̃ B̃ᵀ has incoherent entries of order d^{−1/2} off the diagonal and
+    f(K)/c₁² ≈ K + αI. Isotropic, n ≤ d: orthonormal rows, whose risk is the limit exactly. Isotropic, n > d: a
+    unit-norm tight frame. Otherwise the rows of a frame with squared singular values s. In the last two cases the
+    risk exceeds the limit by O(1/d); `population_risk` measures it.
+
+    The frame comes from alternating projections between the matrices with unit rows and those with these singular
+    values and axes, from a Haar orthonormal start.
+
+    Arguments:
+        key: a random key.
+        covariance: Σ: a vector of variances (`jnp.ones(d)`: isotropic), or a positive semidefinite matrix; concrete.
+        num_units: n, a positive integer.
+        activation: σ, odd, with a linear part.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Source: arXiv:2212.13468; alternating projections: J. Tropp, I. Dhillon, R. Heath, T. Strohmer (2005),
+    "Designing structured tight frames via an alternating projection method".
+    """
+    limit_alpha(activation)
+    num_units = static_integer("num_units", num_units)
+    sigma = check_covariance("covariance", covariance)
+    if sigma.ndim == 1:
+        variances, directions = sigma, None
+    else:
+        variances, directions = jnp.linalg.eigh(sigma)
+    spectrum = np.asarray(variances)
+    deviations = np.sqrt(np.where(spectrum > _SMALLEST_SHARE * spectrum.max(), spectrum, 0))
+    allocation = np.asarray(water_filling(deviations, num_units, activation).allocation)
+    used = np.flatnonzero(allocation > _SMALLEST_SHARE * num_units)
+    frame = _frame(key, jnp.asarray(allocation[used]), num_units)
+    rows = np.zeros((num_units, len(deviations)), frame.dtype)
+    rows[:, used] = np.asarray(frame) / deviations[used]
+    encoder = jnp.asarray(rows)
+    if directions is not None:
+        encoder = jnp.matmul(encoder, directions.T, precision=jax.lax.Precision.HIGHEST)
+    return TwoLayerAutoencoder(encoder, optimal_decoder(encoder, activation, sigma), activation)
+
+
+@eqx.filter_jit
+def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) -> Float[Array, "num_units used"]:
+    """Rows of unit length whose columns are orthogonal with these squared lengths, which sum to the number of rows."""
+
+    def iterate(_: Any, frame: Float[Array, "num_units used"]) -> Float[Array, "num_units used"]:
+        # the nearest orthonormal columns M (MᵀM)^{−1/2} to those of the frame, at their lengths
+        scaled = normalised(frame, None)[0] * lengths[None, :]
+        squares, axes = jnp.linalg.eigh(scaled.T @ scaled)
+        nearest: Float[Array, "num_units used"] = scaled @ (axes * jax.lax.rsqrt(squares)[None, :]) @ axes.T
+        return nearest * lengths[None, :]
+
+    with jax.default_matmul_precision("highest"):
+        lengths = jnp.sqrt(squares)
+        gaussian = jax.random.normal(key, (num_units, squares.shape[0]), squares.dtype)
+        start = jnp.linalg.qr(gaussian)[0] * lengths[None, :]
+        return normalised(jax.lax.fori_loop(0, _ITERATIONS, iterate, start), None)[0]

@@ -1,0 +1,105 @@
+"""The sparse loss against the dense one, which JAX differentiates by itself."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import aetheory as ae
+from aetheory.group_sparse import kernels as sparse_loss
+
+KEY = jax.random.key(0)
+
+
+def problem(dtype, num_groups=96, group_size=2, threshold=1.4, num_active=2, num_samples=9, **options):
+    """A dictionary near the truth, and samples of a few groups; how many groups the samples activate at most."""
+    truth = ae.gaussian_dictionary(KEY, 200, num_groups * group_size).astype(dtype)
+    source = ae.GroupSparseSource(truth, group_size, num_active, min_norm=2.0, max_norm=3.0, signal_to_noise=20)
+    samples = source.sample(jax.random.key(1), num_samples)
+    start = 1.1 * ae.perturbed_dictionary(jax.random.key(2), truth, 0.02)
+    return ae.GroupSparseAutoencoder(start, threshold, group_size, **options), samples
+
+
+def most_active(autoencoder, samples):
+    groups = np.asarray(autoencoder.encode(samples)).reshape(len(samples), -1, autoencoder.group_size)
+    return int((groups != 0).any(-1).sum(-1).max())
+
+
+def value_and_gradients(loss, autoencoder, samples):
+    def of(dictionary, samples):
+        return 3 * loss(eqx.tree_at(lambda one: one.dictionary, autoencoder, dictionary), samples)
+
+    return jax.jit(jax.value_and_grad(of, argnums=(0, 1)))(autoencoder.dictionary, samples)
+
+
+@pytest.mark.parametrize(
+    ("options", "sparse"),
+    [
+        ({"threshold": 1.4}, True),
+        ({"group_size": 1, "num_groups": 192, "threshold": 1.2}, True),
+        ({"group_size": 1, "num_groups": 192, "threshold": 1.2, "nonnegative": True}, True),
+        ({"group_size": 4, "num_groups": 48, "threshold": 1.5, "num_active": 1, "element_threshold": 0.1}, True),
+        ({"threshold": 1.4, "unit_norm": True, "step_size": 0.9}, True),
+        ({"threshold": np.linspace(1.2, 1.6, 96)}, True),
+        ({"threshold": 100.0}, True),
+        ({"threshold": 0.1}, False),
+        ({"threshold": 0.0}, False),
+        ({"threshold": 0.2, "num_iterations": 3}, False),
+        ({"num_groups": 10, "threshold": 1.0}, False),
+    ],
+    ids=lambda value: None if isinstance(value, bool) else "-".join(value),
+)
+def test_value_and_gradient_are_those_of_the_dense_products(precision, options, sparse):
+    autoencoder, samples = problem(precision, **options)
+    capacity = int(sparse_loss._DENSE_SHARE * autoencoder.num_groups)
+    assert (most_active(autoencoder, samples) <= capacity) == sparse, "the case is not the one it is meant to be"
+    expected = value_and_gradients(ae.reconstruction_loss, autoencoder, samples)
+    found = value_and_gradients(ae.sparse_reconstruction_loss, autoencoder, samples)
+    tolerance = 1e-5 if precision == jnp.float32 else 1e-12
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert one.dtype == precision
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(np.abs(other).max(), 1))
+
+
+def test_no_gradient_reaches_the_settings():
+    autoencoder, samples = problem(jnp.float32, threshold=1.4, step_size=0.9)
+    gradient = eqx.filter_grad(ae.sparse_reconstruction_loss)(autoencoder, samples)
+    for name in ("threshold", "step_size", "element_threshold"):
+        assert getattr(gradient, name) is None or not np.asarray(getattr(gradient, name)).any()
+
+
+def test_a_batch_of_dictionaries(x64):
+    autoencoder, samples = problem(jnp.float64, threshold=1.4)
+
+    def of(loss, scale):
+        moved = eqx.tree_at(lambda one: one.dictionary, autoencoder, scale * autoencoder.dictionary)
+        return loss(moved, samples)
+
+    scales = jnp.asarray([0.9, 1.0, 4.0])  # the last activates many groups, and the dense products serve all
+    found, expected = (
+        jax.jit(jax.vmap(jax.value_and_grad(lambda scale, loss=loss: of(loss, scale))))(scales)
+        for loss in (ae.sparse_reconstruction_loss, ae.reconstruction_loss)
+    )
+    np.testing.assert_allclose(np.stack(found), np.stack(expected), rtol=1e-10)
+
+
+def test_training_is_the_same(x64):
+    autoencoder, _ = problem(jnp.float64, threshold=1.4)
+    source = ae.GroupSparseSource(
+        ae.gaussian_dictionary(KEY, 200, 192).astype(jnp.float64), 2, 2, min_norm=2, max_norm=3
+    )
+    draw = eqx.Partial(source.sample, num_samples=16)
+    trained = [
+        ae.gradient_descent(autoencoder, loss, optax.sgd(3e-2), 30, sample=draw, key=KEY).autoencoder.dictionary
+        for loss in (ae.sparse_reconstruction_loss, ae.reconstruction_loss)
+    ]
+    assert np.abs(trained[0] - autoencoder.dictionary).max() > 0.01
+    np.testing.assert_allclose(*trained, atol=1e-9)
+
+
+def test_samples_of_another_dimension_are_refused():
+    autoencoder, samples = problem(jnp.float32)
+    with pytest.raises(ValueError, match=r"`samples` must have shape \(num_samples, 200\), but got \(9, 199\)"):
+        ae.sparse_reconstruction_loss(autoencoder, samples[:, 1:])

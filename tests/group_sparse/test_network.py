@@ -1,0 +1,314 @@
+import math
+import re
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy.optimize import minimize
+
+from aetheory import GroupSparseAutoencoder, gaussian_dictionary, gradient_descent, group_relu, reconstruction_loss
+from aetheory.core.dictionary import normalise_columns
+from aetheory.group_sparse.network import squared_spectral_norm
+
+KEY = jax.random.key(5)
+CODES = np.random.default_rng(0).normal(size=(7, 12))
+
+
+def oracle(codes, threshold, size, element=0.0, nonnegative=False):
+    """The definition, group by group."""
+    result = np.zeros_like(codes)
+    thresholds = np.broadcast_to(threshold, codes.shape[-1] // size)
+    for row, code in enumerate(codes):
+        for group, value in enumerate(thresholds):
+            part = code[group * size : (group + 1) * size]
+            shifted = np.maximum((part if nonnegative else np.abs(part)) - element, 0)
+            u = shifted if nonnegative else np.sign(part) * shifted
+            norm = np.linalg.norm(u)
+            if norm > value:
+                result[row, group * size : (group + 1) * size] = (1 - value / norm) * u
+    return result
+
+
+def penalised(code, observed, threshold, size, element):
+    groups = np.linalg.norm(code.reshape(-1, size), axis=1)
+    return 0.5 * np.sum((code - observed) ** 2) + threshold * groups.sum() + element * np.abs(code).sum()
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 12])
+@pytest.mark.parametrize("nonnegative", [False, True])
+@pytest.mark.parametrize("element", [0.0, 0.3])
+def test_group_relu_agrees_with_its_definition(size, nonnegative, element, precision):
+    per_group = np.linspace(0, 1.5, 12 // size)
+    for threshold in (0.0, 0.7, per_group):
+        result = group_relu(
+            jnp.asarray(CODES, precision),
+            jnp.asarray(threshold, precision),
+            size,
+            element_threshold=element,
+            nonnegative=nonnegative,
+        )
+        assert result.dtype == precision
+        expected = oracle(CODES, threshold, size, element, nonnegative)
+        np.testing.assert_allclose(result, expected, atol=20 * jnp.finfo(precision).eps)
+
+
+def test_the_group_relu_is_the_proximal_operator(x64):
+    """No other point has a smaller ½‖u − x‖² + λ Σ‖u_g‖ + κ‖u‖₁."""
+    observed, rng = CODES[0], np.random.default_rng(1)
+    for nonnegative in (False, True):
+        best = np.asarray(group_relu(observed, 0.6, 3, element_threshold=0.2, nonnegative=nonnegative))
+        value = penalised(best, observed, 0.6, 3, 0.2)
+        for scale in (1e-3, 1e-1, 1.0):
+            others = best + scale * rng.normal(size=(500, 12))
+            others = np.maximum(others, 0) if nonnegative else others
+            assert min(penalised(other, observed, 0.6, 3, 0.2) for other in others) > value
+
+
+def test_groups_of_one_are_the_soft_threshold_and_the_relu(precision):
+    codes = jnp.asarray(CODES, precision)
+    soft = np.sign(CODES) * np.maximum(np.abs(CODES) - 0.4, 0)
+    np.testing.assert_allclose(group_relu(codes, 0.4, 1), soft, atol=5 * jnp.finfo(precision).eps)
+    np.testing.assert_allclose(
+        group_relu(codes, 0.4, 1, nonnegative=True), np.maximum(CODES - 0.4, 0), atol=5 * jnp.finfo(precision).eps
+    )
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_jacobian_is_the_published_one(size, precision):
+    """τI + λzzᵀ/‖z‖³ with τ = 1 − λ/‖z‖, the rank-one term included, and zero for a silent group."""
+    z = np.random.default_rng(2).normal(size=size)
+    threshold, norm = 0.3, np.linalg.norm(z)
+    expected = (1 - threshold / norm) * np.eye(size) + threshold * np.outer(z, z) / norm**3
+    jacobian = jax.jacobian(lambda codes: group_relu(codes, threshold, size))(jnp.asarray(z, precision))
+    np.testing.assert_allclose(jacobian, expected, atol=20 * jnp.finfo(precision).eps)
+    silent = jax.jacobian(lambda codes: group_relu(codes, 2 * norm, size))(jnp.asarray(z, precision))
+    assert not silent.any()
+    slope = jax.jacobian(lambda value: group_relu(jnp.asarray(z, precision), value, size))(jnp.asarray(0.3, precision))
+    np.testing.assert_allclose(slope, -z / norm, rtol=1e-5)
+
+
+def test_derivatives_of_both_penalties_agree_with_finite_differences(x64):
+    codes = jnp.asarray(CODES[:2])
+    for nonnegative in (False, True):
+
+        def value(codes, threshold, element, nonnegative=nonnegative):
+            shrunk = group_relu(codes, threshold, 3, element_threshold=element, nonnegative=nonnegative)
+            return jnp.sum(jnp.sin(shrunk))
+
+        arguments = (codes, jnp.asarray(0.31), jnp.asarray(0.17))
+        directions = (jnp.asarray(CODES[2:4]), jnp.asarray(1.0), jnp.asarray(-0.5))
+        _, slope = jax.jvp(value, arguments, directions)
+        ahead, behind = (
+            value(*(a + sign * 1e-6 * d for a, d in zip(arguments, directions, strict=True))) for sign in (1, -1)
+        )
+        assert float(slope) == pytest.approx(float(ahead - behind) / 2e-6, rel=1e-7)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_derivatives_at_zero_groups_and_entries_are_finite(threshold, nonnegative, precision):
+    codes = jnp.asarray([[0.0, 0.0, 3.0, 0.0, 0.3, 0.4]], precision)  # silent; active with a zero; exactly at λ = ½
+    jacobian, slope = jax.jit(
+        jax.jacrev(lambda codes, value: group_relu(codes, value, 2, nonnegative=nonnegative), argnums=(0, 1))
+    )(codes, jnp.asarray(threshold, precision))
+    assert np.isfinite(jacobian).all()
+    assert np.isfinite(slope).all()
+    jacobian = np.asarray(jacobian).reshape(6, 6)
+    if threshold == 0 and not nonnegative:
+        np.testing.assert_allclose(jacobian, np.eye(6), atol=1e-6)  # no threshold: the identity, at zero too
+    if threshold > 0:
+        assert not jacobian[:2].any()
+        assert not jacobian[4:].any()
+        along_zero = 0.0 if nonnegative else 1 - threshold / 3  # τ for the entry that is zero in an active group
+        np.testing.assert_allclose(np.diag(jacobian)[2:4], [1, along_zero], rtol=1e-6)
+
+
+def test_group_relu_under_jit_and_vmap(x64):
+    thresholds = jnp.linspace(0, 2, 5)
+    together = jax.jit(jax.vmap(lambda value: group_relu(jnp.asarray(CODES), value, 4)))(thresholds)
+    for threshold, result in zip(thresholds, together, strict=True):
+        np.testing.assert_allclose(result, oracle(CODES, float(threshold), 4), atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((CODES, 0.1, 5), "`group_size` must be a divisor of the latent dimension 12, but got 5."),
+        ((CODES, 0.1, 0), "`group_size` must be a positive integer, but got 0."),
+        ((CODES, -0.1, 3), "`threshold` must be finite and nonnegative, but got -0.1."),
+        ((CODES, math.nan, 3), "`threshold` must be finite and nonnegative, but got nan."),
+        ((CODES, np.ones(3), 3), "`threshold` must be a number or of shape (4,), one a group, but got shape (3,)."),
+        ((np.float32(1.0), 0.1, 1), "`codes` must be an array with at least one axis, but got "),
+    ],
+)
+def test_a_bad_argument_of_group_relu(arguments, message):
+    with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}"):
+        group_relu(*arguments)
+
+
+def test_a_negative_threshold_is_refused_inside_a_traced_program():
+    shrink = eqx.filter_jit(lambda value: group_relu(jnp.asarray(CODES), value, 3))
+    assert np.isfinite(shrink(jnp.asarray(0.5))).all()
+    with pytest.raises(RuntimeError, match="`threshold` must be finite and nonnegative"):
+        shrink(jnp.asarray(-0.5))
+
+
+def dictionary(precision=jnp.float32, input_dim=10, latent_dim=12):
+    return np.random.default_rng(3).normal(size=(input_dim, latent_dim)).astype(precision) / math.sqrt(input_dim)
+
+
+INPUTS = np.random.default_rng(4).normal(size=(5, 10))
+
+
+def test_one_iteration_is_the_published_encoder(precision):
+    A, inputs = dictionary(precision), jnp.asarray(INPUTS, precision)
+    autoencoder = GroupSparseAutoencoder(A, 0.2, 3)
+    expected = oracle(INPUTS @ A, 0.2, 3)
+    tolerance = 50 * jnp.finfo(precision).eps
+    np.testing.assert_allclose(autoencoder.encode(inputs), expected, atol=tolerance)
+    np.testing.assert_allclose(autoencoder(inputs), expected @ A.T, atol=tolerance)
+    np.testing.assert_allclose(jax.vmap(autoencoder)(inputs), expected @ A.T, atol=tolerance)
+    np.testing.assert_allclose(autoencoder.decode(autoencoder.encode(inputs)), expected @ A.T, atol=tolerance)
+    assert autoencoder(inputs).dtype == precision
+
+
+def unfolded_oracle(A, inputs, threshold, size, iterations, step, accelerated, element=0.0, nonnegative=False):
+    """ISTA and FISTA as their papers write them."""
+    codes = point = np.zeros((len(inputs), A.shape[1]))
+    t = 1.0
+    for _ in range(iterations):
+        new = oracle(point + step * (inputs - point @ A.T) @ A, step * threshold, size, step * element, nonnegative)
+        following = (1 + math.sqrt(1 + 4 * t**2)) / 2
+        point = new + (t - 1) / following * (new - codes) if accelerated else new
+        codes, t = new, following
+    return codes
+
+
+@pytest.mark.parametrize("accelerated", [False, True])
+@pytest.mark.parametrize("input_dim", [10, 5])  # the Gram matrix, and two products
+def test_unfolded_iterations_agree_with_a_loop(accelerated, input_dim, precision):
+    A, inputs = dictionary(precision, input_dim), INPUTS[:, :input_dim]
+    options = {"element_threshold": 0.05, "nonnegative": input_dim == 5, "accelerated": accelerated}
+    autoencoder = GroupSparseAutoencoder(A, 0.1, 3, num_iterations=7, step_size=0.4, **options)
+    expected = unfolded_oracle(A, inputs, 0.1, 3, 7, 0.4, accelerated, 0.05, input_dim == 5)
+    np.testing.assert_allclose(
+        autoencoder.encode(jnp.asarray(inputs, precision)), expected, atol=200 * jnp.finfo(precision).eps
+    )
+
+
+def test_many_iterations_reach_the_minimiser(x64):
+    A = dictionary(np.float64)
+    many = GroupSparseAutoencoder(A, 0.1, 3, num_iterations=3000, accelerated=True).encode(jnp.asarray(INPUTS))
+
+    def objective(code, observed):
+        groups = np.sqrt(np.sum(code.reshape(-1, 3) ** 2, axis=1) + 1e-16)
+        return 0.5 * np.sum((observed - A @ code) ** 2) + 0.1 * groups.sum()
+
+    for code, observed in zip(np.asarray(many), INPUTS, strict=True):
+        reference = minimize(objective, code + 0.1, args=(observed,), method="BFGS", options={"gtol": 1e-7})
+        assert objective(code, observed) <= reference.fun + 1e-9
+    plain, fast = (
+        GroupSparseAutoencoder(A, 0.1, 3, num_iterations=40, accelerated=accelerated).encode(jnp.asarray(INPUTS))
+        for accelerated in (False, True)
+    )
+    assert np.abs(fast - many).max() < np.abs(plain - many).max()
+
+
+def test_the_step_size_follows_the_dictionary(x64):
+    A = dictionary(np.float64)
+    exact = np.linalg.norm(A, 2) ** 2
+    assert float(squared_spectral_norm(jnp.asarray(A))) == pytest.approx(exact, rel=1e-3)
+    automatic = GroupSparseAutoencoder(A, 0.1, 3, num_iterations=4)
+    for scale in (1.0, 3.0):  # as if training had moved the dictionary: the module is not built again
+        moved = eqx.tree_at(lambda module: module.dictionary, automatic, scale * jnp.asarray(A))
+        expected = unfolded_oracle(scale * A, INPUTS, 0.1, 3, 4, 1 / (scale**2 * exact), False)
+        np.testing.assert_allclose(moved.encode(jnp.asarray(INPUTS)), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_the_spectral_norm_of_a_dictionary_without_gap():
+    A = gaussian_dictionary(KEY, 190, 200)
+    estimate, exact = float(squared_spectral_norm(A)), float(np.linalg.norm(A, 2) ** 2)
+    assert 0.97 * exact < estimate <= exact * (1 + 1e-5)
+
+
+def test_columns_of_norm_one(precision):
+    A = dictionary(precision)
+    unit = GroupSparseAutoencoder(A, 0.2, 3, unit_norm=True)
+    np.testing.assert_allclose(np.linalg.norm(unit.atoms, axis=0), 1, rtol=1e-6)
+    normalised = GroupSparseAutoencoder(A / np.linalg.norm(A, axis=0), 0.2, 3)
+    inputs = jnp.asarray(INPUTS, precision)
+    np.testing.assert_allclose(unit(inputs), normalised(inputs), atol=1e-5)
+    slope = eqx.filter_jit(jax.grad(reconstruction_loss))(unit, inputs).dictionary
+    np.testing.assert_allclose(np.sum(slope * A, axis=0), 0, atol=1e-5)  # only directions count
+    zero_column = jnp.asarray([[0.0, 3.0], [0.0, 4.0]], precision)
+    np.testing.assert_allclose(normalise_columns(zero_column), [[0, 0.6], [0, 0.8]], rtol=1e-6)
+    assert np.isfinite(jax.jit(jax.jacrev(normalise_columns))(zero_column)).all()
+
+
+def test_training_moves_the_dictionary_alone(x64):
+    autoencoder = GroupSparseAutoencoder(
+        dictionary(np.float64), 0.05, 3, num_iterations=3, step_size=0.3, element_threshold=0.01
+    )
+    samples = jnp.asarray(INPUTS)
+    run = gradient_descent(autoencoder, reconstruction_loss, optax.sgd(0.1), 20, samples)
+    assert run.metrics[-1] < 0.9 * run.metrics[0]
+    trained = run.autoencoder
+    for name in ("threshold", "step_size", "element_threshold"):
+        assert getattr(trained, name) == getattr(autoencoder, name)
+    assert (trained.dictionary != autoencoder.dictionary).any()
+
+
+def test_the_gradient_of_the_unfolded_loss_agrees_with_finite_differences(x64):
+    samples, direction = jnp.asarray(INPUTS), jax.random.normal(KEY, (10, 12))
+
+    def loss(A):
+        return reconstruction_loss(GroupSparseAutoencoder(A, 0.1, 3, num_iterations=5, step_size=0.3), samples)
+
+    A = jnp.asarray(dictionary(np.float64))
+    slope = jnp.sum(jax.grad(loss)(A) * direction)
+    ahead, behind = (loss(A + sign * 1e-6 * direction) for sign in (1, -1))
+    assert float(slope) == pytest.approx(float(ahead - behind) / 2e-6, rel=1e-7)
+
+
+def test_compiled_size_does_not_grow_with_the_iterations():
+    inputs = jnp.asarray(INPUTS, jnp.float32)
+    sizes = []
+    for iterations in (5, 500):
+        autoencoder = GroupSparseAutoencoder(dictionary(), 0.1, 3, num_iterations=iterations, step_size=0.1)
+        jaxpr = jax.make_jaxpr(lambda inputs, module=autoencoder: module.encode(inputs))(inputs)
+        sizes.append(len(str(jaxpr).splitlines()))
+    assert sizes[0] == sizes[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"group_size": 5}, "`group_size` must be a divisor of the latent dimension 12, but got 5."),
+        ({"threshold": -0.5}, "`threshold` must be finite and nonnegative, but got -0.5."),
+        ({"element_threshold": -0.5}, "`element_threshold` must be finite and nonnegative, but got -0.5."),
+        ({"num_iterations": 0}, "`num_iterations` must be a positive integer, but got 0."),
+        ({"step_size": 0.0}, "`step_size` must be finite and positive, but got 0.0."),
+        ({"dictionary": np.ones(3)}, "`dictionary` must be a finite matrix of shape (input_dim, latent_dim), but got"),
+        ({"dictionary": np.full((2, 12), np.nan)}, "`dictionary` must be a finite matrix of shape"),
+        (
+            {"dictionary": dictionary() * (np.arange(12) != 4)},
+            "`dictionary` must have no column of zeros, but column 4 is one.",
+        ),
+    ],
+)
+def test_a_bad_argument(change, message):
+    arguments = {"dictionary": dictionary(), "threshold": 0.1, "group_size": 3} | change
+    with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}"):
+        GroupSparseAutoencoder(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(9,), (4, 9), ()])
+def test_inputs_of_another_dimension(shape):
+    autoencoder = GroupSparseAutoencoder(dictionary(), 0.1, 3)
+    message = f"`inputs` must have 10 entries along its last axis, one a row of the dictionary, but got shape {shape}."
+    for call in (autoencoder, autoencoder.encode):
+        with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}$"):
+            call(jnp.ones(shape))

@@ -1,0 +1,182 @@
+import json
+import math
+import os
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aetheory.linear import expansion
+from aetheory.linear.expansion import stored as _cache
+from aetheory.linear.expansion.wick import VARIABLES
+from aetheory.linear.problem import LinearProblem
+
+RISKS = ("train", "population")
+TOLERANCE = {"float32": 3e-6, "float64": 1e-13}
+
+
+def exact_value(coefficient, p, H, N, variance):
+    """The value in rational arithmetic, and the sum of absolute terms that its rounding errors scale with."""
+    inverse = 0 if math.isinf(N) else Fraction(1, N)
+    point = (p, H, Fraction(variance), inverse)
+    size = sum(
+        abs(v) * math.prod(b**e for b, e in zip(point, exponents, strict=True))
+        for exponents, v in coefficient.polynomial.terms
+    )
+    return coefficient.polynomial(*point), size
+
+
+@pytest.mark.parametrize("risk", RISKS)
+@pytest.mark.parametrize("order", range(6))
+def test_evaluation_agrees_with_rational_arithmetic(order, risk, precision):
+    coefficient = expansion.coefficients(order, risk)
+    problems = [
+        (5, 3, 4, 0.25),
+        (1, 1, 1, 2.0),
+        (1000, 2, 10, 2**-12),
+        (4, 3000, math.inf, 2**-11),
+        (300, 150, 600, 0.0),
+    ]
+    p, H, N, variance = (jnp.asarray(column, precision) for column in zip(*problems, strict=True))
+    values = coefficient.evaluate(LinearProblem(p, H, N, variance))
+    assert values.dtype == precision
+    for value, problem in zip(values, problems, strict=True):
+        exact, size = exact_value(coefficient, *problem)
+        assert abs(float(value) - exact) <= TOLERANCE[precision.name] * size
+        single = coefficient.evaluate(LinearProblem(*problem))
+        assert single.shape == ()
+        np.testing.assert_allclose(single, value, atol=float(10 * TOLERANCE[precision.name] * size))
+
+
+def test_evaluation_broadcasts_and_transforms(x64):
+    coefficient = expansion.coefficients(2)
+    p, H = jnp.array([5.0, 6.0, 7.0]), jnp.array([[3.0], [4.0]])
+    table = coefficient.evaluate(LinearProblem(p, H, 4, 0.3))
+    assert table.shape == (2, 3)
+    single = jax.jit(jax.vmap(lambda p: coefficient.evaluate(LinearProblem(p, 4.0, 4.0, 0.3))))(p)
+    np.testing.assert_allclose(table[1], single, rtol=1e-13)
+
+
+@pytest.mark.parametrize(("variable", "place"), [("p", 0), ("H", 1), ("sigma^2", 2), ("1/N", 3)])
+def test_gradient_agrees_with_the_exact_derivative(variable, place, x64):
+    coefficient = expansion.coefficients(3, "population")
+    point = (5.0, 3.0, 0.3, 0.25)
+    gradient = jax.grad(lambda p, H, v, r: coefficient.evaluate(LinearProblem(p, H, 1 / r, v)), argnums=place)(*point)
+    exact = coefficient.polynomial.derivative(variable)(*point)
+    np.testing.assert_allclose(gradient, exact, rtol=1e-11)
+
+
+def test_gradient_is_finite_at_the_ends_of_the_range(x64):
+    gradient = jax.grad(lambda v, N: expansion.coefficients(2).evaluate(LinearProblem(5.0, 3.0, N, v)), argnums=(0, 1))
+    assert all(jnp.isfinite(g) for g in gradient(0.0, math.inf))
+
+
+def test_a_value_out_of_range_is_not_returned():
+    with pytest.raises(Exception, match="exceeds the range of float32"):
+        expansion.coefficients(5).evaluate(LinearProblem(10, 10, 10, 1e7))
+
+
+@pytest.mark.parametrize("kind", [expansion.coefficients, expansion.planar])
+def test_bad_input(kind):
+    with pytest.raises(ValueError, match="Argument `order` must be a nonnegative integer, but got -1"):
+        kind(-1)
+    with pytest.raises(ValueError, match=r"at most 10 \(.*would take about 4\^2 minutes.*but got 12"):
+        kind(12)
+    with pytest.raises(ValueError, match="Argument `risk` must be 'train' or 'population', but got 'test'"):
+        kind(1, "test")
+
+
+def test_polynomial_prints_and_rejects_unknown_names():
+    coefficient = expansion.coefficients(1, "population")
+    assert str(coefficient).startswith("−8 Hσ² + 16 Hσ⁴ − 32 Hσ⁶")
+    assert "8 Hσ²/N" in str(expansion.coefficients(1))
+    assert str(expansion.coefficients(0, "population").loss).startswith("1/2 p − pHσ²")
+    assert str(coefficient.polynomial.derivative("1/N")) == "0"
+    assert repr(coefficient) == "<exact coefficient of order 1, population risk: 10 monomials>"
+    with pytest.raises(ValueError, match="Argument `variable` must be one of"):
+        coefficient.polynomial.derivative("N")
+    with pytest.raises(ValueError, match="one value for each"):
+        coefficient.polynomial(1, 2)
+    with pytest.raises(AttributeError):
+        coefficient.order = 3
+
+
+def test_sympy_export():
+    sympy = pytest.importorskip("sympy")
+    expression = expansion.coefficients(2).to_sympy()
+    value = expression.subs({"p": 5, "H": 3, "sigma": sympy.sqrt(sympy.Rational(3, 10)), sympy.Symbol("N"): 4})
+    assert value * sympy.Rational(5, 2) == sympy.Rational("19109.31075")
+    assert expansion.planar(1).to_sympy().free_symbols == set(sympy.symbols("x y z"))
+
+
+def test_taylor_series_and_time_units(x64):
+    problem = LinearProblem(300, jnp.array([150, 600]), 600, 1 / 300)
+    orders = [expansion.planar(s).restrict("free") for s in range(4)]
+    series = expansion.taylor_series(orders, problem)
+    assert series.shape == (2, 4)
+    np.testing.assert_allclose(series[:, 3], orders[3].evaluate(problem) / 6, rtol=1e-13)
+    with pytest.raises(ValueError, match="orders 0, 1, 2"):
+        expansion.taylor_series(orders[1:], problem)
+    problem = LinearProblem(300, 150, 50, 1 / 600)
+    assert expansion.planar(1).time_unit(problem) == 1.0
+    np.testing.assert_allclose(orders[0].time_unit(problem), 0.5)
+    np.testing.assert_allclose(orders[0].restrict("small-data").time_unit(problem), 3.0)
+
+
+def test_planar_limit_is_approached_as_the_problem_grows(x64):
+    def difference(p):
+        problem = LinearProblem(p, 2 * p, p / 2, 0.5 / p)
+        return abs(expansion.coefficients(3).evaluate(problem) / expansion.planar(3).evaluate(problem) - 1)
+
+    assert difference(4000) < 0.01
+    np.testing.assert_allclose(difference(4000) / difference(8000), 2, rtol=0.05)
+
+
+def test_the_cache_is_used_and_survives_damage(tmp_path, monkeypatch):
+    monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path))
+    polynomial = expansion.coefficients(4).polynomial
+    [path] = Path(tmp_path).rglob("*.json")
+    assert [p for p in path.parent.iterdir() if p != path] == []
+
+    def refuse(order, risk):
+        raise AssertionError("The cache was not used.")
+
+    start = time.perf_counter()
+    assert _cache.cached("exact", 4, "train", VARIABLES, refuse) == polynomial
+    assert time.perf_counter() - start < 1.0
+    content = path.read_text()
+    tampered = json.loads(content)
+    tampered["terms"][0][1] += 1
+    for damage in ("", content[:100], "[1, 2]", "{}", json.dumps(tampered), "\x00"):
+        path.write_text(damage)
+        assert expansion.coefficients(4).polynomial == polynomial
+        assert path.read_text() == content
+
+
+def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path, monkeypatch):
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    monkeypatch.setenv("AETHEORY_CACHE", str(blocked))
+    assert len(expansion.coefficients(2).polynomial.terms) == 90
+    monkeypatch.delenv("AETHEORY_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", _no_home)
+    assert len(expansion.coefficients(2).polynomial.terms) == 90
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def _no_home():
+    raise RuntimeError("Could not determine home directory.")
+
+
+def test_exact_coefficients_to_order_five_are_quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path))
+    start = time.perf_counter()
+    for order in range(6):
+        for risk in RISKS:
+            expansion.coefficients(order, risk)
+    assert time.perf_counter() - start < 30

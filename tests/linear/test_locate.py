@@ -1,0 +1,86 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import aetheory as ae
+from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.locate import natural_time
+
+
+def ratios(scale, latent_ratio, sample_ratio, dim=10_000):
+    return ae.LinearProblem(dim, round(latent_ratio * dim), round(dim / sample_ratio), scale / dim)
+
+
+@pytest.mark.parametrize(
+    ("problem", "faces"),
+    [
+        (ratios(1, 0.7, 1e-3), {"large-data"}),
+        (ratios(1, 0.7, 1e3), {"small-data"}),
+        (ratios(0.5e-3, 1e3, 0.8), {"mean-field"}),
+        (ratios(0.5, 1e-3, 0.8), {"narrow-latent"}),
+        (ratios(1e3, 0.7, 0.8), {"free"}),
+        (ratios(1e3, 0.7, 1e-3), {"large-data", "free"}),
+        (ratios(0.5e-3, 1e3, 1e-3), {"large-data", "mean-field"}),
+        (ratios(0.5, 1e-3, 1e-3), {"large-data", "narrow-latent"}),
+        (ratios(1, 1e3, 0.8), {"mean-field", "free"}),
+        (ratios(1e-3, 0.7, 0.8), {"mean-field", "narrow-latent"}),
+        (ratios(1e-3, 0.7, 1e-3), {"large-data", "mean-field", "narrow-latent"}),
+        (ratios(1, 0.7, 0.8), set()),
+    ],
+    ids=lambda value: " ∩ ".join(sorted(value)) or "interior" if isinstance(value, set) else "",
+)
+def test_deep_in_a_corner_the_right_faces_are_close(problem, faces):
+    where = ae.locate(problem)
+    assert set(where.faces) == faces
+    assert where.kind == ("interior", "face", "edge", "vertex")[len(faces)]
+    assert where.regime in (faces or {"interior"})
+    assert set(where.distances) == set(where.errors) == set(FACES)
+    assert all(0 <= distance <= 1 for distance in where.distances.values())
+    assert (where.error is None) == (not faces)
+    assert where.kind in str(where)
+
+
+def test_distance_is_the_share_of_the_other_monomials():
+    """By hand from the exact first and second derivatives alone, where the time makes the others negligible."""
+    problem = ae.LinearProblem(20, 5, 40, 1e-3)
+    where = ae.locate(problem)
+    p, latent, variance, inverse = 20.0, 5.0, 1e-3, 1 / 40
+    worst = 0.0
+    for risk in ("train", "population"):
+        total = on = 0.0
+        for order in range(1, 5):
+            weight = where.time**order / [1, 1, 2, 6, 24][order]
+            for (a, b, m, c), value in ae.expansion.coefficients(order, risk).polynomial.terms:
+                size = weight * abs(float(value)) * p**a * latent**b * variance**m * inverse**c
+                total += size
+                on += size * (c == 0 and a + b == m)  # the largest power of p without 1/N: x^m y^b
+        worst = max(worst, 1 - on / total)
+    assert where.distances["large-data"] == pytest.approx(worst, rel=1e-10)
+
+
+def test_natural_time_is_that_of_the_fastest_direction():
+    assert natural_time(ratios(0.1, 1.0, 1.0)) == pytest.approx(0.25)
+    assert natural_time(ratios(10.0, 1.0, 1.0)) == pytest.approx(1 / 160)
+
+
+def test_nothing_moves_without_weights_and_without_noise_data_are_large():
+    still = ae.locate(ae.LinearProblem(50, 20, 30, 0.0))
+    assert still.error == 0
+    assert ae.locate(ae.LinearProblem(1000, 700, jnp.inf, 1e-3)).faces == ("large-data",)
+
+
+def test_predict_takes_the_regime_that_locate_finds(x64):
+    problem = ratios(0.5e-3, 1e3, 0.8)
+    times = [0.0, 0.1]
+    chosen = ae.predict(problem, times)
+    assert chosen.label == "mean-field"
+    np.testing.assert_array_equal(chosen.train, ae.predict(problem, times, "mean-field").train)
+
+
+def test_batches_and_traced_problems_are_refused():
+    batch = ae.LinearProblem(jnp.asarray([10, 20]), 5, 10, 0.1)
+    with pytest.raises(ValueError, match="`problem` must be a single problem"):
+        ae.locate(batch)
+    with pytest.raises(ValueError, match="name the regime"):
+        jax.jit(lambda variance: ae.predict(ae.LinearProblem(10, 5, 10, variance), [0.1]).train)(0.1)

@@ -1,0 +1,321 @@
+import itertools
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles import prism as oracle
+
+import aetheory as ae
+from aetheory.linear import ensembles
+from aetheory.linear.parameters import LimitParameters
+from aetheory.linear.theories import regimes
+
+SOLVED = ("large-data", "small-data", "mean-field", "narrow-latent")
+SCALES = (0.01, 0.3, 3.0)
+TIMES = np.r_[0.0, np.geomspace(0.02, 3.0, 8)]
+
+
+def problem(scale, latent_ratio=1.0, sample_ratio=0.0, input_dim=10**6):
+    """The problem of the given x, y and z, with dimensions large enough for any rational ratio."""
+    num_samples = round(input_dim / sample_ratio) if sample_ratio else jnp.inf
+    return ae.LinearProblem(input_dim, round(latent_ratio * input_dim), num_samples, scale / input_dim)
+
+
+def both_methods(problem, regime):
+    yield ae.predict(problem, TIMES, regime, method="flow")
+    if regime in ("large-data", "mean-field"):
+        yield ae.predict(problem, TIMES, regime, method="closed-form")
+
+
+@pytest.mark.parametrize(("scale", "latent_ratio"), list(itertools.product(SCALES, (0.3, 1.0, 2.5))))
+def test_large_data_agrees_with_the_spectral_integral(x64, scale, latent_ratio):
+    expected = oracle.large_data_risk(TIMES, scale, latent_ratio)
+    for curve in both_methods(problem(scale, latent_ratio), "large-data"):
+        np.testing.assert_allclose(curve.train, expected, atol=1e-6 * max(1, expected[0]))
+        np.testing.assert_allclose(curve.population, expected, atol=1e-6 * max(1, expected[0]))
+
+
+@pytest.mark.parametrize(("strength", "sample_ratio"), list(itertools.product(SCALES, (0.4, 1.0, 2.5))))
+def test_mean_field_agrees_with_the_spectral_integral(x64, strength, sample_ratio):
+    train, population = oracle.mean_field_risks(TIMES, strength, sample_ratio)
+    for curve in both_methods(problem(strength, 1.0, sample_ratio), "mean-field"):
+        np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
+        np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
+
+
+@pytest.mark.parametrize(("strength", "sample_ratio"), list(itertools.product((0.01, 10.0), (0.02, 1.0, 50.0))))
+def test_the_mean_field_default_holds_its_accuracy_at_the_ends_of_its_range(x64, strength, sample_ratio):
+    times = [0.0, 1e-3, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0]
+    train, population = oracle.mean_field_risks(times, strength, sample_ratio)
+    curve = ae.predict(problem(strength, 1.0, sample_ratio), times, "mean-field")
+    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
+    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
+
+
+@pytest.mark.parametrize(("scale", "sample_ratio"), list(itertools.product(SCALES, (0.4, 2.5))))
+@pytest.mark.parametrize("latent_ratio", [0.01, 1.5])
+def test_narrow_latent_agrees_with_the_two_dimensional_equation(x64, scale, sample_ratio, latent_ratio):
+    train, population = oracle.narrow_latent_risks(TIMES, scale, latent_ratio, sample_ratio)
+    curve = ae.predict(problem(scale, latent_ratio, sample_ratio), TIMES, "narrow-latent")
+    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, abs(train[0])))
+    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, abs(population[0])))
+
+
+@pytest.mark.parametrize(("scale", "latent_ratio"), list(itertools.product(SCALES, (0.4, 2.5))))
+def test_small_data_agrees_with_the_moment_system(x64, scale, latent_ratio):
+    ratio = 100.0
+    times = TIMES / ratio
+    train, population = oracle.small_data_risks(times, scale, latent_ratio, ratio)
+    curve = ae.predict(problem(scale, latent_ratio, ratio), times, "small-data")
+    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
+    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
+
+
+def test_small_data_stays_at_the_saddle_where_the_map_shrinks(x64):
+    """Narrow and strong, all eigenvalues of WᵀW above 2: the sample's own reconstruction decays for good."""
+    curve = ae.predict(problem(3.0, 0.02, 100.0), [0.0, 1.0], "small-data")
+    assert float(curve.train[-1]) == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("regime", ["mean-field", "narrow-latent"])
+def test_infinite_data_is_the_limit_of_small_ratio(x64, regime):
+    at_zero = ae.predict(problem(0.3, 0.7), TIMES, regime)
+    near_zero = ae.predict(problem(0.3, 0.7, 1e-5), TIMES, regime)
+    np.testing.assert_allclose(at_zero.train, near_zero.train, atol=1e-3)
+    np.testing.assert_allclose(at_zero.train, at_zero.population, atol=1e-9)
+
+
+def test_time_zero_is_the_risk_of_the_initial_map(x64):
+    """E ‖M−I‖²/p = 1 − 2xy + x²y(1+y) in every regime, each to its own order in y."""
+    x, y = 0.6, 0.5
+    start = 1 - 2 * x * y + x**2 * y * (1 + y)
+    for regime, expected in {
+        "large-data": start,
+        "small-data": start,
+        "mean-field": (x * y - 1) ** 2,
+        "narrow-latent": 1 - 2 * x * y + x**2 * y,
+    }.items():
+        curve = ae.predict(problem(x, y, 0.5), [0.0], regime)
+        assert float(curve.population[0]) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("dims", "scale", "time", "uncorrected_error"),
+    [
+        ((20, 10), 0.3, 0.3, 0.003),
+        ((20, 30), 0.8, 0.8, 0.001),
+        pytest.param((50, 50), 0.5, 0.5, 0.0, marks=pytest.mark.slow),
+    ],
+)
+def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, time, uncorrected_error):
+    input_dim, latent_dim = dims
+    small = ae.LinearProblem(input_dim, latent_dim, jnp.inf, scale / input_dim)
+    simulated = ae.simulate(small, [time], jax.random.key(5), num_repeats=4000, rtol=1e-5)
+    limit, corrected = (ae.predict(small, [time], "large-data", finite_size=flag) for flag in (False, True))
+    tolerance = 3 * float(simulated.standard_error.population[0]) + 5e-4
+    assert abs(float(simulated.population[0] - corrected.population[0])) < tolerance
+    assert abs(float(simulated.population[0] - limit.population[0])) >= uncorrected_error
+    by_flow = ae.predict(small, [time], "large-data", finite_size=True, method="flow")
+    assert float(by_flow.population[0]) == pytest.approx(float(corrected.population[0]), abs=1e-7)
+
+
+@pytest.mark.parametrize(("input_dim", "num_samples"), [(20, 40), pytest.param(40, 20, marks=pytest.mark.slow)])
+def test_mean_field_correction_meets_the_mean_of_4000_draws(x64, input_dim, num_samples):
+    latent_dim = 10**7
+    small = ae.LinearProblem(input_dim, latent_dim, num_samples, 0.4 / latent_dim)
+    simulated = ae.simulate(small, [0.1, 0.5], jax.random.key(6), num_repeats=4000, rtol=1e-5)
+    corrected = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True)
+    by_flow = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True, method="flow")
+    for risk in ("train", "population"):
+        tolerance = 3 * np.asarray(getattr(simulated.standard_error, risk)) + 5e-4
+        assert (np.abs(getattr(simulated, risk) - getattr(corrected, risk)) < tolerance).all()
+        np.testing.assert_allclose(getattr(by_flow, risk), getattr(corrected, risk), atol=1e-7)
+
+
+def test_mean_field_on_data_uses_the_data_spectrum(x64):
+    rng = np.random.default_rng(1)
+    samples = rng.standard_normal((9, 12)) * np.linspace(0.3, 2, 12) + 5.0
+    other = rng.standard_normal((30, 12)) + 5.0
+    strength, times = 0.3, np.array([0.0, 0.4, 2.0])
+    case = ae.LinearProblem(12, 6000, 9, strength / 6000)
+    centred = samples - samples.mean(0)
+    spectrum, basis = np.linalg.eigh(centred.T @ centred / 9)
+    error = (strength - 1) / (1 + strength * np.expm1(4 * np.outer(times, spectrum.clip(0))))
+    held_out_variance = (((other - samples.mean(0)) @ basis) ** 2).mean(0)
+    train = (error**2 * spectrum).mean(1)
+    for method in ("flow", "closed-form"):
+        plain = ae.predict(case, times, "mean-field", data=samples, method=method)
+        tested = ae.predict(case, times, "mean-field", data=samples, held_out=other, method=method)
+        np.testing.assert_allclose(plain.train, train, atol=1e-7)
+        np.testing.assert_allclose(tested.train, train, atol=1e-7)
+        np.testing.assert_allclose(plain.population, (error**2).mean(1), atol=1e-7)
+        np.testing.assert_allclose(tested.population, (error**2 * held_out_variance).mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("regime", SOLVED)
+def test_float32_agrees_with_float64(regime):
+    case = problem(0.5, 0.7, 1.5)
+    with jax.enable_x64(True):
+        exact = ae.predict(case, TIMES, regime)
+    with jax.enable_x64(False):
+        single = ae.predict(case, TIMES, regime)
+    assert single.train.dtype == jnp.float32
+    np.testing.assert_allclose(single.train, exact.train, atol=3e-5)
+    np.testing.assert_allclose(single.population, exact.population, atol=3e-5)
+
+
+@pytest.mark.parametrize(
+    "regime",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("large-data", "narrow-latent"))) for name in SOLVED],
+)
+def test_gradient_batch_and_jit(x64, regime):
+    """With respect to init_variance: reverse and forward mode against central differences, for a batch, under jit."""
+    times = np.array([0.1, 0.5])
+
+    def risk(variance, adjoint=None, method="flow"):
+        case = ae.LinearProblem(100, 60, 150, variance)
+        curve = ae.predict(case, times, regime, method=method, rtol=1e-10, adjoint=adjoint)
+        return jnp.sum(curve.train + 0.5 * curve.population)
+
+    variances, step = jnp.asarray([0.003, 0.02]), 1e-6
+    gradient = jax.jit(jax.vmap(jax.grad(risk)))(variances)
+    values = jax.vmap(risk)
+    difference = (values(variances + step) - values(variances - step)) / (2 * step)
+    np.testing.assert_allclose(gradient, difference, rtol=1e-5)
+    forward = jax.jacfwd(lambda variance: risk(variance, diffrax.ForwardMode()))(variances[0])
+    assert float(forward) == pytest.approx(float(gradient[0]), rel=1e-6)
+    if regime in ("large-data", "mean-field"):
+        closed = jax.grad(risk)(0.02, method="closed-form")
+        assert float(closed) == pytest.approx(float(gradient[1]), rel=1e-5)
+
+
+def test_derivative_in_the_latent_ratio_is_smooth_across_one(x64):
+    """y = H/p through a traced latent_dim, in both methods of the large-data regime."""
+
+    def risk(latent_dim, method):
+        case = ae.LinearProblem(100, latent_dim, jnp.inf, 0.005)
+        return ae.predict(case, [0.4], "large-data", method=method).train[0]
+
+    for method in ("flow", "closed-form"):
+        slope = jax.grad(risk)(100.0, method)
+        expected = (oracle.large_data_risk([0.4], 0.5, 1.0005) - oracle.large_data_risk([0.4], 0.5, 0.9995)) / 0.1
+        assert float(slope) == pytest.approx(expected[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("regime", SOLVED)
+def test_a_batch_of_problems_equals_single_ones(x64, regime):
+    batch = ae.LinearProblem(jnp.asarray([[50], [80]]), jnp.asarray([30, 60, 90]), 100, jnp.asarray([[0.01], [0.02]]))
+    curve = ae.predict(batch, [0.0, 0.2, 1.0], regime)
+    assert curve.train.shape == (2, 3, 3)
+    for row, column in itertools.product(range(2), range(3)):
+        single = ae.LinearProblem((50, 80)[row], (30, 60, 90)[column], 100, (0.01, 0.02)[row])
+        expected = ae.predict(single, [0.0, 0.2, 1.0], regime)
+        np.testing.assert_allclose(curve.train[row, column], expected.train, atol=1e-9)
+        np.testing.assert_allclose(curve.population[row, column], expected.population, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("regime", "method"), [*((regime, "flow") for regime in SOLVED), ("large-data", None), ("mean-field", None)]
+)
+def test_one_compilation_serves_every_problem(x64, monkeypatch, regime, method):
+    traces = []
+
+    def counted(function):
+        return lambda *args, **options: (traces.append(1), function(*args, **options))[1]
+
+    monkeypatch.setattr(regimes, "evolve", counted(regimes.evolve))
+    for name in ("large_data", "mean_field"):
+        monkeypatch.setattr(regimes.closed_forms, name, counted(getattr(regimes.closed_forms, name)))
+    times = jnp.asarray([0.0, 0.123, 0.456, 0.789])  # a length no other test uses
+    counts = []
+    for dims in ((50, 30, 70), (60, 90, 40), (1000, 100, 20_000)):
+        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime, method=method)
+        counts.append(len(traces))
+    assert counts == [1, 1, 1]
+
+
+def test_accuracy_range_is_announced(x64):
+    with pytest.warns(UserWarning, match=r"p σ² in \[20, 20\].*num_nodes"):
+        ae.predict(problem(20.0, 1.0), [0.1], "large-data")
+    with pytest.warns(UserWarning, match="t p/N up to 200"):
+        ae.predict(problem(0.5, 1.0, 100.0), [2.0], "small-data")
+    ae.predict(problem(20.0, 1.0), [0.1], "large-data", num_nodes=80)  # an explicit choice is taken at its word
+
+
+@pytest.mark.slow
+def test_more_nodes_change_less_than_the_stated_accuracy(x64):
+    for regime, case, last in (
+        ("large-data", problem(3.0, 1.0), 20.0),
+        ("mean-field", problem(0.01, 1.0, 1.0), 20.0),
+        ("narrow-latent", problem(0.01, 0.1, 5.0), 5.0),
+        ("small-data", problem(3.0, 0.1, 100.0), 0.2),
+    ):
+        times = np.r_[0, np.geomspace(last / 100, last, 20)]
+        default = ae.predict(case, times, regime, method="flow")
+        fine = ae.predict(case, times, regime, method="flow", num_nodes=260 if regime != "small-data" else 48)
+        np.testing.assert_allclose(default.train, fine.train, atol=1e-6)
+        scale = max(1.0, float(jnp.max(jnp.abs(fine.population))))
+        np.testing.assert_allclose(default.population, fine.population, atol=1e-6 * scale)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"regime": "lazy"},
+            "`regime` must be one of 'large-data', .*, 'interior', several faces, or None, but got 'lazy'",
+        ),
+        ({"regime": "small-data", "finite_size": True}, "`finite_size` must be False for the small-data regime"),
+        ({"regime": "narrow-latent", "finite_size": True}, "`finite_size` must be False for the narrow-latent regime"),
+        ({"regime": "small-data", "method": "closed-form"}, "`method` must be 'flow' for the small-data regime"),
+        (
+            {"regime": "large-data", "method": "magic"},
+            "`method` must be one of 'flow', 'closed-form' or None for the large-data",
+        ),
+        ({"regime": "large-data", "num_nodes": 0}, "`num_nodes` must be a positive integer"),
+        ({"regime": "large-data", "rtol": 0.0}, "`rtol` must be finite and positive"),
+        ({"regime": "large-data", "max_steps": 0}, "`max_steps` must be a positive integer"),
+        ({"regime": "large-data", "times": [1.0, 0.5]}, "`times` must be .* increasing order"),
+        ({"regime": "large-data", "times": [-1.0, 0.5]}, "`times` must be .* nonnegative"),
+        ({"regime": "large-data", "data": np.ones((150, 100))}, "`data` must be None for the large-data regime"),
+        ({"regime": "mean-field", "held_out": np.ones((2, 100))}, "`held_out` must be None without `data`"),
+        ({"regime": "mean-field", "data": np.ones((9, 100))}, "`num_samples` must be 9, the number of rows of `data`"),
+        ({"regime": "mean-field", "data": np.ones((150, 7))}, "`data` must have 100 columns"),
+        ({"regime": "mean-field", "data": np.ones(100)}, r"`data` must be .* got shape \(100,\)"),
+        ({"regime": "mean-field", "data": np.full((150, 100), np.nan)}, "`data` must be .* 15000 entries are NaN"),
+        (
+            {"regime": "mean-field", "data": np.ones((150, 100)), "held_out": np.ones((3, 4))},
+            "`held_out` must have 100 columns",
+        ),
+    ],
+)
+def test_bad_input_names_the_argument(options, message):
+    options = {"times": [0.0, 1.0], **options}
+    with pytest.raises(ValueError, match=message):
+        ae.predict(ae.LinearProblem(100, 60, 150, 0.01), **options)
+
+
+def test_small_data_needs_data():
+    with pytest.raises(ValueError, match="`num_samples` must be finite for the small-data regime"):
+        ae.predict(ae.LinearProblem(100, 60, jnp.inf, 0.01), [1.0], "small-data")
+
+
+def test_a_flow_that_runs_out_of_steps_says_so(x64):
+    case = ae.LinearProblem(100, 60, 150, 0.01)
+    with pytest.raises(RuntimeError, match="max_steps"):
+        ae.predict(case, [5.0], "narrow-latent", max_steps=3)
+    curve = ae.predict(case, [5.0], "narrow-latent", max_steps=3, throw=False)
+    assert not bool(curve.stats.succeeded)
+    assert "stopped early" in repr(curve)
+
+
+def test_limits_are_small_ensembles(x64):
+    """What the flow of each limit integrates: not a large random matrix in disguise."""
+    parameters = LimitParameters(*(jnp.asarray(value) for value in (0.5, 0.6, 1.5, 100.0)))
+    for regime, shape in {"large-data": (65, 1, 1), "mean-field": (104, 1, 1), "narrow-latent": (129, 1)}.items():
+        nodes = regimes.ACCURACY[regime].num_nodes
+        ensemble = regimes.limit_ensemble(parameters, None, regimes.LimitOptions((regime,), nodes))
+        assert isinstance(ensemble, ensembles.Ensemble)
+        assert ensemble.weights.shape == shape

@@ -1,0 +1,195 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize
+
+from aetheory import limits
+from aetheory.two_layer.activations import as_activation
+from aetheory.two_layer.network import optimal_risk
+
+ALPHA = math.pi / 2 - 1
+BLOCKS = np.repeat([2.5, 0.7, 0.1], [30, 30, 40])
+BLOCKS = BLOCKS / BLOCKS.mean()
+
+
+def random_spectrum(index):
+    """Deviations of 3 to 12 directions over one and a half decades, a unit count, and an activation's α."""
+    rng = np.random.default_rng(index)
+    deviations = rng.uniform(0.05, 2.0, size=rng.integers(3, 13))
+    return deviations, int(rng.integers(1, 2 * len(deviations))), rng.choice(["sign", "tanh", "sine"])
+
+
+def constrained_optimum(deviations, num_units, alpha):
+    """The gain by SciPy's general constrained optimiser, on the largest min(n, d) deviations."""
+    largest = np.sort(deviations)[::-1][:num_units]
+    solution = optimize.minimize(
+        lambda s: -np.sum(largest**2 * s / (s + alpha)),
+        np.full(len(largest), num_units / len(largest)),
+        jac=lambda s: -(largest**2) * alpha / (s + alpha) ** 2,
+        bounds=[(0, None)] * len(largest),
+        constraints={"type": "eq", "fun": lambda s: s.sum() - num_units, "jac": lambda s: np.ones_like(s)},
+        method="SLSQP",
+        options={"ftol": 1e-15, "maxiter": 1000},
+    )
+    return (np.sum(deviations**2) + solution.fun) / len(deviations), solution.x, largest
+
+
+def test_the_isotropic_limit(precision):
+    rates = np.array([0.5, 0.8, 1.0, 1.5, 2.0, 3.0])
+    risks = limits.gaussian(jnp.asarray(rates, precision))
+    assert risks.dtype == precision
+    np.testing.assert_allclose(risks, [0.6817, 0.4907, 0.3634, 0.2756, 0.2220, 0.1599], atol=5e-5)
+    np.testing.assert_allclose(risks[:3], 1 - 2 * rates[:3] / np.pi, rtol=1e-5)
+    np.testing.assert_allclose(limits.gaussian(jnp.asarray(rates, precision), "linear"), np.maximum(1 - rates, 0))
+    slope = jax.vmap(jax.grad(limits.gaussian))(jnp.asarray([0.5, 2.0], precision))
+    np.testing.assert_allclose(slope, [-2 / np.pi, -ALPHA / (2 + ALPHA) ** 2], rtol=1e-5)
+
+
+def test_the_relu_has_another_limit(x64):
+    """Which is why the theorem's formula is refused for it."""
+    rows = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
+    relu = as_activation("relu").centred()
+    assert float(optimal_risk(np.concatenate([rows, -rows]), relu)) == pytest.approx(0, abs=1e-12)
+    assert 1 - 2 / (2 + relu.alpha) > 0.15
+
+
+def test_the_numbers_of_the_general_covariance(x64):
+    units = jnp.asarray([20, 50, 100, 150, 200])
+    solution = limits.water_filling(np.sqrt(BLOCKS), units)
+    np.testing.assert_allclose(solution.risk, [0.6817, 0.4092, 0.2637, 0.2000, 0.1611], atol=5e-5)
+    np.testing.assert_allclose(jnp.sum(solution.allocation, axis=-1), units, rtol=1e-13)
+
+
+@pytest.mark.parametrize("index", range(20))
+def test_water_filling_agrees_with_a_constrained_optimiser(index, x64):
+    deviations, num_units, activation = random_spectrum(index)
+    alpha = limits.gaussian(1.0, activation)  # R*(1) = α/(1+α)
+    alpha = float(alpha / (1 - alpha))
+    risk, allocation, largest = constrained_optimum(deviations, num_units, alpha)
+    solution = limits.water_filling(deviations, num_units, activation)
+    assert float(solution.risk) == pytest.approx(risk, abs=1e-8)
+    mine = np.asarray(solution.allocation)[np.argsort(-deviations)][: len(largest)]
+    np.testing.assert_allclose(mine, allocation, atol=1e-3)
+    # and exactly: equal marginal gains where something is allocated, smaller ones elsewhere
+    marginal = largest**2 * alpha / (mine + alpha) ** 2
+    np.testing.assert_allclose(marginal[mine > 0], float(solution.multiplier), rtol=1e-12)
+    assert (marginal[mine == 0] <= float(solution.multiplier) * (1 + 1e-12)).all()
+    assert mine.sum() == pytest.approx(num_units, rel=1e-14)
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_derivatives_of_water_filling(index, x64):
+    deviations, num_units, activation = random_spectrum(index)
+
+    def risk(deviations, units):
+        return limits.water_filling(deviations, units, activation).risk
+
+    by_deviation, by_units = jax.grad(risk, (0, 1))(jnp.asarray(deviations), float(num_units))
+    step = 1e-6
+    for direction in np.eye(len(deviations)):
+        difference = risk(deviations + step * direction, num_units) - risk(deviations - step * direction, num_units)
+        assert float(by_deviation @ direction) == pytest.approx(float(difference / (2 * step)), abs=1e-8)
+    if num_units > len(deviations):
+        slope = (risk(deviations, num_units + step) - risk(deviations, num_units - step)) / (2 * step)
+        assert float(by_units) == pytest.approx(float(slope), abs=1e-8)
+        multiplier = limits.water_filling(deviations, num_units, activation).multiplier
+        assert float(by_units) == pytest.approx(-float(multiplier) / len(deviations), rel=1e-10)
+
+
+def test_water_filling_of_equal_deviations_is_the_isotropic_limit(x64):
+    rates = jnp.asarray([0.25, 0.9, 1.0, 1.7, 4.0])
+    solution = limits.water_filling(np.ones((5, 20)), 20 * rates)
+    np.testing.assert_allclose(solution.risk, limits.gaussian(rates), rtol=1e-13)
+    np.testing.assert_allclose(solution.allocation[3], 1.7, rtol=1e-13)
+
+
+def test_the_block_form_is_the_long_form(x64):
+    units = jnp.asarray([20.0, 50.0, 100.0, 150.0, 200.0])
+    values, counts = np.unique(np.sqrt(BLOCKS), return_counts=True)
+    long = limits.water_filling(np.sqrt(BLOCKS), units)
+    blocks = limits.water_filling(values, units, multiplicities=counts)
+    shares = limits.water_filling(values, units / 100, multiplicities=counts / 100)
+    for short in (blocks, shares):
+        np.testing.assert_allclose(short.risk, long.risk, rtol=1e-13)
+        np.testing.assert_allclose(short.multiplier, long.multiplier, rtol=1e-12)
+    np.testing.assert_allclose(np.asarray(blocks.allocation) @ counts, units, rtol=1e-13)
+    np.testing.assert_allclose(blocks.allocation, shares.allocation, rtol=1e-12)
+    np.testing.assert_allclose(blocks.allocation[3, ::-1], long.allocation[3, [0, 30, 60]], rtol=1e-12)
+
+
+def test_water_filling_is_batched_and_keeps_precision(precision):
+    deviations = jnp.asarray([[1.0, 0.5, 2.0], [1.0, 1.0, 0.0]], precision)
+    batched = limits.water_filling(deviations, jnp.asarray([[1], [4]]))
+    assert batched.risk.dtype == batched.allocation.dtype == precision
+    assert batched.allocation.shape == (2, 2, 3)
+    for row, units in enumerate((1, 4)):
+        for column in range(2):
+            one = jax.jit(limits.water_filling, static_argnums=2)(deviations[column], units, "sign")
+            np.testing.assert_allclose(batched.risk[row, column], one.risk, rtol=1e-5)
+            np.testing.assert_allclose(batched.allocation[row, column], one.allocation, rtol=1e-5, atol=1e-6)
+    # a direction without variance gets nothing
+    assert float(batched.allocation[1, 1, 2]) == 0
+
+
+def test_linear_water_filling_is_principal_components(x64):
+    units = jnp.arange(1, 8)
+    variances = np.random.default_rng(0).uniform(size=5)
+    expected = [np.sort(variances)[: max(5 - n, 0)].sum() / 5 for n in range(1, 8)]
+    np.testing.assert_allclose(limits.principal_components(variances, units), expected, atol=1e-15)
+    np.testing.assert_allclose(limits.water_filling(np.sqrt(variances), units, "linear").risk, expected, atol=1e-15)
+    halves = limits.principal_components(variances, units / 5, multiplicities=np.full(5, 0.2))
+    np.testing.assert_allclose(halves, expected, atol=1e-15)
+
+
+def test_rate_distortion_by_bisection(x64):
+    variances = np.random.default_rng(1).uniform(0.01, 3.0, size=(4, 9))
+    for rate in (0.05, 0.5, 2.0):
+        distortions = limits.rate_distortion(variances, rate)
+        for row, distortion in zip(variances, distortions, strict=True):
+
+            def excess(level, row=row, rate=rate):
+                return np.sum(np.maximum(0, 0.5 * np.log2(row / level))) - rate * 9
+
+            level = optimize.brentq(excess, 1e-12, 3.0, xtol=1e-15)
+            assert float(distortion) == pytest.approx(np.minimum(level, row).mean(), rel=1e-10)
+    np.testing.assert_allclose(limits.rate_distortion(np.full(7, 3.0), jnp.asarray([0.5, 1.0])), [1.5, 0.75])
+    np.testing.assert_allclose(limits.rate_distortion([1.0, 0.0], 1.0), 0.5 * 2.0**-4)
+    blocks = limits.rate_distortion([2.0, 0.5], 0.8, multiplicities=[0.25, 0.75])
+    np.testing.assert_allclose(blocks, limits.rate_distortion([2.0, 0.5, 0.5, 0.5], 0.8), rtol=1e-13)
+
+
+def test_no_limit_is_below_shannon(x64):
+    rates = jnp.linspace(0.05, 4, 80)
+    deviations = np.sqrt(BLOCKS)
+    risks = limits.water_filling(deviations, 100 * rates).risk
+    bound = limits.rate_distortion(BLOCKS, rates)
+    assert (np.asarray(risks) > np.asarray(bound)).all()
+    assert (np.asarray(risks) >= np.asarray(limits.principal_components(BLOCKS, 100 * rates)) - 1e-12).all()
+    assert (np.diff(risks) < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: limits.gaussian(0.0), "`rate` must be finite and positive, but got 0.0."),
+        (lambda: limits.gaussian([1.0, -1.0]), "`rate` must be finite and positive"),
+        (lambda: limits.gaussian(1.0, "relu"), "`activation` must be odd for the limit theorems .* but got 'relu'"),
+        (lambda: limits.gaussian(1.0, jnp.cos), "`activation` must have a linear part, but for 'cos'"),
+        (lambda: limits.gaussian(1.0, "signum"), "`activation` must be one of"),
+        (lambda: limits.water_filling([1.0, 2.0], 0), "`num_units` must be finite and positive, but got 0."),
+        (lambda: limits.water_filling([1.0, -2.0], 1), "`standard_deviations` must be finite and nonnegative"),
+        (lambda: limits.water_filling([0.0, 0.0], 1), "`standard_deviations` must be not all 0"),
+        (lambda: limits.water_filling(1.0, 1), "`standard_deviations` must be an array with a last axis"),
+        (lambda: limits.water_filling([1.0], 1, multiplicities=[0.0]), "`multiplicities` must be finite and positive"),
+        (lambda: limits.water_filling([1.0], 1, multiplicities=[1.0, 2.0]), "`multiplicities` must be of shape"),
+        (lambda: limits.rate_distortion([1.0], -0.5), "`rate` must be finite and positive, but got -0.5."),
+        (lambda: limits.rate_distortion([math.nan], 1.0), "`variances` must be finite and nonnegative"),
+        (lambda: limits.principal_components([1.0], 0.0), "`num_units` must be finite and positive, but got 0.0."),
+    ],
+)
+def test_a_bad_argument(make, message):
+    with pytest.raises(ValueError, match=f"^Argument {message}"):
+        make()

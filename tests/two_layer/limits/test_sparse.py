@@ -1,0 +1,163 @@
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from aetheory import SparseSource, limits
+from aetheory.sources.amplitudes import DensityAmplitude
+from aetheory.two_layer.activations import as_activation
+from aetheory.two_layer.network import optimal_risk
+
+AMPLITUDES = ("gaussian", "rademacher", "uniform", "laplace")
+
+
+def sparse(sparsity, amplitude="gaussian", dim=50):
+    return SparseSource(dim, sparsity, amplitude)
+
+
+def test_critical_sparsities(precision):
+    expected = {"gaussian": 1.0, "rademacher": 0.6366, "uniform": 0.8488, "laplace": 4 / math.pi}
+    for name, value in expected.items():
+        critical = limits.critical_sparsity(sparse(0.3, name))
+        assert critical.dtype == precision
+        assert float(critical) == pytest.approx(value, abs=5e-5)
+
+
+@pytest.mark.parametrize("amplitude", ["rademacher", "uniform"])
+def test_identity_and_rotation_cross_at_the_critical_sparsity(amplitude, x64):
+    critical = float(limits.critical_sparsity(sparse(0.5, amplitude)))
+    for sparsity, identity_wins in ((critical + 0.01, True), (critical - 0.01, False)):
+        source = sparse(sparsity, amplitude)
+        assert bool(limits.identity_risk(source) < limits.rotation_risk(source)) == identity_wins
+    at = sparse(critical, amplitude)
+    assert float(limits.identity_risk(at)) == pytest.approx(float(limits.rotation_risk(at)), abs=1e-12)
+
+
+def test_identity_risk_agrees_with_samples(x64):
+    source = sparse(0.3, "uniform", 20)
+    samples = np.asarray(source.sample(jax.random.key(0), 20_000))
+    signs = np.where(samples[:, :10] >= 0, 1.0, -1.0)
+    guess = np.zeros_like(samples)
+    guess[:, :10] = float(source.mean_absolute) * signs
+    errors = ((samples - guess) ** 2).mean(axis=1)
+    expected = float(limits.identity_risk(source, 0.5))
+    assert abs(errors.mean() - expected) < 4 * errors.std() / math.sqrt(20_000)
+    # a bias takes out the mean of the code, as the documentation says
+    centred = signs - signs.mean(axis=0)
+    slope = (centred * samples[:, :10]).mean() / (centred**2).mean()
+    better = 1 - 0.5 * slope * float(source.mean_absolute)
+    assert better == pytest.approx(1 - 0.5 * float(source.mean_absolute) ** 2 / (1 - 0.7**2), abs=0.01)
+
+
+def test_a_rotation_forgets_sparsity(x64):
+    """Exactly: the covariance is that of the Gaussian, and a linear decoder sees signs of near-Gaussian sums."""
+    dim, source = 300, sparse(0.1, "rademacher", 300)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(dim, dim)))[0]
+    samples = np.asarray(source.sample(jax.random.key(1), 4000))
+    codes = np.where(samples @ rotation.T >= 0, 1.0, -1.0)
+    errors = ((samples - math.sqrt(2 / math.pi) * codes @ rotation) ** 2).mean(axis=1)
+    limit = float(limits.rotation_risk(source))
+    assert limit == pytest.approx(float(optimal_risk(rotation)), abs=1e-12)
+    assert errors.mean() == pytest.approx(limit, abs=0.02)  # O(1/(q d)) above it
+
+
+def mean_square_error(density, sparsity, rate, reach):
+    """The risk of the posterior mean by trapezoidal rules in u and z; `density` is None for ±1."""
+    gain = rate * math.sqrt(2 / math.pi)
+    second = rate if rate <= 1 else 2 / math.pi * (rate**2 + (math.pi / 2 - 1) * rate)
+    noise, root = math.sqrt(second - gain**2), math.sqrt(sparsity)
+    if density is None:
+        points, masses = np.array([-1.0, 1.0]), np.array([0.5, 0.5])
+    else:
+        points = np.linspace(-reach, reach, 4001)
+        masses = density(points) * (points[1] - points[0])
+        masses[[0, -1]] /= 2
+    top = gain / root * reach + 9 * noise
+    outputs = np.linspace(-top, top, 1501)
+    likelihood = stats.norm.pdf(outputs[:, None], gain * points / root, noise) * sparsity
+    evidence = likelihood @ masses + (1 - sparsity) * stats.norm.pdf(outputs, 0, noise)
+    means = likelihood @ (masses * points / root) / np.maximum(evidence, 1e-300)
+    return 1 - integrate.trapezoid(means**2 * evidence, outputs)
+
+
+@pytest.mark.parametrize(
+    ("amplitude", "sparsity", "rate"), [("gaussian", 0.1, 1.0), ("rademacher", 0.4, 0.6), ("uniform", 0.5, 2.0)]
+)
+def test_denoised_risks_agree_with_sums_over_both_variables(amplitude, sparsity, rate, x64):
+    density = {
+        "gaussian": stats.norm.pdf,
+        "uniform": lambda u: np.full_like(u, 1 / (2 * math.sqrt(3))),
+        "rademacher": None,
+    }[amplitude]
+    reach = {"gaussian": 9.0, "uniform": math.sqrt(3), "rademacher": 1.0}[amplitude]
+    expected = mean_square_error(density, sparsity, rate, reach)
+    assert float(limits.denoised_risk(sparse(sparsity, amplitude), rate)) == pytest.approx(expected, abs=2e-7)
+
+
+def test_the_published_example(x64):
+    """Sparse Gaussian, rate 1, q = .1: the channel's risk, and a simulation that tends to it from above."""
+    source = sparse(0.1, "gaussian", 500)
+    risk = float(limits.denoised_risk(source))
+    assert risk == pytest.approx(0.1175, abs=5e-5)
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(500, 500)))[0]
+    samples = source.sample(jax.random.key(1), 4000)
+    codes = as_activation("sign")(samples @ rotation.T)
+    errors = jnp.mean((samples - limits.denoiser(source)(codes @ rotation)) ** 2, axis=1)
+    assert risk < float(jnp.mean(errors)) < risk + 0.02
+    assert float(jnp.mean(errors)) < 0.4 * float(limits.rotation_risk(source))
+
+
+@pytest.mark.parametrize("amplitude", AMPLITUDES)
+def test_denoised_risks_of_samples_of_the_channel(amplitude, x64):
+    source, num_samples = sparse(0.25, amplitude, 1), 200_000
+    denoiser = limits.denoiser(source, 0.7)
+    inputs = source.sample(jax.random.key(2), num_samples)[:, 0]
+    outputs = denoiser.gain * inputs + denoiser.noise * jax.random.normal(jax.random.key(3), inputs.shape)
+    errors = (inputs - denoiser(outputs)) ** 2
+    gap = float(jnp.mean(errors) - limits.denoised_risk(source, 0.7))
+    assert abs(gap) < 4 * float(jnp.std(errors)) / math.sqrt(num_samples)
+
+
+def test_densities_give_what_closed_forms_give(x64):
+    laplace = DensityAmplitude(lambda u: jnp.exp(-math.sqrt(2) * jnp.abs(u)) / math.sqrt(2), -30, 30)
+    for sparsity, rate in ((0.1, 1.0), (0.5, 2.0)):
+        mine = limits.denoised_risk(sparse(sparsity, laplace), rate)
+        assert float(mine) == pytest.approx(float(limits.denoised_risk(sparse(sparsity, "laplace"), rate)), abs=1e-9)
+
+
+def test_without_sparsity_a_gaussian_needs_no_denoiser(precision):
+    rates = jnp.asarray([0.3, 1.0, 2.5], precision)
+    risks = jax.vmap(lambda rate: limits.denoised_risk(sparse(jnp.asarray(1.0, precision)), rate))(rates)
+    assert risks.dtype == precision
+    np.testing.assert_allclose(risks, limits.gaussian(rates), atol=1e-11 if precision == jnp.float64 else 4e-5)
+
+
+def test_derivatives_of_the_denoised_risk(x64):
+    def risk(sparsity, rate):
+        return limits.denoised_risk(sparse(sparsity, "laplace"), rate)
+
+    gradients = jax.grad(risk, (0, 1))(0.2, 0.8)
+    for index, gradient in enumerate(gradients):
+        step = 1e-5 * np.eye(2)[index]
+        ahead, behind = (risk(*(np.array([0.2, 0.8]) + sign * step)) for sign in (1, -1))
+        assert float(gradient) == pytest.approx(float(ahead - behind) / 2e-5, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: limits.identity_risk(sparse(0.5), 1.5), r"`rate` must be in \(0, 1\] for the identity, but got 1.5"),
+        (lambda: limits.identity_risk(sparse(0.5), 0.0), r"`rate` must be in \(0, 1\] for the identity, but got 0.0"),
+        (lambda: limits.rotation_risk(sparse(0.5), -1.0), "`rate` must be finite and positive, but got -1.0."),
+        (lambda: limits.denoised_risk(sparse(0.5), 0.0), "`rate` must be finite and positive, but got 0.0."),
+        (lambda: limits.denoiser(sparse(0.5), jnp.ones(2)), "`rate` must be a single number"),
+        (lambda: limits.denoised_risk(sparse(0.5), 1.0, "linear"), "`rate` must be below 1 for a linear activation"),
+        (lambda: limits.denoised_risk(sparse(0.5), 1.0, "relu"), "`activation` must be odd"),
+    ],
+)
+def test_a_bad_argument(make, message):
+    with pytest.raises(ValueError, match=f"^Argument {message}"):
+        make()

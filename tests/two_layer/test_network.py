@@ -1,0 +1,240 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aetheory import TwoLayerAutoencoder, population_risk
+from aetheory.two_layer.activations import as_activation, from_function, polynomial, sign
+from aetheory.two_layer.network import (
+    normalise_rows,
+    optimal_decoder,
+    optimal_risk,
+    random_encoder,
+    sampled_risk,
+    tied_autoencoder,
+    tied_risk,
+)
+
+DIM, UNITS = 12, 9
+ACTIVATIONS = ("sign", "erf", "tanh", "hard_tanh", "sine", "linear", "relu", "leaky_relu", "softplus", "gelu", "cubic")
+
+
+def activation(name):
+    return polynomial((0.0, 1.0, 0.0, -0.3), "cubic") if name == "cubic" else as_activation(name)
+
+
+def full_covariance():
+    rng = np.random.default_rng(3)
+    root = rng.normal(size=(DIM, DIM)) * np.linspace(0.3, 1.5, DIM)
+    return root @ root.T / DIM
+
+
+COVARIANCES = {"isotropic": None, "full": full_covariance()}
+VARIANCES = np.linspace(0.2, 2.0, DIM)
+
+
+def encoders(kind):
+    """Random rows, or rows with a repeated unit, an opposite one and an orthogonal pair."""
+    rows = np.random.default_rng(5).normal(size=(UNITS, DIM))
+    if kind == "structured":
+        rows[:3] = np.eye(DIM)[:3]
+        rows[3], rows[4] = rows[5], -2 * rows[6]
+    return jnp.asarray(rows)
+
+
+def monte_carlo(autoencoder, covariance, num_samples=100_000):
+    sigma = np.eye(DIM) if covariance is None else np.asarray(covariance)
+    values, vectors = np.linalg.eigh(sigma)
+    samples = np.random.default_rng(11).normal(size=(num_samples, DIM)) @ (vectors * np.sqrt(values)).T
+    return sampled_risk(autoencoder, jnp.asarray(samples))
+
+
+@pytest.mark.parametrize("kind", ["random", "structured"])
+@pytest.mark.parametrize("covariance", COVARIANCES)
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_the_population_risk_agrees_with_monte_carlo(name, covariance, kind, x64):
+    sigma, sigma_name = COVARIANCES[covariance], activation(name)
+    encoder = normalise_rows(encoders(kind), sigma)
+    decoder = jnp.asarray(np.random.default_rng(7).normal(size=(DIM, UNITS))) / DIM
+    autoencoder = TwoLayerAutoencoder(encoder, decoder, sigma_name)
+    estimate = monte_carlo(autoencoder, sigma)
+    risk = population_risk(autoencoder, sigma)
+    assert abs(float(risk - estimate.mean)) < 4 * float(estimate.standard_error)
+    best = TwoLayerAutoencoder(encoder, optimal_decoder(encoder, sigma_name, sigma), sigma_name)
+    least = optimal_risk(encoder, sigma_name, sigma)
+    assert float(population_risk(best, sigma)) == pytest.approx(float(least), abs=1e-11)
+    assert float(least) < float(risk)
+    estimate = monte_carlo(best, sigma)
+    assert abs(float(least - estimate.mean)) < 4 * float(estimate.standard_error)
+
+
+def test_the_risk_in_numpy(x64):
+    """The formula of the theory, with explicit square roots and inverses."""
+    sigma = full_covariance()
+    values, vectors = np.linalg.eigh(sigma)
+    root = vectors * np.sqrt(values) @ vectors.T
+    encoder = encoders("random")
+    scaled = np.asarray(encoder) @ root
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    kernel = 2 / np.pi * np.arcsin(np.clip(scaled @ scaled.T, -1, 1))
+    np.fill_diagonal(kernel, 1)  # the arcsine turns a rounding ε of 1 into √ε
+    gain = 2 / np.pi * np.trace(root @ scaled.T @ np.linalg.inv(kernel) @ scaled @ root)
+    expected = (np.trace(sigma) - gain) / DIM
+    assert float(optimal_risk(encoder, "sign", sigma)) == pytest.approx(expected, rel=1e-12)
+    assert float(optimal_risk(3 * encoder, "sign", sigma)) == pytest.approx(expected, rel=1e-12)
+
+
+def test_variances_are_a_diagonal_covariance(x64):
+    rows = encoders("random")
+    autoencoder = TwoLayerAutoencoder(rows, rows.T / 3)
+    for function in (lambda s: population_risk(autoencoder, s), lambda s: tied_risk(rows, "erf", s)):
+        np.testing.assert_allclose(function(VARIANCES), function(np.diag(VARIANCES)), rtol=1e-13)
+    np.testing.assert_allclose(
+        optimal_decoder(rows, "sign", np.ones(DIM)), optimal_decoder(rows, "sign", None), rtol=1e-12
+    )
+
+
+def test_no_decoder_beats_the_optimal_one(x64):
+    encoder = encoders("random")
+    decoder = optimal_decoder(encoder, "sign", VARIANCES)
+
+    def risk(change):
+        return population_risk(TwoLayerAutoencoder(encoder, decoder + change), VARIANCES)
+
+    gradient = jax.grad(risk)(jnp.zeros_like(decoder))
+    assert float(jnp.max(jnp.abs(gradient))) < 1e-14
+
+
+@pytest.mark.parametrize("covariance", [None, VARIANCES], ids=["isotropic", "diagonal"])
+def test_the_tied_form_has_the_best_scalar(covariance, x64):
+    encoder = encoders("random")
+    tied = tied_autoencoder(encoder, "sign", covariance)
+    least = float(tied_risk(encoder, "sign", covariance))
+    assert float(population_risk(tied, covariance)) == pytest.approx(least, rel=1e-12)
+    for factor in (0.99, 1.01):
+        other = TwoLayerAutoencoder(tied.encoder, factor * tied.decoder)
+        assert float(population_risk(other, covariance)) > least
+    assert least > float(optimal_risk(encoder, "sign", covariance))
+
+
+def test_orthonormal_rows_attain_the_limit_with_the_tied_decoder(x64):
+    orthonormal = np.linalg.qr(np.random.default_rng(0).normal(size=(DIM, DIM)))[0][:7]
+    limit = 1 - 7 / DIM * 2 / np.pi
+    assert float(tied_risk(orthonormal)) == pytest.approx(limit, rel=1e-13)
+    assert float(optimal_risk(orthonormal)) == pytest.approx(limit, rel=1e-13)
+    np.testing.assert_allclose(optimal_decoder(orthonormal), np.sqrt(2 / np.pi) * orthonormal.T, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", ["sign", "linear", "tanh"])
+@pytest.mark.parametrize("repeats", [2, 60])
+def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
+    """f(K) is singular, and for `repeats` = 60 of rank one."""
+    rows = random_encoder(jax.random.key(0), 20, 60 // repeats).astype(precision)
+    copies = jnp.concatenate([(-1.0) ** index * rows for index in range(repeats)])
+    tolerance = 2e-5 if precision == jnp.float32 else 1e-12
+    risk, alone = optimal_risk(copies, name), optimal_risk(rows, name)
+    assert float(risk) == pytest.approx(float(alone), abs=tolerance)
+    gradient = jax.grad(lambda rows: optimal_risk(rows, name))(copies)
+    assert np.isfinite(gradient).all()
+
+
+def test_a_linear_activation_with_more_units_than_dimensions_is_lossless(precision):
+    rows = random_encoder(jax.random.key(1), 20, 50).astype(precision)
+    tolerance = 5e-5 if precision == jnp.float32 else 1e-12
+    assert float(optimal_risk(rows, "linear")) == pytest.approx(0, abs=tolerance)
+
+
+def test_precision_is_kept(precision):
+    rows = random_encoder(jax.random.key(1), DIM, UNITS)
+    autoencoder = TwoLayerAutoencoder.initialise(jax.random.key(1), DIM, UNITS, "tanh")
+    assert rows.dtype == autoencoder.decoder.dtype == population_risk(autoencoder).dtype == precision
+    assert optimal_risk(rows, "hard_tanh").dtype == tied_risk(rows, "gelu").dtype == precision
+    np.testing.assert_allclose(jnp.linalg.norm(rows, axis=1), 1, rtol=10 * float(jnp.finfo(precision).eps))
+
+
+def test_gradients_are_tangent_and_agree_with_differences(x64):
+    encoder, step = encoders("random"), 1e-6
+    direction = jnp.asarray(np.random.default_rng(1).normal(size=encoder.shape))
+    for function in (optimal_risk, tied_risk):
+        gradient = jax.grad(lambda rows, function=function: function(rows, "sign", VARIANCES))(encoder)
+        assert float(jnp.max(jnp.abs(jnp.sum(gradient * encoder, axis=1)))) < 1e-14
+        ahead, behind = (function(encoder + sign * step * direction, "sign", VARIANCES) for sign in (1, -1))
+        assert float(jnp.sum(gradient * direction)) == pytest.approx(float((ahead - behind) / (2 * step)), rel=1e-6)
+
+
+def test_a_decoder_bias_is_the_centred_activation(x64):
+    encoder = normalise_rows(encoders("random"))
+    relu = as_activation("relu")
+    with_bias, without = optimal_risk(encoder, relu.centred()), optimal_risk(encoder, relu)
+    assert float(with_bias) < float(without)
+    samples = jnp.asarray(np.random.default_rng(2).normal(size=(100_000, DIM)))
+    decoder = optimal_decoder(encoder, relu.centred())
+    bias = -decoder @ jnp.full(UNITS, relu.mean)
+    codes = relu(samples @ encoder.T)
+    errors = jnp.mean((samples - codes @ decoder.T - bias[None, :]) ** 2, axis=1)
+    assert abs(float(jnp.mean(errors) - with_bias)) < 4 * float(jnp.std(errors)) / 100_000**0.5
+
+
+def test_the_module_and_its_sampled_risk(x64):
+    rows = encoders("random")
+    autoencoder = TwoLayerAutoencoder(rows, 0.1 * rows.T, sign())
+    samples = np.random.default_rng(4).normal(size=(50, DIM))
+    expected = np.where(samples @ np.asarray(rows).T >= 0, 1, -1) @ np.asarray(rows) * 0.1
+    np.testing.assert_allclose(jax.vmap(autoencoder)(jnp.asarray(samples)), expected, rtol=1e-12)
+    estimate = sampled_risk(autoencoder, samples)
+    errors = ((samples - expected) ** 2).mean(axis=1)
+    assert float(estimate.mean) == pytest.approx(errors.mean(), rel=1e-12)
+    assert float(estimate.standard_error) == pytest.approx(errors.std() / np.sqrt(50), rel=1e-12)
+
+
+def test_risks_run_under_jit_and_vmap(x64):
+    batch = jnp.stack([encoders("random"), encoders("structured")])
+    risks = jax.jit(jax.vmap(lambda rows: optimal_risk(rows, "sign", VARIANCES)))(batch)
+    np.testing.assert_allclose(risks, [optimal_risk(rows, "sign", VARIANCES) for rows in batch], rtol=1e-12)
+
+
+BAD_ROWS = np.eye(3).copy()
+BAD_ROWS[1] = 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optimal_risk(BAD_ROWS), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1 is zero"),
+        (lambda: normalise_rows(np.eye(2), [1.0, 0.0]), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1"),
+        (lambda: optimal_risk(np.ones(3)), "`encoder` must be a finite array of shape"),
+        (lambda: optimal_risk([[np.nan]]), "`encoder` must be a finite array of shape"),
+        (lambda: optimal_risk(np.eye(2), "sign", [1.0, -0.1]), "`covariance` must be a non-empty vector of variances"),
+        (lambda: tied_risk(np.eye(2), "sign", [[1.0, 2.0], [2.0, 1.0]]), "`covariance` must be .* eigenvalue is -1."),
+        (lambda: tied_risk(np.eye(2), "sign", [[1.0, 2.0], [0.0, 1.0]]), "`covariance` must be .* is not symmetric."),
+        (lambda: tied_risk(np.eye(2), "sign", [[1.0, np.nan], [0.0, 1.0]]), "`covariance` must be .* NaN or infinite"),
+        (lambda: tied_risk(np.eye(2), "sign", np.eye(3)), "`covariance` must have the dimension of the encoder's rows"),
+        (lambda: tied_risk(np.eye(2), "sign", np.ones((2, 3))), "`covariance` must be .* shape"),
+        (lambda: optimal_risk(np.eye(2), jnp.cos), "`activation` must have a linear part, but for 'cos'"),
+        (lambda: TwoLayerAutoencoder(np.eye(2), np.ones((3, 2))), "`decoder` must be of the shape"),
+        (lambda: TwoLayerAutoencoder(np.eye(2), np.eye(2), "step"), "`activation` must be one of"),
+        (lambda: TwoLayerAutoencoder.initialise(jax.random.key(0), 3, 0), "`latent_dim` must be a positive integer"),
+        (lambda: sampled_risk(lambda x: x, np.ones(3)), "`samples` must be a finite array"),
+    ],
+)
+def test_a_bad_argument(make, message):
+    with pytest.raises(ValueError, match=f"^Argument {message}"):
+        make()
+
+
+def test_a_zero_row_inside_jit():
+    with pytest.raises(jax.errors.JaxRuntimeError, match=re.escape("`encoder` must have rows b with b Σ bᵀ > 0")):
+        jax.block_until_ready(jax.jit(optimal_risk)(jnp.asarray(BAD_ROWS)))
+
+
+def test_an_activation_of_ones_own(x64):
+    """A three-level quantiser with declared jumps, against Monte Carlo."""
+    quantiser = from_function(
+        lambda x: jnp.round(jnp.clip(x, -1.0, 1.0)), "quantiser", breakpoints=(-0.5, 0.5), order=128
+    )
+    encoder = normalise_rows(encoders("random"))
+    autoencoder = TwoLayerAutoencoder(encoder, optimal_decoder(encoder, quantiser), quantiser)
+    estimate = monte_carlo(autoencoder, None)
+    assert abs(float(population_risk(autoencoder) - estimate.mean)) < 4 * float(estimate.standard_error)
