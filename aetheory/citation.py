@@ -8,11 +8,9 @@ from typing import Any
 from aetheory.core.checks import fail
 from aetheory.core.curve import Curve
 from aetheory.core.references import REFERENCES, SOFTWARE, Reference
+from aetheory.core.simulate import simulate
 from aetheory.inference import Fit, fit
-from aetheory.linear.expansion.faces import FACES
-from aetheory.linear.predict import REGIMES, predict
-from aetheory.linear.simulation import simulate
-from aetheory.linear.theories import closed_forms
+from aetheory.linear.problem import LinearProblem
 
 _SECTION = re.compile(r"^\s*(?:.*\. )?Source: (.*?)(?:\n\s*\n|\Z)", re.DOTALL | re.MULTILINE)
 _ARXIV = re.compile(r"(?:arXiv:)?\b(\d{4}\.\d{5}|math-ph/\d{7})\b")
@@ -61,7 +59,7 @@ def _sources(one: Any) -> tuple[str, ...]:
     if isinstance(one, Fit):
         return (*_sources(fit), *_of_regime(one.name))
     if isinstance(one, Curve):
-        return _of_regime(one.label.removeprefix("fit, "))
+        return _sources(simulate) if one.theory is None else _of_regime(one.theory.name)
     if isinstance(one, str):
         return _of_regime(one)
     if isinstance(one, tuple) and one and all(isinstance(face, str) for face in one):
@@ -84,11 +82,8 @@ def _sources(one: Any) -> tuple[str, ...]:
 def _of_regime(label: str) -> tuple[str, ...]:
     if label == "simulation":
         return _sources(simulate)
-    faces = tuple(label.split(" ∩ "))
-    if label not in REGIMES and any(face not in FACES for face in faces):
-        raise fail("objects", f"regimes among {', '.join(map(repr, REGIMES))}, where they are names", label)
-    explicit = _sources(closed_forms.large_data) if "large-data" in faces else ()
-    return (*_sources(predict), *explicit)
+    keys = {one.key for one in LinearProblem.theories[label].citations}
+    return tuple(f"arXiv:{one.fields['eprint']}" for one in REFERENCES if one.key in keys and "eprint" in one.fields)
 
 
 def _sections(docstring: str | None) -> tuple[str, ...]:

@@ -52,7 +52,7 @@ def draws(case: Case, key: jax.Array) -> list[ae.Curve]:
 def averaged(curves: list[ae.Curve]) -> ae.Curve:
     """Their mean and standard deviation, as `simulate(num_repeats=…)` returns them."""
     train, population = (jnp.stack([getattr(curve, risk) for curve in curves]) for risk in ("train", "population"))
-    std = ae.Risks(jnp.std(train, axis=0, ddof=1), jnp.std(population, axis=0, ddof=1))
+    std = ae.Values(train=jnp.std(train, axis=0, ddof=1), population=jnp.std(population, axis=0, ddof=1))
     return ae.Curve(
         curves[0].times, jnp.mean(train, axis=0), jnp.mean(population, axis=0), std, num_repeats=len(curves)
     )

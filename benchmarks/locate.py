@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import aetheory as ae
-from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.faces import FACES
 from aetheory.linear.locate import Location, natural_time
 
 _REPEATS = 8

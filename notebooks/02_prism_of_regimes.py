@@ -63,8 +63,8 @@ figure, axes = plt.subplots(2, 2, figsize=(9.5, 6.4), layout="constrained")
 for ax, (regime, (problem, times)) in zip(axes.ravel(), problems.items(), strict=True):
     theory = ae.predict(problem, times, regime=regime)
     simulation = ae.simulate(problem, times, jax.random.key(0), num_repeats=8)
-    plotting.plot_curve(theory, ax, colour=plotting.COLOURS[0])
-    plotting.plot_curve(simulation, ax, colour=plotting.COLOURS[1])
+    plotting.plot(theory, ax, colour=plotting.COLOURS[0])
+    plotting.plot(simulation, ax, colour=plotting.COLOURS[1])
     ax.set_title(
         f"{regime}: p={problem.input_dim}, H={problem.latent_dim}, N={problem.num_samples}",
         fontsize=10,

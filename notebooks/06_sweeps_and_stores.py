@@ -84,7 +84,7 @@ def reached(parameters, key):
     encoder = ae.two_layer.random_encoder(key, 40, parameters["num_units"])
     run = ae.alternating_descent(encoder, source, num_steps=100)
     limit = ae.limits.water_filling(jnp.sqrt(source.variances), parameters["num_units"])
-    return {"risk": run.metrics[-1], "limit": limit.risk}
+    return {"risk": run.values[-1], "limit": limit.risk}
 
 
 table = ae.sweep(

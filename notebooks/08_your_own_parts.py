@@ -49,7 +49,7 @@ for activation in (ternary, ae.two_layer.sign(), ae.two_layer.as_activation("tan
 source = ae.GaussianSource.isotropic(50)
 start = ae.two_layer.random_encoder(jax.random.key(0), 50, 40)
 run = ae.alternating_descent(start, source, activation=ternary, num_steps=300)
-print(f"start {run.metrics[0]:.4f}, end {run.metrics[-1]:.4f} after {run.steps_taken} steps, "
+print(f"start {run.values[0]:.4f}, end {run.values[-1]:.4f} after {run.steps_taken} steps, "
       f"limit {ae.limits.gaussian(0.8, ternary):.4f}")  # fmt: skip
 
 # %% [markdown]
@@ -57,7 +57,7 @@ print(f"start {run.metrics[0]:.4f}, end {run.metrics[-1]:.4f} after {run.steps_t
 
 # %%
 samples = source.sample(jax.random.key(1), 20_000)
-estimate = ae.two_layer.sampled_risk(run.autoencoder, samples)
+estimate = ae.two_layer.sampled_risk(run.module, samples)
 print(f"{estimate.mean:.4f} ± {estimate.standard_error:.4f}")
 
 # %% [markdown]
@@ -151,7 +151,7 @@ def risks(autoencoder, data):
 ax = None
 for label, autoencoder in (("tied", tied), ("untied", untied)):
     run = ae.gradient_flow(autoencoder, ae.reconstruction_loss, times, data, metrics=risks)
-    curve = ae.Curve(run.times, run.metrics.train, run.metrics.population, label=label)
+    curve = ae.Curve(run.times, run.values.train, run.values.population, label=label)
     ax = curve.plot(ax=ax)
 _ = ax.legend()
 # %% [markdown]

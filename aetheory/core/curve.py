@@ -1,111 +1,164 @@
-"""Risk curves: the one object that simulation and theory both return."""
+"""`Curve`: the one object that simulation, theory and training return."""
 
+import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int, PyTree
 
 from aetheory.core.checks import is_concrete
 from aetheory.core.solve import SolverStats
+from aetheory.core.theory import AbstractTheory
 
 if TYPE_CHECKING:
     import xarray
-    from matplotlib.axes import Axes
 
 
-class Risks(eqx.Module):
-    """A train and a population value of one shape."""
+class Values(eqx.Module):
+    """Arrays by name, in their order: `values.train`, `values["train"]`; iteration goes over the names.
 
-    train: Float[Array, "*shape"]
-    population: Float[Array, "*shape"]
+    Arguments:
+        named: an array (or pytree) for each name.
+    """
+
+    names: tuple[str, ...] = eqx.field(static=True)
+    arrays: tuple[PyTree, ...]
+
+    def __init__(self, **named: PyTree):
+        self.names, self.arrays = tuple(named), tuple(named.values())
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in ("names", "arrays") or name not in self.names:
+            raise AttributeError(name)
+        return self[name]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.arrays[self.names.index(name)]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def items(self) -> Iterator[tuple[str, Any]]:
+        """Pairs of a name and its array."""
+        return zip(self.names, self.arrays, strict=True)
+
+
+def named(values: PyTree, name: str) -> Values:
+    """Recorded values by name: those of a dictionary or a named tuple by theirs, anything else as `name`."""
+    if isinstance(values, Values):
+        return values
+    if isinstance(values, dict):
+        return Values(**values)
+    if hasattr(values, "_asdict"):
+        return Values(**values._asdict())
+    return Values(**{name: values})
 
 
 class Curve(eqx.Module):
-    """Train and population risk R = (1/p) E‖x − x̂‖² along a flow.
+    """What was measured along training, or what a theory says of it.
+
+    Each named value is also an attribute: `curve.train` and `curve.population` of the linear system, `curve.risk` of
+    the two-layer one, `curve.distance` of recovery, whatever a training recorded.
 
     Arguments:
-        times: flow time, shape (num_times,), in units where dθ/dt = −∂L/∂θ with L = p R / 2.
-        train: risk averaged over the training samples, shape (*batch, num_times).
-        population: risk averaged over the source, shape (*batch, num_times).
-        std: standard deviation of both over the repeats of a simulation; `None` for a single run or a limit.
-        lower, upper: the bracket around both of a limit that is approximated; `None` where it is not.
+        times: flow times, or numbers of steps of a descent, shape (num_times,). Flow time is in units where
+            dθ/dt = −∂L/∂θ with L = p R / 2.
+        values: what was measured, shape (*batch, num_times) each; with further axes where a value has them.
+        std: the standard deviation of each over the repeats of a simulation; `None` for a single run or a theory.
+        lower, upper: the bracket around each of a theory that is approximated; `None` where it is not.
         stats: cost and outcome of the solve, with a leading axis of repeats for a simulation; `None` for a closed form.
-        label: what produced the curve, e.g. "simulation" or "large-data".
-        num_repeats: how many random draws were averaged; 0 for a deterministic limit.
+        module: the trained module, where it was asked for; with a leading axis for several repeats.
+        optimizer_state: of a gradient descent, to continue from.
+        theory: the theory that made the curve; `None` for a simulation or a training.
+        problem_type: the class of the problem that was simulated or predicted; `None` for a training of any module.
+        label: how figures and messages call it.
+        num_repeats: how many random draws were averaged; 0 where nothing was drawn.
     """
 
-    times: Float[Array, " times"]
-    train: Float[Array, "*batch times"]
-    population: Float[Array, "*batch times"]
-    std: Risks | None = None
-    lower: Risks | None = None
-    upper: Risks | None = None
+    times: Float[Array, "*batch times"] | Int[Array, "*batch times"]
+    values: Values
+    std: Values | None = None
+    lower: Values | None = None
+    upper: Values | None = None
     stats: SolverStats | None = None
+    module: PyTree = None
+    optimizer_state: PyTree = None
+    theory: AbstractTheory | None = eqx.field(static=True, default=None)
+    problem_type: type | None = eqx.field(static=True, default=None)
     label: str = eqx.field(static=True, default="curve")
     num_repeats: int = eqx.field(static=True, default=0)
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "values" or name not in self.values.names:
+            raise AttributeError(
+                f"a curve of {', '.join(self.values.names)} has no {name!r}" if name != "values" else name
+            )
+        return self.values[name]
+
     @property
-    def standard_error(self) -> Risks | None:
+    def standard_error(self) -> Values | None:
         """Standard deviation over √repeats: the error bar of the mean; `None` without repeats."""
-        if self.std is None:
-            return None
-        return Risks(self.std.train / self.num_repeats**0.5, self.std.population / self.num_repeats**0.5)
+        return None if self.std is None else jax.tree.map(lambda std: std / math.sqrt(self.num_repeats), self.std)
+
+    @property
+    def batch_shape(self) -> tuple[int, ...]:
+        """The leading axes that all values share."""
+        ends = [jnp.ndim(array) for array in jax.tree.leaves(self.values)]
+        first = jax.tree.leaves(self.values)[0]
+        return tuple(first.shape[: min(ends) - 1])
 
     def to_xarray(self) -> "xarray.Dataset":
-        """The curve as a labelled dataset over `time` (and `batch_0`, `batch_1`, … for batched curves)."""
+        """The curve as a labelled dataset over `time` (and `batch_0`, `batch_1`, … for batched curves).
+
+        Raises:
+            ValueError: the curves of a batch have different times.
+        """
         import xarray
 
-        dims = (*(f"batch_{axis}" for axis in range(self.train.ndim - 1)), "time")
         described = {}
-        for risk in ("train", "population"):
-            described[risk] = (dims, np.asarray(getattr(self, risk)), {"long_name": f"{risk} risk", "units": "1"})
-            for bound in ("lower", "upper"):
-                if (risks := getattr(self, bound)) is not None:
-                    name = f"{bound} end of the bracket around the {risk} risk"
-                    values = np.asarray(getattr(risks, risk))
-                    described[f"{risk}_{bound}"] = (dims, values, {"long_name": name, "units": "1"})
-            if self.std is not None:
-                name = f"standard deviation of the {risk} risk over repeats"
-                values = np.asarray(getattr(self.std, risk))
-                described[f"{risk}_std"] = (dims, values, {"long_name": name, "units": "1"})
-        time = ("time", self._common_times(), {"long_name": "flow time", "units": "1"})
+        for suffix, meaning, values in (
+            ("", "", self.values),
+            ("_std", "standard deviation over repeats of the ", self.std),
+            ("_lower", "lower end of the bracket around the ", self.lower),
+            ("_upper", "upper end of the bracket around the ", self.upper),
+        ):
+            for name, array in () if values is None else values.items():
+                described[f"{name}{suffix}"] = self._variable(name, array, meaning)
         attributes: dict[str, Any] = {"label": self.label, "num_repeats": self.num_repeats}
         if self.stats is not None:
             attributes["num_steps"] = int(np.max(np.asarray(self.stats.num_steps)))
             attributes["solver"] = self.stats.message
+        time = ("time", self._common_times(), {"long_name": "flow time or number of steps", "units": "1"})
         return xarray.Dataset(described, coords={"time": time}, attrs=attributes)
 
-    def _common_times(self) -> Float[np.ndarray, " times"]:
+    def _variable(self, name: str, array: Any, meaning: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+        leading = len(self.batch_shape)
+        further = np.ndim(array) - leading - 1
+        dims = (*(f"batch_{k}" for k in range(leading)), "time", *(f"{name}_{k}" for k in range(further)))
+        long_name = f"{name} risk" if name in ("train", "population") else name.replace("_", " ")
+        return dims, np.asarray(array), {"long_name": meaning + long_name, "units": "1"}
+
+    def _common_times(self) -> np.ndarray:
         """The times without the leading axes that `jax.vmap` gives them."""
         times = np.asarray(self.times).reshape(-1, self.times.shape[-1])
         if (times != times[0]).any():
             raise ValueError("The curves of this batch have different times and do not fit one dataset.")
-        common: Float[np.ndarray, " times"] = times[0]
-        return common
-
-    def plot(self, ax: "Axes | None" = None, **options: Any) -> "Axes":
-        """Draw the curve; see `aetheory.plotting.plot_curve` for the options."""
-        from aetheory.plotting import plot_curve
-
-        axes: Axes = plot_curve(self, ax=ax, **options)
-        return axes
+        return np.asarray(times[0])
 
     def __repr__(self) -> str:
-        leaves = jax.tree.leaves(self)
+        leaves = jax.tree.leaves((self.times, self.values, self.stats))
         if not all(isinstance(leaf, jax.Array | np.ndarray) and is_concrete(leaf) for leaf in leaves):
-            return f"Curve({self.label}, traced, shape {getattr(self.train, 'shape', None)})"
-        first, last = jnp.min(self.times), jnp.max(self.times)
-        parts = [f"{self.label}", f"{self.times.shape[-1]} times in [{first:.4g}, {last:.4g}]"]
-        if self.train.ndim == 1:
-            parts += [
-                f"train {self.train[0]:.4g} → {self.train[-1]:.4g}",
-                f"population {self.population[0]:.4g} → {self.population[-1]:.4g}",
-            ]
+            return f"Curve({self.label}, traced, {', '.join(self.values)})"
+        parts = [self.label, f"{self.times.shape[-1]} times in [{jnp.min(self.times):.4g}, {jnp.max(self.times):.4g}]"]
+        if self.batch_shape:
+            parts.append(f"batch of {'×'.join(str(size) for size in self.batch_shape)}")
         else:
-            parts.append(f"batch of {'×'.join(str(size) for size in self.train.shape[:-1])}")
+            single = [(name, array) for name, array in self.values.items() if np.ndim(array) == 1]
+            parts += [f"{name} {array[0]:.4g} → {array[-1]:.4g}" for name, array in single]
         if self.num_repeats:
             parts.append(f"{self.num_repeats} repeat" + "s" * (self.num_repeats > 1))
         if self.stats is not None:

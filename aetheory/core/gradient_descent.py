@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 
 from aetheory.core.checks import check_real, fail, is_concrete, static_integer
-from aetheory.core.trajectory import Trajectory
+from aetheory.core.curve import Curve, named
 
 Autoencoder = TypeVar("Autoencoder", bound=PyTree)
 
@@ -31,13 +31,13 @@ def gradient_descent(
     optimizer_state: PyTree = None,
     first_step: int | Num[Array, ""] = 0,
     throw: bool = True,
-) -> Trajectory[Autoencoder]:
+) -> Curve:
     """Minimise L by `num_steps` steps of `optimizer` over the floating-point arrays of `autoencoder`.
 
     Each step sees, in this order of precedence, `sample(step_key)` (fresh data), `batch_size` rows of `data` drawn
     uniformly with replacement, or all of `data`. The whole run is one compiled program; iterates are not kept.
 
-    A run may be cut into pieces: one that starts from `run.autoencoder` and `run.optimizer_state` with `first_step`
+    A run may be cut into pieces: one that starts from `run.module` and `run.optimizer_state` with `first_step`
     the number of steps behind it, and the same key, continues as if there had been no cut.
 
     Arguments:
@@ -58,7 +58,8 @@ def gradient_descent(
         throw: raise when a loss leaves the finite numbers; otherwise the metrics show it.
 
     Returns:
-        A `Trajectory`: the step numbers, the metrics with a leading axis, the trained module, the optimiser's state.
+        A `Curve`: the step numbers, what `metrics` named (a bare array is called loss or metric), the trained
+        module and the optimiser's state.
 
     Raises:
         ValueError: an argument is out of its range, or contradicts another.
@@ -106,9 +107,7 @@ def gradient_descent(
                 f"smaller learning rate; `throw=False` returns the metrics as they are."
             )
         return run
-    checked: Trajectory[Autoencoder] = eqx.error_if(
-        run, failed_step >= 0, "Training diverged: the loss became NaN or infinite."
-    )
+    checked: Curve = eqx.error_if(run, failed_step >= 0, "Training diverged: the loss became NaN or infinite.")
     return checked
 
 
@@ -126,7 +125,7 @@ def _descend(
     recorded_steps: tuple[int, ...],
     optimizer_state: PyTree,
     first_step: Int[Array, ""],
-) -> tuple[Trajectory[Autoencoder], Int[Array, ""]]:
+) -> tuple[Curve, Int[Array, ""]]:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
     update = optax.with_extra_args_support(optimizer).update
 
@@ -179,7 +178,9 @@ def _descend(
     last = loss(eqx.combine(parameters, rest), draw(last_step))
     failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(last), last_step, failed_step)
     steps = first_step + jnp.asarray(recorded_steps, first_step.dtype)
-    return Trajectory(steps, records, eqx.combine(parameters, rest), optimizer_state=state), failed_step
+    values = named(records, "loss" if measure is loss else "metric")
+    module = eqx.combine(parameters, rest)
+    return Curve(steps, values, module=module, optimizer_state=state, label="gradient descent"), failed_step
 
 
 def _check_common_axis(data: PyTree) -> None:

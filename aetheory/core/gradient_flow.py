@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from aetheory.core.checks import as_float, check_real, check_times, common_float_dtype
+from aetheory.core.curve import Curve, named
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options, require_finished, solve_flow, steps_needed
-from aetheory.core.trajectory import Trajectory
 
 Autoencoder = TypeVar("Autoencoder", bound=PyTree)
 
@@ -29,7 +29,7 @@ def gradient_flow(
     adjoint: diffrax.AbstractAdjoint | None = None,
     throw: bool = True,
     steady_rate: float | Float[Array, ""] | None = None,
-) -> Trajectory[Autoencoder]:
+) -> Curve:
     """Follow dθ/dt = −∂L/∂θ from time 0, with θ the floating-point arrays of `autoencoder`.
 
     Arguments:
@@ -45,12 +45,13 @@ def gradient_flow(
         max_steps: the most steps the adaptive solver may take.
         adjoint: how Diffrax differentiates through the solve; `diffrax.RecursiveCheckpointAdjoint()` (reverse mode)
             when omitted, `diffrax.ForwardMode()` for forward mode.
-        throw: raise when the flow does not finish; otherwise `Trajectory.stats` says so.
+        throw: raise when the flow does not finish; otherwise `Curve.stats` says so.
         steady_rate: stop early, once the root mean square of ∂L/∂θ is below it, positive; the metrics at later times
             are those of the state it stopped at. `None` goes on to the last time.
 
     Returns:
-        A `Trajectory`: the times, the metrics with a leading time axis, the module at the last time, statistics.
+        A `Curve`: the times, what `metrics` named (a bare array is called loss or metric), the trained module and
+        statistics.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -69,7 +70,7 @@ def gradient_flow(
     steady_rate = None if steady_rate is None else as_float(steady_rate).astype(dtype)
     measure = loss if metrics is None else metrics
     run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint, steady_rate)
-    return require_finished(run, run.stats, (run.metrics, run.autoencoder), max_steps) if throw else run
+    return require_finished(run, run.stats, (run.values, run.module)) if throw else run
 
 
 @eqx.filter_jit
@@ -84,7 +85,7 @@ def _follow(
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint | None,
     steady_rate: Float[Array, ""] | None,
-) -> Trajectory[Autoencoder]:
+) -> Curve:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
 
     def vector_field(_: Any, parameters: PyTree, data: PyTree) -> PyTree:
@@ -107,4 +108,5 @@ def _follow(
         keep_final_state=True,
         steady_rate=steady_rate,
     )
-    return Trajectory(times, recorded, eqx.combine(final, rest), stats)
+    name = "loss" if measure is loss else "metric"
+    return Curve(times, named(recorded, name), stats=stats, module=eqx.combine(final, rest), label="gradient flow")

@@ -29,13 +29,13 @@ class SolverStats(eqx.Module):
         num_steps: steps taken, rejected ones included.
         num_rejected_steps: steps the error control threw away.
         succeeded: whether the solver reached the last time.
-        result: Diffrax's own result code.
+        result: Diffrax's own result code; `None` for a descent.
     """
 
     num_steps: Int[Array, "*batch"]
     num_rejected_steps: Int[Array, "*batch"]
     succeeded: Bool[Array, "*batch"]
-    result: diffrax.RESULTS
+    result: diffrax.RESULTS | None = None
 
     @property
     def message(self) -> str:
@@ -188,7 +188,7 @@ def steps_needed(times: Any, step_size: Any, max_steps: int) -> int:
     return max(max_steps, 1 << math.ceil(math.log2(steps)))
 
 
-def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree, max_steps: int) -> PyTree:
+def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree) -> PyTree:
     """`value`, or an error (at run time, under `jit`) if the flow stopped early or `observed` is not finite."""
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(observed) if eqx.is_inexact_array(leaf)]
     diverged = ~jnp.all(jnp.stack(finite)) if finite else jnp.asarray(False)
@@ -196,10 +196,10 @@ def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree,
         value = eqx.error_if(
             value,
             ~stats.succeeded,
-            f"The flow did not reach the last time: it ran out of steps (`max_steps` = {max_steps}) or its step size "
-            f"vanished. An explicit solver needs about 2·rate·time steps; a linear autoencoder relaxes at 4 times the "
-            f"largest eigenvalue of the covariance. Try earlier times, a larger `max_steps` or a larger `rtol`; "
-            f"`throw=False` returns the curve as it is, with the reason in `stats`.",
+            "The flow did not reach the last time: it ran out of steps (`max_steps`) or its step size "
+            "vanished. An explicit solver needs about 2·rate·time steps; a linear autoencoder relaxes at 4 times the "
+            "largest eigenvalue of the covariance. Try earlier times, a larger `max_steps` or a larger `rtol`; "
+            "`throw=False` returns the curve as it is, with the reason in `stats`.",
         )
     return eqx.error_if(
         value,

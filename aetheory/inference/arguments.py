@@ -10,7 +10,7 @@ from aetheory.core.checks import check_real, fail, static_integer
 from aetheory.inference.finite_size import has_formula
 from aetheory.inference.model import LINEAR, PARAMETERS
 from aetheory.inference.observations import Observations
-from aetheory.linear.expansion.faces import FACES, check_faces
+from aetheory.linear.faces import FACES, check_faces
 
 CANDIDATES = ("large-data", "mean-field", "narrow-latent", "small-data")
 """The regimes that are tried when none is named."""

@@ -9,14 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64, Key, PRNGKeyArray, UInt32
 
-from aetheory.core.curve import Risks
+from aetheory.core.curve import Values
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, require_finished
 from aetheory.inference.least_squares import LeastSquares, linearised
-from aetheory.inference.model import Model, as_coordinate, from_coordinate
+from aetheory.inference.model import Model, as_coordinate, from_coordinate, limit_of
 from aetheory.linear import ensembles
 from aetheory.linear.flow import evolve
 from aetheory.linear.problem import LinearProblem, LinearRatios
-from aetheory.linear.theories import regimes
 
 NUM_BATCHES = 4
 """Into which the simulations are split, so that a rough correction and the final one share a compiled program."""
@@ -45,7 +44,7 @@ class Correction(NamedTuple):
 
 def has_formula(faces: Sequence[str]) -> bool:
     """Whether the first correction in 1/p of the regime is known in closed form, and needs no simulations."""
-    return len(faces) == 1 and faces[0] in regimes.FINITE_SIZE
+    return limit_of(faces).corrected
 
 
 def correction(
@@ -100,7 +99,7 @@ def _repeats(
         keys,
         _shared_shape(ensembles.reduction(*dimensions)),
     )
-    found = require_finished(found, stats, found, DEFAULT_MAX_STEPS)
+    found = require_finished(found, stats, found)
     return np.stack([np.asarray(getattr(found, risk), np.float64) for risk in risks], axis=1)
 
 
@@ -122,11 +121,11 @@ def _simulate(
     times: Float[Array, " times"],
     keys: Keys,
     shapes: ensembles.Reduction,
-) -> tuple[Risks, SolverStats]:
-    def one(key: PRNGKeyArray) -> tuple[Risks, SolverStats]:
+) -> tuple[Values, SolverStats]:
+    def one(key: PRNGKeyArray) -> tuple[Values, SolverStats]:
         ensemble = ensembles.gaussian(key, dimensions, shapes, init_variance)
         tolerance = jnp.asarray(_TOLERANCE, times.dtype)
         return evolve(ensemble, times, rtol=tolerance, max_steps=DEFAULT_MAX_STEPS)
 
-    found: tuple[Risks, SolverStats] = jax.lax.map(one, keys)
+    found: tuple[Values, SolverStats] = jax.lax.map(one, keys)
     return found

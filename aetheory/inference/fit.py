@@ -18,11 +18,10 @@ from aetheory.core.curve import Curve
 from aetheory.inference.arguments import check_bounds, check_candidates, check_finite_size, split_parameters
 from aetheory.inference.finite_size import NUM_BATCHES, Correction, correction, has_formula
 from aetheory.inference.least_squares import LeastSquares, Minimum, linearised, minimise, scan
-from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate
+from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate, limit_of
 from aetheory.inference.observations import Observations
 from aetheory.inference.result import Alternative, Estimate, Fit
 from aetheory.inference.uncertainty import CovarianceMethod, Uncertainty, observation_weights, uncertainty
-from aetheory.linear.theories import regimes
 
 _NUM_SCANNED = 128
 """Points that are tried for a limit that is a flow. With a free unit of time the good ones are a smaller share."""
@@ -156,7 +155,6 @@ class _Task(NamedTuple):
         """The least-squares problem of one candidate."""
         dtype = jnp.result_type(float)
         finite_size = self.input_dim is not None and has_formula(faces)
-        options = regimes.LimitOptions(faces, regimes.num_nodes_of(faces), finite_size)
         weights = observation_weights(self.observations)
         # residuals of order one, for tolerances to mean the same whatever the weights
         scale = 1 / np.sqrt(np.mean((weights * self.observations.values) ** 2))
@@ -168,13 +166,13 @@ class _Task(NamedTuple):
             jnp.asarray(math.inf if self.input_dim is None else self.input_dim, dtype),
             Bounds(*(jnp.asarray(end, dtype) for end in self.ends)),
         )
-        return squares, Model(self.names, self.observations.risks, options)
+        return squares, Model(self.names, self.observations.risks, limit_of(faces), finite_size)
 
     def starts(self, problem: LeastSquares, model: Model) -> Float64[np.ndarray, "starts free"]:
         """The best of the points that are tried, no two of them close together, and the start that was given."""
         ends = self.ends
         count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in self.names else 1)
-        if regimes.has_closed_form(model.options.faces):
+        if model.theory.is_explicit:
             count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
         points = qmc.scale(qmc.Sobol(len(self.names), seed=0).random(count), *ends)
         costs = np.asarray(scan(jnp.asarray(points, problem.times.dtype), problem, model), np.float64)

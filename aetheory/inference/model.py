@@ -1,6 +1,7 @@
 """The curve that a fit compares with observations, and the coordinates in which it is fitted."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import diffrax
@@ -8,8 +9,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.linear.parameters import LimitParameters
-from aetheory.linear.theories import regimes
+from aetheory.linear.problem import LinearRatios
+from aetheory.linear.theories import THEORIES
+from aetheory.linear.theories.theory import LinearTheory, Solver, evaluate
 
 PARAMETERS = ("init_scale", "latent_ratio", "sample_ratio", "time_unit", "noise_floor")
 """x = pσ², y = H/p, z = p/N; flow time for one recorded unit of time; a constant added to both risks."""
@@ -34,6 +36,13 @@ def from_coordinate(name: str, coordinate: float) -> float:
     return float(coordinate) if name in LINEAR else math.exp(coordinate)
 
 
+def limit_of(faces: Sequence[str]) -> LinearTheory:
+    """The limit where these faces meet."""
+    theory = THEORIES[" ∩ ".join(faces)]
+    assert isinstance(theory, LinearTheory)  # candidates are checked
+    return theory
+
+
 class Bounds(NamedTuple):
     """The ends of the free parameters' ranges, in the coordinates of the fit: logarithms but for those in `LINEAR`."""
 
@@ -56,12 +65,14 @@ class Model(NamedTuple):
     Arguments:
         free: the names of the free parameters, in the order of `PARAMETERS`.
         risks: which risks are compared.
-        options: the limit.
+        theory: the limit.
+        finite_size: with its first correction in 1/p.
     """
 
     free: tuple[str, ...]
     risks: tuple[str, ...]
-    options: regimes.LimitOptions
+    theory: LinearTheory
+    finite_size: bool
 
     def curve(
         self,
@@ -81,17 +92,15 @@ class Model(NamedTuple):
         values = dict(fixed)
         for name, coordinate in zip(self.free, coordinates, strict=True):
             values[name] = coordinate if name in LINEAR else jnp.exp(coordinate)
-        parameters = LimitParameters(values["init_scale"], values["latent_ratio"], values["sample_ratio"], input_dim)
+        names = ("init_scale", "latent_ratio", "sample_ratio")
+        x, y, z = (values[name] for name in names)
+        parameters = LinearRatios(x, y, z, input_dim)
         flow_times = values["time_unit"] * times
-        if regimes.has_closed_form(self.options.faces):
-            found = regimes.closed_form(parameters, flow_times, None, self.options)
-            succeeded = jnp.asarray(True)
-        else:
-            tolerance = jnp.asarray(1e-7, times.dtype)
-            found, stats = regimes.limit_flow(
-                parameters, flow_times, None, tolerance, self.options, _MAX_FLOW_STEPS, diffrax.ForwardMode()
-            )
-            succeeded = stats.succeeded
-        stacked = jnp.stack([getattr(found, risk) for risk in self.risks]) + values["noise_floor"]
+        tolerance = jnp.asarray(1e-7, times.dtype)
+        solver = None if self.theory.is_explicit else Solver(tolerance, _MAX_FLOW_STEPS, diffrax.ForwardMode())
+        size = self.theory.num_nodes
+        found, stats = evaluate(parameters, self.theory, flow_times, None, size, self.finite_size, solver)
+        succeeded = jnp.asarray(True) if stats is None else stats.succeeded
+        stacked = jnp.stack([found[risk] for risk in self.risks]) + values["noise_floor"]
         usable = succeeded & jnp.all(jnp.isfinite(stacked))
         return jnp.where(usable, stacked, _UNREACHED * parameters.initial_risk())

@@ -4,16 +4,17 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float64
 from scipy.stats import t as student
 
 from aetheory.core.curve import Curve
+from aetheory.core.predict import predict
 from aetheory.inference.finite_size import Correction, has_formula
 from aetheory.inference.observations import Observations
 from aetheory.inference.uncertainty import Uncertainty, lag_correlation
-from aetheory.linear.predict import predict
 from aetheory.linear.problem import LinearRatios
 
 _LARGEST_ERROR = 1.0
@@ -238,7 +239,8 @@ class Fit:
         ratios = LinearRatios(values["init_scale"], values["latent_ratio"], values["sample_ratio"])
         limit = predict(ratios, recorded * values["time_unit"], self._faces)
         floor = values["noise_floor"]
-        return Curve(recorded, limit.train + floor, limit.population + floor, label=f"fit, {self.name}")
+        values = jax.tree.map(lambda risk: risk + floor, limit.values)
+        return replace(limit, times=recorded, values=values, stats=None, label=f"fit, {self.name}")
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, as JSON takes it: numbers that are not finite become `None`."""

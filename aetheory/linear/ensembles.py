@@ -1,69 +1,20 @@
-"""Random and deterministic ensembles: what a simulation draws and what each limit puts in its place.
+"""Random ensembles: what a simulation draws.
 
-The reductions of the random ones change no law, only the cost (rotation invariance of the Gaussian, LQ
-decomposition of W, Bartlett's factor of the rows that the data never sees). Source of the regimes: E. Golikov,
-Y. Gusev, D. Yarotsky, arXiv:2606.05335.
+The reductions change no law, only the cost (rotation invariance of the Gaussian, LQ
+decomposition of W, Bartlett's factor of the rows that the data never sees).
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_samples, fail, is_concrete, static_integer
+from aetheory.linear.data import DataCovariance
 from aetheory.linear.flow import Bidiagonal, Ensemble, Padding
-from aetheory.linear.problem import LinearProblem
-from aetheory.spectra.marchenko_pastur import Quadrature, free_poisson, square_root
+from aetheory.spectra.marchenko_pastur import square_root
 from aetheory.spectra.sampling import sample_bartlett_factor, sample_laguerre_factor, sample_padded_normal
-
-
-class DataCovariance(eqx.Module):
-    """What the flow needs of a data set: the spectrum of its covariance, and what is measured beside it.
-
-    Arguments:
-        spectrum: eigenvalues of S, shape (rank,); without `held_out` only the min(N, p) that can be nonzero.
-        held_out: covariance of other samples in the eigenbasis of S, shape (p, p) with rank = p; `None` to measure
-            the population risk on isotropic inputs of unit variance instead.
-        factor: where S is tridiagonal rather than diagonal, with `spectrum` its diagonal: the bidiagonal B of S = B Bᵀ.
-    """
-
-    spectrum: Float[Array, " rank"]
-    held_out: Float[Array, "rank rank"] | None = None
-    factor: Bidiagonal | None = None
-
-
-@eqx.filter_jit
-def data_covariance(
-    samples: Float[Array, "samples dim"], held_out: Float[Array, "held_out dim"] | None = None
-) -> DataCovariance:
-    """Centre `samples`, and diagonalise their covariance S = Σ x xᵀ/N; `held_out` is centred by the same mean."""
-    mean = jnp.mean(samples, axis=0, keepdims=True)
-    centred = samples - mean
-    num_samples, dim = samples.shape
-    with jax.default_matmul_precision("highest"):
-        if held_out is None:
-            gram = centred.T @ centred if dim <= num_samples else centred @ centred.T
-            return DataCovariance(jnp.maximum(jnp.linalg.eigvalsh(gram / num_samples), 0))
-        spectrum, basis = jnp.linalg.eigh(centred.T @ centred / num_samples)
-        projected = (held_out - mean) @ basis
-        covariance = projected.T @ projected / held_out.shape[0]
-    return DataCovariance(jnp.maximum(spectrum, 0), covariance)
-
-
-def check_data(problem: LinearProblem, data: Any, held_out: Any) -> DataCovariance:
-    """The covariance of `data`, once the arguments are known to fit the problem and each other.
-
-    Raises:
-        ValueError: wrong rank, NaN, or a shape other than (problem.num_samples, problem.input_dim).
-    """
-    input_dim = static_integer("input_dim", problem.input_dim)
-    samples = check_samples("data", data, input_dim)
-    if not is_concrete(problem.num_samples) or problem.num_samples != samples.shape[0]:
-        raise fail("num_samples", f"{samples.shape[0]}, the number of rows of `data`", problem.num_samples)
-    return data_covariance(samples, None if held_out is None else check_samples("held_out", held_out, input_dim))
 
 
 class Reduction(NamedTuple):
@@ -239,92 +190,3 @@ def _rows(
     outside_row = jnp.arange(shapes.outside, dtype=rank.dtype)
     number = jnp.concatenate([inside_row, rank + outside_row])
     return number, jnp.concatenate([inside_row < rank, outside_row < outside])
-
-
-def large_data(eigenvalues: Quadrature) -> Ensemble:
-    """N/p → ∞, S = I: every eigenvalue of M moves alone, λ̇ = −4λ(λ−1).
-
-    Arguments:
-        eigenvalues: a quadrature of the law of the eigenvalues of M(0).
-    """
-    return _decoupled(eigenvalues.nodes, jnp.ones_like(eigenvalues.nodes), eigenvalues.weights)
-
-
-def mean_field(
-    init_strength: Float[Array, ""], law: Quadrature, held_out: Float[Array, " nodes"] | None = None
-) -> Ensemble:
-    """H/p → ∞: M(0) = c I, so M stays a function of S.
-
-    Arguments:
-        init_strength: c = Hσ².
-        law: the spectrum of S, as a quadrature or as a data set's own eigenvalues.
-        held_out: variance of other samples along each eigenvector of S; `None` for 1.
-    """
-    return _decoupled(jnp.full_like(law.nodes, init_strength), law.nodes, law.weights, held_out)
-
-
-def narrow_latent(
-    init_scale: Float[Array, ""], latent_ratio: Float[Array, ""], law: Quadrature, *, target_free: bool = False
-) -> Ensemble:
-    """H/p → 0: the columns of W do not feel each other, and each is spread over the spectrum of S alike.
-
-    One column w with w_i² = x·weights_i on S = diag(nodes) gives the paper's two-dimensional equation for
-    (a, b) = (|w|², wᵀSw); the risks are those of y independent columns per input dimension. Without the target it
-    is the edge narrow-latent ∩ free, where e^{−2B} = φ(A) = ∫ e^{2sA} dμ and one equation remains, Ȧ = −xφ(A)².
-    """
-    target = 0.0 if target_free else 1.0
-    return Ensemble(
-        weights=(square_root(init_scale) * square_root(law.weights))[:, None],
-        spectrum=law.nodes,
-        scale=latent_ratio,
-        train_offset=target * (law.weights @ law.nodes),
-        population_offset=target * jnp.sum(law.weights),
-        target_free=target_free,
-    )
-
-
-def small_data(
-    init_scale: Float[Array, ""],
-    latent_ratio: Float[Array, ""],
-    sample_ratio: Float[Array, ""],
-    num_nodes: int,
-    *,
-    target_free: bool = False,
-) -> Ensemble:
-    """N/p → 0: each sample moves M on the Krylov space of its own direction e₀, where S = (p/N) e₀e₀ᵀ.
-
-    M(0) is the Jacobi matrix of its spectral law and W(0) the bidiagonal factor of that. Each of the N samples adds
-    1/p of its own block's traces to both risks, that is N/p blocks' worth in all; the population risk starts from
-    (1/p) E‖M(0) − I‖² = 1 − 2xy + x²y(1 + y), or x²y(1 + y) without the target, on the edge small-data ∩ free.
-    """
-    target = 0.0 if target_free else 1.0
-    law = free_poisson(latent_ratio, init_scale)
-    weights = law.factor(num_nodes)
-    start = target - 2 * target * init_scale * latent_ratio + init_scale**2 * latent_ratio * (1 + latent_ratio)
-    initial_map = weights @ weights.T
-    moved = jnp.sum(initial_map**2) - 2 * target * jnp.trace(initial_map)
-    return Ensemble(
-        weights=weights,
-        spectrum=jnp.ones(1, weights.dtype) * sample_ratio,
-        scale=1 / sample_ratio,
-        train_offset=jnp.full((), target, weights.dtype),
-        population_offset=start - moved / sample_ratio,
-        target_free=target_free,
-    )
-
-
-def _decoupled(
-    initial: Float[Array, " nodes"],
-    spectrum: Float[Array, " nodes"],
-    weights: Float[Array, " nodes"],
-    held_out: Float[Array, " nodes"] | None = None,
-) -> Ensemble:
-    """A 1 × 1 block for each node, with M(0) = `initial` and S = `spectrum` there."""
-    return Ensemble(
-        weights=square_root(initial)[:, None, None],
-        spectrum=spectrum[:, None],
-        scale=weights,
-        train_offset=weights @ spectrum,
-        population_offset=jnp.sum(weights) if held_out is None else weights @ held_out,
-        population_covariance=None if held_out is None else held_out[:, None, None],
-    )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optimistix
 from jaxtyping import Array, Float
 
-from aetheory.core.curve import Risks
+from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats, solve_flow
 
 _LOOSEST_FOLLOWED_MAP = 2.5e-5
@@ -187,7 +187,7 @@ def map_train_error(
     return change / jnp.where(initial == 0, 1, initial)
 
 
-def map_risks(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble) -> Risks:
+def map_risks(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble) -> Values:
     """The train and population risk of the ensemble at M, the train risk as a sum of squares."""
     rows, rank = product.shape[-1], ensemble.spectrum.shape[-1]
     error = product - ensemble.target(rows)
@@ -195,9 +195,9 @@ def map_risks(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble)
     train = fixed + ensemble.scale * _train_squares(error[:rank], ensemble)
     if ensemble.population_covariance is None:
         fixed = ensemble.population_offset - ensemble.num_rows * ensemble.scale
-        return Risks(train, fixed + ensemble.scale * jnp.sum(error**2))
+        return Values(train=train, population=fixed + ensemble.scale * jnp.sum(error**2))
     moved = jnp.sum((product - 2 * ensemble.target(rows)) * (ensemble.population_covariance @ product))
-    return Risks(train, ensemble.population_offset + ensemble.scale * moved)
+    return Values(train=train, population=ensemble.population_offset + ensemble.scale * moved)
 
 
 def _train_squares(error: Float[Array, "*blocks rank rows"], ensemble: Ensemble) -> Float[Array, "*blocks"]:
@@ -209,7 +209,7 @@ def _train_squares(error: Float[Array, "*blocks rank rows"], ensemble: Ensemble)
     return jnp.sum((error * diagonal[:, None] + _shifted(error, -1, -2) * after[:, None]) ** 2)
 
 
-def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble) -> Risks:
+def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble: Ensemble) -> Values:
     """The train and population risk of the ensemble at the weights W, given as Wᵀ.
 
     A risk that can reach 0 (columns ≥ rank of the covariance) is a sum of squares, so that it keeps its relative
@@ -246,7 +246,7 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
         population = total(fixed, jnp.sum(error**2, axis=(-2, -1)))
     else:
         population = total(ensemble.population_offset, traces(gram))
-    return Risks(train, population)
+    return Values(train=train, population=population)
 
 
 def _symmetric_product(
@@ -272,7 +272,7 @@ def evolve(
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint | None = None,
     deterministic: bool = False,
-) -> tuple[Risks, SolverStats]:
+) -> tuple[Values, SolverStats]:
     """The risks of the ensemble at `times` along its gradient flow (or descent of `step_size`), and the cost.
 
     Of a `deterministic` ensemble a step keeps the error of the worst entry below rtol, since a few of many may carry

@@ -13,41 +13,10 @@ import numpy as np
 from jaxtyping import Int
 
 from aetheory.core.checks import fail
-from aetheory.linear.expansion.faces import FACES, lies_on
 from aetheory.linear.expansion.series import coefficients
+from aetheory.linear.faces import FACES, lies_on
 
 Monomial = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class FaceDescription:
-    """What a face of the prism stands for.
-
-    Arguments:
-        name: the regime.
-        monomials: which monomials xᵐ yⁿ zʲ of order s lie on it.
-        scaling: how the dimensions grow where it dominates.
-        time_unit: T such that the regime unfolds in T·t.
-        small: the ratio that vanishes there.
-    """
-
-    name: str
-    monomials: str
-    scaling: str
-    time_unit: str
-    small: str
-
-
-FACE_DESCRIPTIONS = {
-    description.name: description
-    for description in (
-        FaceDescription("large-data", "j = 0", "N/p → ∞; H ≍ p, σ² ≍ 1/p", "1", "z = p/N"),
-        FaceDescription("small-data", "j largest", "N/p → 0; H ≍ p, σ² ≍ 1/p", "p/N", "1/z = N/p"),
-        FaceDescription("mean-field", "n = m", "H/p → ∞, σ² ≍ 1/H; N ≍ p", "1", "1/y = p/H"),
-        FaceDescription("narrow-latent", "n = 1", "H/p → 0, σ² ≍ 1/p; N ≍ p", "1", "y = H/p"),
-        FaceDescription("free", "m = s + 2", "pσ² → ∞; H ≍ p ≍ N", "pσ²", "1/x = 1/(pσ²)"),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -70,12 +39,12 @@ class Face:
     @property
     def scaling(self) -> str:
         """How the dimensions grow where it dominates, face by face."""
-        return " and ".join(FACE_DESCRIPTIONS[name].scaling for name in self.names)
+        return " and ".join(FACES[name].scaling for name in self.names)
 
     @property
     def time_unit(self) -> str:
         """T such that its regime unfolds in T·t."""
-        units = [FACE_DESCRIPTIONS[name].time_unit for name in self.names]
+        units = [FACES[name].time_unit for name in self.names]
         return " · ".join(unit for unit in units if unit != "1") or "1"
 
 
@@ -171,7 +140,7 @@ def prism(order: int, risk: str = "train") -> Prism:
             members = frozenset.intersection(*(by_name[name] for name in names))
             if members:
                 found.append(Face(names, tuple(sorted(members))))
-    ordered = sorted(faces, key=lambda face: FACES.index(face.names[0]))
+    ordered = sorted(faces, key=lambda face: list(FACES).index(face.names[0]))
     return Prism(order, risk, monomials, tuple(ordered), tuple(edges), tuple(vertices))
 
 

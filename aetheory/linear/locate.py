@@ -5,20 +5,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Float64
 
 from aetheory.core.checks import is_concrete
-from aetheory.linear.expansion.faces import FACES, lies_on, meet
 from aetheory.linear.expansion.series import coefficients
-from aetheory.linear.problem import LinearProblem
+from aetheory.linear.faces import FACES, lies_on, meet
+from aetheory.linear.parameters import AbstractLinear
 
 _HIGHEST_ORDER = 4
 
-# Error of a face's curve up to `natural_time`, per share of monomials off that face: nine in ten of the problems of
-# `benchmarks/locate.py --fit` within a distance of .3 lie below. Simulations of few samples are too noisy to tell: the
-# factor of small-data is a cautious guess.
-_ERROR_PER_SHARE = {"large-data": 0.2, "small-data": 0.5, "mean-field": 0.6, "narrow-latent": 1.4, "free": 0.75}
 _CLOSE = 0.1
 
 
@@ -51,7 +48,7 @@ class Location:
         time: the flow time up to which distances and errors are meant.
     """
 
-    problem: LinearProblem
+    problem: AbstractLinear
     faces: tuple[str, ...]
     distances: dict[str, float]
     errors: dict[str, float]
@@ -80,14 +77,16 @@ class Location:
         return "\n".join(lines)
 
 
-def locate(problem: LinearProblem) -> Location:
+def locate(problem: AbstractLinear) -> Location:
     """The face, edge or vertex of the prism whose monomials dominate at the problem's own p, H, N and σ².
 
     Every monomial of the exact coefficients E R^{(s)}(0) is weighed by its absolute size times Tˢ/s!,
     T = `natural_time(problem)`. The distance to a face is the share, over the orders s = 1 to 4 and for the worse of
     the two risks, of the monomials that do not lie on it; those of lower order in the dimensions lie on none. A
     problem is close to the faces at a distance of at most .1, and in the interior where there is none. The estimated
-    error of a face's curve is the same share with order 0 included, times a factor for each face.
+    error of a face's curve is the same share with order 0 included, times the face's `error_per_share`: nine in ten
+    of the problems of `benchmarks/locate.py --fit` within a distance of .3 lie below (simulations of few samples are
+    too noisy to tell: the factor of small-data is a cautious guess).
 
     Calibration (`benchmarks/locate.py`; p = 100, eight simulations each): of 216 problems that the factors were not
     fitted to, 102 lie close to a face. The estimate covers the measured error, beyond two standard errors of the
@@ -105,19 +104,19 @@ def locate(problem: LinearProblem) -> Location:
 
     Source: the faces: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the error estimate is empirical.
     """
-    fields = (problem.input_dim, problem.latent_dim, problem.num_samples, problem.init_variance)
+    fields = jax.tree.leaves(problem)
     if not all(is_concrete(field) for field in fields) or any(np.ndim(field) for field in fields):
         raise ValueError(
             "Argument `problem` must be a single problem with values that are known, but got a batch or traced "
             "values. Locate its problems one by one, or name the regime."
         )
-    input_dim, latent_dim, num_samples, init_variance = (float(field) for field in fields)
+    p, x, y, z = (float(getattr(problem, name)) for name in ("input_dim", "init_scale", "latent_ratio", "sample_ratio"))
     time = natural_time(problem)
     with np.errstate(divide="ignore"):
-        logs = np.log([input_dim, latent_dim, init_variance, 1 / num_samples])
+        logs = np.log([p, y * p, x / p, z / p])
     distances = _shares(logs, math.log(time), range(1, _HIGHEST_ORDER + 1))
     shares = _shares(logs, math.log(time), range(_HIGHEST_ORDER + 1))
-    errors = {face: _ERROR_PER_SHARE[face] * share for face, share in shares.items()}
+    errors = {face: FACES[face].error_per_share * share for face, share in shares.items()}
     close: tuple[str, ...] = ()
     for face in sorted(FACES, key=lambda face: errors[face]):
         if distances[face] <= _CLOSE and meet((*close, face)):
@@ -125,7 +124,7 @@ def locate(problem: LinearProblem) -> Location:
     return Location(problem, close, distances, errors, time)
 
 
-def natural_time(problem: LinearProblem) -> float:
+def natural_time(problem: AbstractLinear) -> float:
     """T = 1/[(1+√z)² max(1, x(1+√y)²)]: one over the largest eigenvalue of S times that of M(0) or of the target."""
     x, y, z = (float(ratio) for ratio in (problem.init_scale, problem.latent_ratio, problem.sample_ratio))
     return 1 / ((1 + math.sqrt(z)) ** 2 * max(1.0, x * (1 + math.sqrt(y)) ** 2))

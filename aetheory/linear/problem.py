@@ -2,20 +2,25 @@
 
 import math
 import numbers
-from typing import Any
+from typing import Any, ClassVar
 
-import equinox as eqx
+import diffrax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
-from jaxtyping import Real as Real_
+from jaxtyping import Array, Float
 
-from aetheory.core.checks import as_float, check_dimension, check_real, is_concrete
+from aetheory.core.checks import as_float, check_dimension, check_real, fail, is_concrete
+from aetheory.core.solve import DEFAULT_MAX_STEPS
+from aetheory.core.theory import AbstractTheory, Citation
+from aetheory.linear.faces import FACES, check_faces
+from aetheory.linear.locate import locate
+from aetheory.linear.parameters import AbstractLinear, Real
+from aetheory.linear.simulation import LinearExperiment
+from aetheory.linear.theories import THEORIES
 
-Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
+_CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
 
 
-class LinearProblem(eqx.Module):
+class LinearProblem(AbstractLinear):
     """A weight-tied linear autoencoder x̂ = W Wᵀ x, its training set and its initialisation.
 
     W has shape (input_dim, latent_dim) with independent N(0, init_variance) entries at the start; the
@@ -40,6 +45,10 @@ class LinearProblem(eqx.Module):
     latent_dim: Real
     num_samples: Real
     init_variance: Real
+
+    theories: ClassVar = THEORIES
+    citations: ClassVar = _CITATIONS
+    free_numbers: ClassVar = ("init_scale", "latent_ratio", "sample_ratio")
 
     def __check_init__(self) -> None:
         check_dimension("input_dim", self.input_dim)
@@ -68,8 +77,58 @@ class LinearProblem(eqx.Module):
         value: Real = input_dim / num_samples
         return value
 
+    def ratios(self, dtype: Any) -> "LinearRatios":
+        """x, y, z and p as arrays of one precision and one shape."""
+        fields = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
+        return LinearRatios(*jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields)))
 
-class LinearRatios(eqx.Module):
+    def find_theory(self, name: Any) -> AbstractTheory:
+        """The regime of that name, or the edge or vertex where several named faces meet."""
+        return super().find_theory(name if isinstance(name, str | AbstractTheory) else _meeting(name))
+
+    def continuous(self) -> "LinearRatios":
+        """Its ratios."""
+        return LinearRatios.of(self)
+
+    def default_theory(self) -> AbstractTheory:
+        """The regime that `ae.locate` finds."""
+        return THEORIES[locate(self).regime]
+
+    def experiment(
+        self,
+        times: Any,
+        *,
+        data: Any = None,
+        held_out: Any = None,
+        step_size: float | int | Float[Array, ""] | None = None,
+        rtol: float | Float[Array, ""] = 1e-6,
+        max_steps: int = DEFAULT_MAX_STEPS,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+    ) -> LinearExperiment:
+        """Gradient flow of the train risk from Gaussian weights on random data; see `LinearExperiment`.
+
+        Arguments:
+            times: flow times, shape (num_times,), nonnegative and in increasing order.
+            data: samples to train on instead of Gaussian ones, shape (num_samples, input_dim). They are centred; only
+                the weights are then drawn.
+            held_out: other samples, shape (any, input_dim), centred by the mean of `data`; the population risk is then
+                measured on them, otherwise on isotropic inputs of unit variance.
+            step_size: `None` for the flow; otherwise plain gradient descent of this step, the explicit Euler scheme of
+                the same vector field, recorded by linear interpolation of W between steps.
+            rtol: tolerance of the adaptive solver: the train risk is off by that share of its initial value, give or
+                take a factor of a few, and the population risk hardly more where rtol is 1e-5 or less. float32 raises
+                it to 2e-6, the tightest it can honour.
+            max_steps: the most steps the adaptive solver may take.
+            adjoint: how Diffrax differentiates the flow; reverse mode when omitted, `diffrax.ForwardMode()` for
+                forward.
+
+        Raises:
+            ValueError: an argument is out of its range, or a dimension is an array or traced.
+        """
+        return LinearExperiment.of(self, times, data, held_out, step_size, rtol, max_steps, adjoint)
+
+
+class LinearRatios(AbstractLinear):
     """The three real numbers that a limit depends on, in place of whole dimensions.
 
     `predict` takes it wherever it takes a `LinearProblem`; so do optimisation, fits and derivatives, in which H/p and
@@ -91,6 +150,10 @@ class LinearRatios(eqx.Module):
     latent_ratio: Real
     sample_ratio: Real
     input_dim: Real = math.inf
+
+    theories: ClassVar = THEORIES
+    citations: ClassVar = _CITATIONS
+    free_numbers: ClassVar = ("init_scale", "latent_ratio", "sample_ratio")
 
     def __check_init__(self) -> None:
         check_real("init_scale", self.init_scale, "finite and nonnegative", minimum=0.0)
@@ -119,6 +182,31 @@ class LinearRatios(eqx.Module):
         latent_dim = max(1, round(float(self.latent_ratio) * input_dim))
         return LinearProblem(input_dim, latent_dim, num_samples, _numbers(self.init_scale)[0] / input_dim)
 
+    def ratios(self, dtype: Any) -> "LinearRatios":
+        """x, y, z and p as arrays of one precision and one shape."""
+        fields = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
+        return LinearRatios(*jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields)))
+
+    def find_theory(self, name: Any) -> AbstractTheory:
+        """The regime of that name, or the edge or vertex where several named faces meet."""
+        return super().find_theory(name if isinstance(name, str | AbstractTheory) else _meeting(name))
+
+    def default_theory(self) -> AbstractTheory:
+        """None: `locate` needs dimensions.
+
+        Raises:
+            ValueError: always.
+        """
+        raise fail("regime", "given for `LinearRatios`, whose dimensions `locate` does not know", None)
+
+    def experiment(self, times: Any, **options: Any) -> LinearExperiment:
+        """None: a simulation needs dimensions.
+
+        Raises:
+            ValueError: always.
+        """
+        raise fail("problem", "a `LinearProblem`, whose dimensions are known; see `LinearRatios.problem`", self)
+
 
 def _numbers(*values: Any) -> list[Any]:
     """Python floats where all are Python numbers, otherwise arrays of one shape."""
@@ -127,3 +215,12 @@ def _numbers(*values: Any) -> list[Any]:
     # Python numbers stay weakly typed, so that the arrays decide the precision
     arrays = (as_float(float(value) if isinstance(value, numbers.Real) else value) for value in values)
     return list(jnp.broadcast_arrays(*arrays))
+
+
+def _meeting(names: Any) -> Any:
+    """The name of the face, edge or vertex where the named faces meet."""
+    faces = tuple(names)
+    if not faces or any(name not in FACES for name in faces):
+        raise fail("regime", f"the name of a regime, or several of {', '.join(map(repr, FACES))} that meet", names)
+    check_faces(faces)
+    return " ∩ ".join(face for face in FACES if face in faces)

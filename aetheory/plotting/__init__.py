@@ -1,7 +1,7 @@
 """Figures. Every function draws into Matplotlib axes, returns them, and changes no global style."""
 
 from aetheory.plotting.axes import COLOURS as COLOURS
-from aetheory.plotting.curves import plot_curve as plot_curve
+from aetheory.plotting.curves import plot as plot
 from aetheory.plotting.curves import plot_fit as plot_fit
 from aetheory.plotting.curves import plot_sensitivities as plot_sensitivities
 from aetheory.plotting.matrices import plot_atoms as plot_atoms

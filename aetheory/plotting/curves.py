@@ -1,5 +1,6 @@
 """Risk curves: limits, simulations, fits and sensitivities."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -7,13 +8,14 @@ import numpy as np
 from aetheory.core.checks import fail
 from aetheory.core.curve import Curve
 from aetheory.inference import Fit
-from aetheory.linear.sensitivities import RATIOS, Sensitivities
+from aetheory.inference.sensitivities import Sensitivities
 from aetheory.plotting.axes import COLOURS, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOOK: dict[str, tuple[str, str]] = {"train": ("-", "o"), "population": ("--", "s")}
+_LOOKS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+_LOOK = dict(zip(("train", "population"), _LOOKS, strict=False))
 
 
 _SYMBOLS = {
@@ -25,63 +27,71 @@ _SYMBOLS = {
 }
 
 
-def plot_curve(
+def plot(
     curve: Curve,
     ax: "Axes | None" = None,
     *,
-    risks: tuple[str, ...] = ("train", "population"),
+    values: Sequence[str] | None = None,
     colour: str | None = None,
     label: str | None = None,
     markers: bool | None = None,
 ) -> "Axes":
-    """Draw the risks of a curve against flow time: train solid and round, population dashed and square.
+    """Draw named values of a curve against time: the first as a line (round dots), the second dashed (square dots).
 
-    A limit that comes with a bracket is drawn with a band between its ends.
+    A theory that comes with a bracket is drawn with a band between its ends, a simulation with a band of one standard
+    deviation over its repeats.
 
     Arguments:
-        curve: a single curve (no batch axes).
+        curve: a single curve (no batch axes), of any system.
         ax: where to draw; new axes when omitted.
-        risks: which of the two risks to draw.
-        colour: one colour for both risks; the next of the axes' cycle when omitted.
-        label: the legend entry (the curve's own label when omitted), to which the risk is added.
-        markers: dots instead of a line; by default for simulations, with a band of one standard deviation over
-            the repeats.
+        values: which of the curve's values to draw; train and population risk where it has them, otherwise the first.
+        colour: one colour for all of them; the next of the axes' cycle when omitted.
+        label: the legend entry (the curve's own label when omitted), to which the name of the value is added.
+        markers: dots instead of a line; by default for simulations.
 
     Returns:
         The axes.
 
     Raises:
-        ValueError: a batched curve, or an unknown risk.
+        ValueError: a batched curve, or an unknown value.
     """
-    if curve.train.ndim != 1:
-        raise ValueError(f"Argument `curve` must be a single curve, but has shape {curve.train.shape}; index it first.")
-    unknown = [risk for risk in risks if risk not in _LOOK]
-    if unknown:
-        raise fail("risks", "made of 'train' and 'population'", risks)
     from matplotlib.colors import to_hex
 
+    if curve.batch_shape:
+        raise ValueError(
+            f"Argument `curve` must be a single curve, but is a batch of {curve.batch_shape}; index it first."
+        )
+    chosen = _default_values(curve) if values is None else tuple(values)
+    if any(name not in curve.values for name in chosen):
+        raise fail("values", f"made of {', '.join(map(repr, curve.values))}", values)
     ax = new_axes() if ax is None else ax
     markers = curve.num_repeats > 0 if markers is None else markers
     times = np.asarray(curve.times)
-    for risk in risks:
-        line, marker = _LOOK[risk]
-        values = np.asarray(getattr(curve, risk))
+    for index, name in enumerate(chosen):
+        line, marker = _LOOKS[index % len(_LOOKS)]
+        drawn_values = np.asarray(curve.values[name])
         look: dict[str, Any] = {"linestyle": "none", "marker": marker} if markers else {"linestyle": line}
-        if markers and risk == "population":
+        if markers and index:
             look |= {"markerfacecolor": "none"}
-        (drawn,) = ax.plot(
-            times, values, color=colour, markersize=3.5, linewidth=1.5, label=f"{label or curve.label}, {risk}", **look
-        )
+        text = f"{label or curve.label}, {name.replace('_', ' ')}"
+        (drawn,) = ax.plot(times, drawn_values, color=colour, markersize=3.5, linewidth=1.5, label=text, **look)
         colour = to_hex(drawn.get_color())
         if curve.std is not None and markers:
-            spread = np.asarray(getattr(curve.std, risk))
-            ax.fill_between(times, values - spread, values + spread, color=colour, alpha=0.18, linewidth=0)
+            spread = np.asarray(curve.std[name])
+            ax.fill_between(times, drawn_values - spread, drawn_values + spread, color=colour, alpha=0.18, linewidth=0)
         if curve.lower is not None and curve.upper is not None:
-            lower, upper = (np.asarray(getattr(bound, risk)) for bound in (curve.lower, curve.upper))
+            lower, upper = (np.asarray(bound[name]) for bound in (curve.lower, curve.upper))
             ax.fill_between(times, lower, upper, color=colour, alpha=0.3, linewidth=0)
-    ax.set_xlabel(r"flow time $t$")
-    ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$")
+    steps = np.issubdtype(times.dtype, np.integer)
+    ax.set_xlabel("step" if steps else r"flow time $t$")
+    risk = set(chosen) <= {"train", "population", "risk"}
+    ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$" if risk else ", ".join(chosen).replace("_", " "))
     return ax
+
+
+def _default_values(curve: Curve) -> tuple[str, ...]:
+    names = tuple(curve.values)
+    return ("train", "population") if {"train", "population"} <= set(names) else names[:1]
 
 
 def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
@@ -122,7 +132,7 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
 
 
 def plot_sensitivities(
-    sensitivities: Sensitivities, ax: "Axes | None" = None, *, risk: str = "population", elasticity: bool = False
+    sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None, elasticity: bool = False
 ) -> "Axes":
     """Draw how a risk answers to each ratio: its derivative in the ratio's logarithm, or its elasticity.
 
@@ -131,24 +141,26 @@ def plot_sensitivities(
     Arguments:
         sensitivities: of `ae.sensitivities`.
         ax: where to draw; new axes when omitted.
-        risk: "train" or "population".
+        value: which of the curve's values; the last one when omitted, which is the population risk of a linear problem.
         elasticity: ∂log R/∂log θ instead of ∂R/∂log θ.
 
     Raises:
-        ValueError: another risk.
+        ValueError: a value that the curve does not have.
     """
-    if risk not in _LOOK:
-        raise fail("risk", "'train' or 'population'", risk)
+    known = tuple(sensitivities.curve.values)
+    if value not in (None, *known):
+        raise fail("value", f"one of {', '.join(map(repr, known))}", value)
+    value = known[-1] if value is None else value
     ax = new_axes() if ax is None else ax
     shown = sensitivities.elasticities if elasticity else sensitivities.derivatives
     times = np.asarray(sensitivities.curve.times)
-    for colour, line, name in zip(COLOURS, ("-", "--", ":"), RATIOS, strict=False):
-        values = np.asarray(getattr(shown[name], risk))
-        ax.plot(times, values, line, color=colour, linewidth=1.5, label=_SYMBOLS[name])
+    for index, (name, answer) in enumerate(shown.items()):
+        colour, line, values = COLOURS[index], _LOOKS[index % len(_LOOKS)][0], np.asarray(answer[value])
+        ax.plot(times, values, line, color=colour, linewidth=1.5, label=_SYMBOLS.get(name, name))
         ax.fill_between(times, 0, values, color=colour, alpha=0.12, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set_xlabel(r"flow time $t$")
     ax.set_ylabel(r"$\partial\log R/\partial\log\theta$" if elasticity else r"$\partial R/\partial\log\theta$")
-    ax.set_title(f"{sensitivities.curve.label}, {risk} risk", fontsize=10)
+    ax.set_title(f"{sensitivities.curve.label}, {value}", fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     return ax

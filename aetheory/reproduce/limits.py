@@ -92,13 +92,13 @@ def gaussian_panel(name: str, variances: Float[Array, " dim"], scale: Scale, key
         start_keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
         starts = jnp.stack([random_encoder(start_key, dim, num_units) for start_key in start_keys])
         run = alternating_descent(starts, source, num_steps=scale.num_steps)
-        risks.append(np.asarray(run.metrics))
+        risks.append(np.asarray(run.values))
         minimiser = limits.minimiser(start_keys[0], variances, num_units)
         constructed.append(float(population_risk(minimiser, variances)))
         in_sample = name == "isotropic" and rate in _SAMPLED_RATES
         sampled.append(_by_samples(source, num_units, start_keys[0], scale) if in_sample else math.nan)
         if rate == _SHOWN_RATE:
-            for when, encoder in (("before", starts[0]), ("after", run.autoencoder.encoder[0])):
+            for when, encoder in (("before", starts[0]), ("after", run.module.encoder[0])):
                 units_gram, directions_gram = _grams(encoder, variances)
                 grams[f"units_{when}"] = (("unit", "other_unit"), units_gram)
                 grams[f"directions_{when}"] = (("direction", "other_direction"), directions_gram)
@@ -312,8 +312,8 @@ def _raw_risks(
     start = random_encoder(key, images.input_dim, num_units)
     run = alternating_descent(start, training, num_steps=scale.num_steps)
     return {
-        "raw_gaussian": float(population_risk(run.autoencoder, images.covariance)),
-        "raw_held_out": float(sampled_risk(run.autoencoder, held_out.samples).mean),
+        "raw_gaussian": float(population_risk(run.module, images.covariance)),
+        "raw_held_out": float(sampled_risk(run.module, held_out.samples).mean),
     }
 
 

@@ -4,7 +4,7 @@ Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -17,11 +17,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from aetheory.core.curve import Curve
+from aetheory.core.predict import predict
+from aetheory.core.simulate import simulate
 from aetheory.linear.locate import locate
-from aetheory.linear.predict import Regime, predict
 from aetheory.linear.problem import LinearProblem
-from aetheory.linear.simulation import simulate
-from aetheory.plotting import COLOURS, plot_curve, plot_prism
+from aetheory.plotting import COLOURS, plot, plot_prism
 from aetheory.reproduce import resummation
 from aetheory.sources.images import load_images
 
@@ -39,7 +39,7 @@ class Setting:
     """One problem, the theory that should describe it, and how the legend names it."""
 
     problem: LinearProblem
-    regime: Regime
+    regime: str
     label: str
     data: Any = field(default=None, repr=False)
     held_out: Any = field(default=None, repr=False)
@@ -140,8 +140,8 @@ def draw(results: dict[str, tuple[Panel, list[Result]]], sums: resummation.Sums)
     for index, (panel, panel_results) in enumerate(results.values()):
         ax = figure.add_subplot(2, 4, index + 1)
         for colour, result in zip(COLOURS, panel_results, strict=False):
-            plot_curve(_in_units(result.theory, panel.scale), ax, colour=colour)
-            plot_curve(_in_units(result.simulation, panel.scale), ax, colour=colour)
+            plot(_in_units(result.theory, panel.scale), ax, colour=colour)
+            plot(_in_units(result.simulation, panel.scale), ax, colour=colour)
             ax.plot([], [], color=colour, linewidth=4, label=result.setting.label)
         ax.set_xscale("log")
         if panel.log_risk:
@@ -168,20 +168,9 @@ def _in_units(curve: Curve, scale: float) -> Curve:
     """The curve in units of x² and 1/x."""
     if scale == 1:
         return curve
-    divided = jax.tree.map(
-        lambda risk: risk / scale**2, (curve.train, curve.population, curve.std, curve.lower, curve.upper)
-    )
-    train, population, std, lower, upper = divided
-    return Curve(
-        curve.times * scale,
-        train,
-        population,
-        std=std,
-        lower=lower,
-        upper=upper,
-        label=curve.label,
-        num_repeats=curve.num_repeats,
-    )
+    values = (curve.values, curve.std, curve.lower, curve.upper)
+    values, std, lower, upper = jax.tree.map(lambda risk: risk / scale**2, values)
+    return replace(curve, times=curve.times * scale, values=values, std=std, lower=lower, upper=upper)
 
 
 def _finish(ax: Axes, index: int, title: str) -> None:

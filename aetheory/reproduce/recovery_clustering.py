@@ -254,7 +254,8 @@ def train(
         metrics=_nothing,
         record_at=[num_steps],
     )
-    return run.autoencoder
+    trained: GroupSparseAutoencoder = run.module
+    return trained
 
 
 def run_seed(

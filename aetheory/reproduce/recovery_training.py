@@ -168,8 +168,8 @@ def train(experiment: Experiment, checkpoint: Path | None = None, epochs_per_chu
             first_step=epoch * experiment.passes,
         )
         filled = slice(epoch, epoch + num_epochs + 1)
-        records = {name: progress.records[name].at[filled].set(values) for name, values in run.metrics.items()}
-        progress = Progress(jnp.asarray(epoch + num_epochs), run.autoencoder, run.optimizer_state, records)
+        records = {name: progress.records[name].at[filled].set(values) for name, values in run.values.items()}
+        progress = Progress(jnp.asarray(epoch + num_epochs), run.module, run.optimizer_state, records)
         if checkpoint is not None:
             _save(checkpoint, experiment, progress)
         yield progress

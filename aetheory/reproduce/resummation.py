@@ -13,9 +13,9 @@ import xarray
 from jaxtyping import Array, Float
 from matplotlib.axes import Axes
 
+from aetheory.core.predict import predict
 from aetheory.linear.expansion.resummation import resum
 from aetheory.linear.expansion.series import planar, taylor_series
-from aetheory.linear.predict import predict
 from aetheory.linear.problem import LinearProblem
 from aetheory.plotting import COLOURS
 

@@ -9,7 +9,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.faces import FACES
 from aetheory.linear.locate import locate
 from aetheory.linear.problem import LinearProblem
 from aetheory.plotting import COLOURS

@@ -13,11 +13,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from aetheory.core.checks import check_times, fail
+from aetheory.core.predict import predict
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options
 from aetheory.linear import ensembles
 from aetheory.linear.flow import evolve
 from aetheory.linear.locate import locate
-from aetheory.linear.predict import predict
 from aetheory.linear.problem import LinearProblem
 from aetheory.sweeps.grid import Grid, Value
 from aetheory.sweeps.padding import shared_shapes
@@ -254,7 +254,7 @@ class Prediction:
     def evaluate(self, program: Hashable, inputs: Mapping[str, Float[Array, ""]], key: PRNGKeyArray) -> dict[str, Any]:
         """The limit's curve; the key is not used."""
         times = jnp.asarray(self._times, inputs["init_variance"].dtype)
-        curve = predict(LinearProblem(**inputs), times, program, throw=False, **self._options)  # type: ignore[arg-type]
+        curve = predict(LinearProblem(**inputs), times, program, throw=False, **self._options)
         succeeded = jnp.asarray(True) if curve.stats is None else curve.stats.succeeded
         return {"train": curve.train, "population": curve.population, "succeeded": succeeded}
 

@@ -15,6 +15,12 @@ from aetheory.core.checks import fail
 from aetheory.core.curve import Curve
 from aetheory.sweeps.grid import Grid, Value
 
+_CURVE_NAMES = tuple(
+    f"{name}{end}"
+    for name in ("times", "train", "population", "risk", "distance", "correlation")
+    for end in ("", "_lower", "_upper", "_std")
+)
+
 Columns = dict[str, Shaped[np.ndarray, " cells"]]
 """The parameters of some cells, one array for each."""
 
@@ -133,22 +139,19 @@ class FunctionTask:
 
     def dims(self) -> Mapping[str, Sequence[str]]:
         """Those given at construction; those of a `Curve`."""
-        return {**dict.fromkeys(_CURVE, ("time",)), **self._dims}
+        return {**dict.fromkeys(_CURVE_NAMES, ("time",)), **self._dims}
 
     def coordinates(self) -> Mapping[str, Any]:
         """Those given at construction."""
         return self._coordinates
 
 
-_CURVE = ("times", *(f"{risk}{end}" for risk in ("train", "population") for end in ("", "_lower", "_upper", "_std")))
-
-
 def _curve_results(curve: Curve) -> dict[str, Any]:
     """A curve's values under the names that `Curve.to_xarray` gives them."""
-    results: dict[str, Any] = {"times": curve.times, "train": curve.train, "population": curve.population}
-    for name in ("lower", "upper", "std"):
-        if (risks := getattr(curve, name)) is not None:
-            results |= {f"train_{name}": risks.train, f"population_{name}": risks.population}
+    results: dict[str, Any] = {"times": curve.times}
+    for suffix in ("", "_std", "_lower", "_upper"):
+        values = getattr(curve, suffix[1:] or "values")
+        results |= {} if values is None else {f"{name}{suffix}": array for name, array in values.items()}
     if curve.stats is not None:
         results |= {"num_steps": curve.stats.num_steps.max(), "succeeded": curve.stats.succeeded.all()}
     return results

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from aetheory.core.checks import as_float, check_real, fail, static_integer
-from aetheory.core.trajectory import Trajectory
+from aetheory.core.curve import Curve, Values
+from aetheory.core.solve import SolverStats
 from aetheory.sources.source import Source
 from aetheory.two_layer.activations import Activation, ActivationLike
 from aetheory.two_layer.network import (
@@ -54,7 +55,7 @@ def alternating_descent(
     num_steps: int = 1000,
     step_size: float | Float[Array, ""] = 0.1,
     tolerance: float | Float[Array, ""] = 1e-7,
-) -> Trajectory[TwoLayerAutoencoder]:
+) -> Curve:
     """Minimise the population risk under Gaussian inputs of the source's covariance, from a given encoder.
 
     One step, with B̃ = B D the encoder in the coordinates where Σ = D² is diagonal, K = B̃ B̃ᵀ and A = c₁ D B̃ᵀ f(K)⁻¹
@@ -80,7 +81,7 @@ def alternating_descent(
         tolerance: nonnegative; 0 never stops early.
 
     Returns:
-        A `Trajectory`: steps 0…num_steps; the risk after each, with the best decoder, constant once stopped; the
+        A `Curve`: steps 0…num_steps; the risk after each, with the best decoder, constant once stopped; the
         autoencoder with normalised rows and the best decoder; the number of steps taken. With several encoders, the
         risks and the autoencoder have that leading axis.
 
@@ -112,7 +113,8 @@ def alternating_descent(
     )
     make = functools.partial(TwoLayerAutoencoder, activation=resolved)
     autoencoder = (jax.vmap(make) if rows.ndim == 3 else make)(encoder, decoder)
-    return Trajectory(jnp.arange(num_steps + 1), risks, autoencoder, steps_taken=steps)
+    stats = SolverStats(steps, jnp.zeros_like(steps), jnp.ones_like(steps, bool))
+    return Curve(jnp.arange(num_steps + 1), Values(risk=risks), stats=stats, module=autoencoder, label="alternating")
 
 
 @eqx.filter_jit

@@ -4,6 +4,7 @@ Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -12,11 +13,11 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from aetheory.core.checks import static_integer
+from aetheory.core.curve import Curve
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.gradient_flow import gradient_flow
 from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.core.solve import DEFAULT_MAX_STEPS
-from aetheory.core.trajectory import Trajectory
 from aetheory.sources.source import Source
 from aetheory.two_layer.activations import Activation, ActivationLike
 from aetheory.two_layer.network import (
@@ -46,7 +47,7 @@ def tied_flow(
     rtol: float | Float[Array, ""] = 1e-6,
     max_steps: int = DEFAULT_MAX_STEPS,
     throw: bool = True,
-) -> Trajectory[TwoLayerAutoencoder]:
+) -> Curve:
     """Riemannian gradient flow of the weight-tied autoencoder β Bᵀ σ(B x) on the product of spheres.
 
     dB/dt = −∂L/∂B with L = (d/2) R(B), R the population risk at the best β for each B (`tied_risk`). R depends on the
@@ -61,10 +62,10 @@ def tied_flow(
         steady_rate: stop once the root mean square of dB/dt is below it; `None` goes on to the last time.
         rtol: relative tolerance of the adaptive solver.
         max_steps: the most steps the solver may take.
-        throw: raise when the flow does not finish; otherwise `Trajectory.stats` says so.
+        throw: raise when the flow does not finish; otherwise `Curve.stats` says so.
 
     Returns:
-        A `Trajectory`: the times, the risk at each (constant after it stopped), the tied autoencoder, statistics.
+        A `Curve`: the times, the risk at each (constant after it stopped), the tied autoencoder, statistics.
 
     Raises:
         ValueError: an argument is out of its range, or the activation has no linear part.
@@ -85,8 +86,8 @@ def tied_flow(
         throw=throw,
         steady_rate=steady_rate,
     )
-    autoencoder = tied_autoencoder(run.autoencoder.encoder, resolved, sigma)
-    return Trajectory(run.times, run.metrics, autoencoder, run.stats)
+    autoencoder = tied_autoencoder(run.module.encoder, resolved, sigma)
+    return replace(run, module=autoencoder)
 
 
 def sample_descent(
@@ -101,7 +102,7 @@ def sample_descent(
     metrics: Callable[[TwoLayerAutoencoder, Any], PyTree] | None = None,
     record_at: Sequence[int] | Int[np.ndarray, " records"] | None = None,
     throw: bool = True,
-) -> Trajectory[TwoLayerAutoencoder]:
+) -> Curve:
     """Stochastic gradient descent of A and B on fresh samples, with the rows of B projected back after every step.
 
     Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation
@@ -123,7 +124,7 @@ def sample_descent(
         throw: raise when the loss leaves the finite numbers.
 
     Returns:
-        A `Trajectory`: the step numbers, the risk at each, the trained autoencoder.
+        A `Curve`: the step numbers, the risk at each, the trained autoencoder.
 
     Raises:
         ValueError: an argument is out of its range, or the activation has no linear part.

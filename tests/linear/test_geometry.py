@@ -1,6 +1,6 @@
 import pytest
 
-from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.faces import FACES
 from aetheory.linear.geometry import FACE_DESCRIPTIONS, pareto_monomials, prism
 from aetheory.linear.theories.edges import CLOSED_FORMS
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import aetheory as ae
-from aetheory.linear.expansion.faces import FACES
+from aetheory.linear.faces import FACES
 from aetheory.linear.locate import natural_time
 
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 import aetheory as ae
-from aetheory.plotting import plot_curve, plot_fit, plot_sensitivities
+from aetheory.plotting import plot, plot_fit, plot_sensitivities
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_lines_for_theory_dots_and_bands_for_simulation(curves):
     theory, simulation = curves
     _, ax = plt.subplots()
     assert theory.plot(ax=ax) is ax
-    assert plot_curve(simulation, ax, colour="red", label="mine") is ax
+    assert plot(simulation, ax, colour="red", label="mine") is ax
     solid, dashed, dots, squares = ax.get_lines()
     assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
     assert to_hex(solid.get_color()) == dashed.get_color()
@@ -52,19 +52,19 @@ def test_one_risk_in_new_axes(curves):
 def test_bad_input(curves):
     batch = ae.Curve(curves[0].times, jnp.ones((2, 3)), jnp.ones((2, 3)))
     with pytest.raises(ValueError, match=r"`curve` must be a single curve, but has shape \(2, 3\)"):
-        plot_curve(batch)
+        plot(batch)
     with pytest.raises(ValueError, match="`risks` must be made of 'train' and 'population'"):
         curves[0].plot(risks=("test",))
 
 
 def test_bracket_is_drawn_as_a_band(curves):
     theory, _ = curves
-    plain = plot_curve(theory)
+    plain = plot(theory)
     bounds = (
         ae.Risks(theory.train - 0.1, theory.population - 0.1),
         ae.Risks(theory.train + 0.1, theory.population + 0.1),
     )
-    banded = plot_curve(dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]))
+    banded = plot(dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]))
     assert len(plain.collections) == 0
     assert len(banded.collections) == 2
     dataset = dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]).to_xarray()

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from aetheory.core.checks import as_float, check_real
+from aetheory.core.predict import predict
 from aetheory.inference.optimise.scalar import Minimum, minimise
-from aetheory.linear.predict import predict
 from aetheory.linear.problem import LinearRatios
 
 

@@ -14,7 +14,6 @@ import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from aetheory.core.checks import as_float, common_float_dtype
-from aetheory.linear.expansion.faces import check_faces, lies_on
 from aetheory.linear.expansion.planar import VARIABLES as PLANAR_VARIABLES
 from aetheory.linear.expansion.planar import leading_risk_derivative
 from aetheory.linear.expansion.polynomial import Polynomial
@@ -22,6 +21,7 @@ from aetheory.linear.expansion.stored import cached
 from aetheory.linear.expansion.wick import VARIABLES as EXACT_VARIABLES
 from aetheory.linear.expansion.wick import expected_risk_derivative
 from aetheory.linear.expansion.words import check_order_and_risk
+from aetheory.linear.faces import check_faces, lies_on
 
 if TYPE_CHECKING:
     import sympy

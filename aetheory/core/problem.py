@@ -1,0 +1,92 @@
+"""What a problem is: what is trained, on which data, from which start."""
+
+import abc
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from aetheory.core.checks import fail
+from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats
+from aetheory.core.theory import AbstractTheory, Citation
+
+
+class Outcome(NamedTuple):
+    """What one run leaves behind.
+
+    Attributes:
+        values: what was measured, with a leading axis of times.
+        stats: cost and outcome of the solver; `None` where there is none.
+        module: what was trained.
+    """
+
+    values: Values
+    stats: SolverStats | None = None
+    module: PyTree = None
+
+
+class AbstractExperiment(eqx.Module):
+    """A problem made ready to run: its law-exact reduction, the times and how it is solved.
+
+    Its static part (`eqx.partition(experiment, eqx.is_array)`) is all that a compiled program depends on; the arrays
+    are the program's inputs, so that experiments with equal static parts share a program.
+    """
+
+    times: eqx.AbstractVar[Float[Array, " times"] | Int[Array, " times"]]
+
+    @abc.abstractmethod
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """One random draw and its training: a pure function of the key, to be compiled."""
+
+    def repeats_at_once(self, num_repeats: int) -> int | None:
+        """How many repeats to vectorise; `None` runs them one after the other."""
+        return None
+
+
+class AbstractProblem(eqx.Module):
+    """What is trained, on which data, from which start. Final subclasses are the systems of the library, and yours.
+
+    Fields that decide shapes are static or Python numbers; all others are arrays, which may be traced and batched.
+    """
+
+    theories: eqx.AbstractClassVar[Mapping[str, AbstractTheory]]
+    """The theories that speak of such a problem, by name."""
+    citations: eqx.AbstractClassVar[tuple[Citation, ...]]
+    """Where the system comes from."""
+    free_numbers: eqx.AbstractClassVar[tuple[str, ...]]
+    """The numbers of `continuous()` that its theories are differentiable in."""
+
+    @abc.abstractmethod
+    def default_theory(self) -> AbstractTheory:
+        """The theory that is meant where none is named.
+
+        Raises:
+            ValueError: the problem's values are traced or a batch, and decide it.
+        """
+
+    @abc.abstractmethod
+    def experiment(self, *times: Any, **options: Any) -> AbstractExperiment:
+        """`experiment(times, **options)`: the problem made ready to be simulated; every argument is checked here.
+
+        Raises:
+            ValueError: an argument is out of its range, or a number that decides shapes is traced.
+        """
+
+    def continuous(self) -> "AbstractProblem":
+        """The problem as its theories see it, with real numbers in place of whole dimensions where they allow it."""
+        return self
+
+    def find_theory(self, name: Any) -> AbstractTheory:
+        """The theory of that name, or the one itself.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        if isinstance(name, AbstractTheory):
+            return name
+        if isinstance(name, str) and name in self.theories:
+            return self.theories[name]
+        known = ", ".join(map(repr, self.theories))
+        raise fail("theory", f"one of {known} for a {type(self).__name__}, or None", name)

@@ -1,0 +1,58 @@
+"""Data sets in place of Gaussian samples: what the flow needs of them."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aetheory.core.checks import check_samples, fail, is_concrete, static_integer
+from aetheory.linear.flow import Bidiagonal
+from aetheory.linear.parameters import AbstractLinear
+
+
+class DataCovariance(eqx.Module):
+    """What the flow needs of a data set: the spectrum of its covariance, and what is measured beside it.
+
+    Arguments:
+        spectrum: eigenvalues of S, shape (rank,); without `held_out` only the min(N, p) that can be nonzero.
+        held_out: covariance of other samples in the eigenbasis of S, shape (p, p) with rank = p; `None` to measure
+            the population risk on isotropic inputs of unit variance instead.
+        factor: where S is tridiagonal rather than diagonal, with `spectrum` its diagonal: the bidiagonal B of S = B Bᵀ.
+    """
+
+    spectrum: Float[Array, " rank"]
+    held_out: Float[Array, "rank rank"] | None = None
+    factor: Bidiagonal | None = None
+
+
+@eqx.filter_jit
+def data_covariance(
+    samples: Float[Array, "samples dim"], held_out: Float[Array, "held_out dim"] | None = None
+) -> DataCovariance:
+    """Centre `samples`, and diagonalise their covariance S = Σ x xᵀ/N; `held_out` is centred by the same mean."""
+    mean = jnp.mean(samples, axis=0, keepdims=True)
+    centred = samples - mean
+    num_samples, dim = samples.shape
+    with jax.default_matmul_precision("highest"):
+        if held_out is None:
+            gram = centred.T @ centred if dim <= num_samples else centred @ centred.T
+            return DataCovariance(jnp.maximum(jnp.linalg.eigvalsh(gram / num_samples), 0))
+        spectrum, basis = jnp.linalg.eigh(centred.T @ centred / num_samples)
+        projected = (held_out - mean) @ basis
+        covariance = projected.T @ projected / held_out.shape[0]
+    return DataCovariance(jnp.maximum(spectrum, 0), covariance)
+
+
+def check_data(problem: AbstractLinear, data: Any, held_out: Any) -> DataCovariance:
+    """The covariance of `data`, once the arguments are known to fit the problem and each other.
+
+    Raises:
+        ValueError: wrong rank, NaN, or a shape other than (problem.num_samples, problem.input_dim).
+    """
+    input_dim = static_integer("input_dim", problem.input_dim)
+    samples = check_samples("data", data, input_dim)
+    if not is_concrete(problem.sample_ratio) or round(input_dim / float(problem.sample_ratio)) != samples.shape[0]:
+        raise fail("num_samples", f"{samples.shape[0]}, the number of rows of `data`", input_dim / problem.sample_ratio)
+    return data_covariance(samples, None if held_out is None else check_samples("held_out", held_out, input_dim))

@@ -1,0 +1,63 @@
+"""A curve with the bracket around it, of a limit that can only be approximated."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats
+
+
+class Estimate(NamedTuple):
+    """Risks and the bracket around them, each of shape (*batch, times)."""
+
+    values: Values
+    lower: Values
+    upper: Values
+
+
+def combine(first: Estimate, second: Estimate) -> Estimate:
+    """At every time the mean of two estimates, weighted by the inverse squares of their half-widths.
+
+    Derivatives are the same weighted mean of theirs, with the weights held fixed.
+    """
+
+    def one(a: Any, b: Any, width_a: Any, width_b: Any) -> tuple[Any, Any]:
+        square_a, square_b = width_a**2, width_b**2 + float(np.finfo(width_b.dtype).tiny)
+        total = square_a + square_b
+        return (a * square_b + b * square_a) / total, jnp.sqrt(square_a * square_b / total)
+
+    found = {
+        name: one(first.values[name], second.values[name], _half_width(first, name), _half_width(second, name))
+        for name in first.values
+    }
+    return Estimate(
+        Values(**{name: value for name, (value, _) in found.items()}),
+        Values(**{name: value - width for name, (value, width) in found.items()}),
+        Values(**{name: value + width for name, (value, width) in found.items()}),
+    )
+
+
+def _half_width(estimate: Estimate, name: str) -> Float[Array, "*batch times"]:
+    width: Array = jax.lax.stop_gradient(estimate.upper[name] - estimate.lower[name]) / 2
+    return width
+
+
+def half_width(estimate: Estimate, initial_risk: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """The largest half-width of the bracket over both risks and all times, as a share of the initial risk."""
+    widest = [jnp.max(_half_width(estimate, name), axis=-1) for name in estimate.values]
+    return jnp.maximum(*widest) / initial_risk
+
+
+def together(stats: SolverStats) -> SolverStats:
+    """The cost of several solves as one: total steps, and success if all succeeded, with the first failure's code."""
+    worst = jnp.argmin(stats.succeeded)
+    return SolverStats(
+        num_steps=jnp.sum(stats.num_steps),
+        num_rejected_steps=jnp.sum(stats.num_rejected_steps),
+        succeeded=jnp.all(stats.succeeded),
+        result=jax.tree.map(lambda code: code[worst], stats.result),
+    )

@@ -1,0 +1,28 @@
+"""Free, pσ² → ∞: the target drops out, R = (1/p) tr MSM; M and S do not commute."""
+
+from aetheory.core.theory import Citation
+from aetheory.linear.theories.interior import BracketedTheory
+from aetheory.linear.theories.theory import Face
+
+FREE = BracketedTheory(
+    name="free",
+    formula="Ṁ = −[2MSM + SM² + M²S] of two free Wishart elements: no closed form is known",
+    citations=(
+        Citation("golikov2026prism"),
+        Citation("yarotsky2026gradient", "Section 7, for the free vertices"),
+        Citation("voiculescu1991limit", derived=True),
+    ),
+    tested="H/p and p/N of order one, simulations at p = 300 and pσ² = 100",
+    error="the bracket; within 1 % of R(0) up to pσ²t = 1 by paths, .1 to .4 % at all times by rotations",
+    target_free=True,
+    face=Face(
+        "free",
+        lambda m, n, j, s, top: m == s + 2,
+        monomials="m = s + 2",
+        scaling="pσ² → ∞; H ≍ p ≍ N",
+        time_unit="pσ²",
+        small="1/x = 1/(pσ²)",
+        error_per_share=0.75,
+    ),
+)
+"""pσ² → ∞."""

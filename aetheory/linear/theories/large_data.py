@@ -1,0 +1,89 @@
+"""Large data, N/p → ∞: every eigenvalue of M = W Wᵀ moves alone."""
+
+import math
+
+import jax.numpy as jnp
+
+from aetheory.core.curve import Values
+from aetheory.core.theory import Citation
+from aetheory.linear.flow import Ensemble
+from aetheory.linear.parameters import AbstractLinear
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled, same
+from aetheory.spectra.marchenko_pastur import MarchenkoPastur
+
+
+def narayana(times: Times, ratios: AbstractLinear) -> Values:
+    """The risk (train = population) by the Narayana generating function.
+
+    R(t) = 1 + 2x Ψ(−t), Ψ(u) = ½ x e^{−8u} ∂₁h(a, y) − e^{−4u} h(a, y), a = x (1 − e^{−4u}) and
+    h(a, y) = [1 − a(y+1) − √(1 − 2a(y+1) + a²(y−1)²)] / (2a²), with x = pσ² and y = H/p. Written with
+    q = e^{−4t} and b = q a ∈ [−x, 0] so that nothing overflows at late times or cancels at early ones.
+
+    Source: arXiv:2602.04548, Section 9 and App. J, as cited for the large-data face in arXiv:2606.05335.
+    """
+    x, y = ratios.init_scale, ratios.latent_ratio
+    decay, shift, total = jnp.exp(-4 * times), x * jnp.expm1(-4 * times), y + 1
+    discriminant = decay**2 - 2 * shift * decay * total + (shift * (y - 1)) ** 2
+    # It vanishes only where decay underflows and y = 1; there its contribution does too.
+    positive = discriminant > 0
+    root = jnp.where(positive, jnp.sqrt(jnp.where(positive, discriminant, 1)), 0)
+    slope = jnp.where(positive, (shift * (y - 1) ** 2 - total * decay) / jnp.where(positive, root, 1), y - 1)
+    denominator = decay - shift * total + root
+    generating = 2 * y / denominator
+    derivative = 2 * y * (total - slope) / denominator**2
+    return same(1 + x * (x * derivative - 2 * generating))
+
+
+def spectral(times: Times, ratios: AbstractLinear, law: Law) -> Values:
+    """The same risk as an integral over the law of the eigenvalues λ of M(0): ∫ ((λ−1)/(1+λ(e^{4t}−1)))² dμ(λ).
+
+    Source: arXiv:2606.05335, large-data regime: λ̇ = −4λ(λ−1).
+    """
+    decay, nodes = jnp.exp(-4 * times)[:, None], law.spectrum.nodes[None, :]
+    error = (nodes - 1) * decay / (nodes + (1 - nodes) * decay)
+    return same(law.spectrum.integrate(error**2))
+
+
+def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None) -> Law:
+    """The law of the eigenvalues of M(0) = W Wᵀ, free Poisson of rate y and jump x, corrected in 1/p where p is given.
+
+    Source of the correction: Z. Bai, J. Silverstein (2004).
+    """
+    law = MarchenkoPastur(1 / ratios.latent_ratio, ratios.init_strength)
+    return Law(law.edge_quadrature(num_nodes, correction_dim))
+
+
+def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
+    """S = 1 on every node of the law of M(0)."""
+    return decoupled(law.spectrum.nodes, jnp.ones_like(law.spectrum.nodes), law)
+
+
+LARGE_DATA = LinearTheory(
+    name="large-data",
+    formula="R = ∫ ((λ−1)/(1+λ(e^{4t}−1)))² dμ(λ), μ the free Poisson law of rate H/p and jump pσ²",
+    citations=(
+        Citation("golikov2026prism"),
+        Citation("yarotsky2026gradient", "Section 9, App. J"),
+        Citation("bai2004clt", "for the correction in 1/p", derived=True),
+    ),
+    tested="10⁻³ ≤ pσ² ≤ 10, .02 ≤ H/p ≤ 50, all times; simulations at p = 300 and p = 20 with the correction",
+    error="10⁻⁶ of max(1, R(0)) by quadrature; of order 1/p at finite size, 5·10⁻⁴ at p = 20 when corrected",
+    faces=("large-data",),
+    num_nodes=64,
+    law=initial_eigenvalues,
+    explicit=spectral,
+    closed_form=narayana,
+    ensemble=ensemble,
+    corrected=True,
+    face=Face(
+        "large-data",
+        lambda m, n, j, s, top: j == 0,
+        monomials="j = 0",
+        scaling="N/p → ∞; H ≍ p, σ² ≍ 1/p",
+        time_unit="1",
+        small="z = p/N",
+        error_per_share=0.2,
+    ),
+    accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("latent_ratio", 0.02, 50.0), math.inf),
+)
+"""N/p → ∞."""

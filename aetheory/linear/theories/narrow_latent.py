@@ -1,0 +1,65 @@
+"""Narrow latent, H/p → 0: the columns of W move alone."""
+
+import jax.numpy as jnp
+
+from aetheory.core.theory import Citation
+from aetheory.linear.flow import Ensemble
+from aetheory.linear.parameters import AbstractLinear
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory
+from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
+
+
+def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None = None) -> Law:
+    """The Marchenko–Pastur law of ratio z = p/N, by Gauss–Radau quadrature with a node at 0."""
+    return Law(MarchenkoPastur(ratios.sample_ratio).radau_quadrature(num_nodes))
+
+
+def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
+    """One column w with w_i² = x·weights_i on S = diag(nodes): y such columns for each input dimension.
+
+    Gives the two-dimensional equation Ȧ = 2 − a, Ḃ = b of the paper for (a, b) = (|w|², wᵀSw).
+
+    Source: arXiv:2606.05335, narrow-latent regime.
+    """
+    return _columns(ratios, law, target=1.0)
+
+
+def target_free_ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
+    """The same without the target: e^{−2B} = φ(A) = ∫ e^{2sA} dμ and one equation remains, Ȧ = −xφ(A)²."""
+    return _columns(ratios, law, target=0.0)
+
+
+def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
+    nodes, weights = law.spectrum.nodes, law.spectrum.weights
+    return Ensemble(
+        weights=(square_root(ratios.init_scale) * square_root(weights))[:, None],
+        spectrum=nodes,
+        scale=ratios.latent_ratio,
+        train_offset=target * (weights @ nodes),
+        population_offset=target * jnp.sum(weights),
+        target_free=target == 0,
+    )
+
+
+NARROW_LATENT = LinearTheory(
+    name="narrow-latent",
+    formula="R_tr ≃ tr S/p + 2y(−b + ½ab), R ≃ 1 + 2y(−a + ½a²), Ȧ = 2−a, Ḃ = b, (a, b) = x∫(1, s) e^{2sA−2B} dμ",
+    citations=(Citation("golikov2026prism"),),
+    tested="10⁻³ ≤ pσ² ≤ 10, p/N ≤ 50, t ≤ 20; simulations at p = 800",
+    error="10⁻⁶ of max(1, R(0)) by quadrature; fails late, when the columns align with the top edge of S",
+    faces=("narrow-latent",),
+    num_nodes=128,
+    law=sample_spectrum,
+    ensemble=ensemble,
+    face=Face(
+        "narrow-latent",
+        lambda m, n, j, s, top: n == min(m, 1),
+        monomials="n = 1",
+        scaling="H/p → 0, σ² ≍ 1/p; N ≍ p",
+        time_unit="1",
+        small="y = H/p",
+        error_per_share=1.4,
+    ),
+    accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("sample_ratio", 0.0, 50.0), 20.0),
+)
+"""H/p → 0."""

@@ -1,0 +1,63 @@
+"""Small data, N/p → 0: each sample moves W alone, in time τ = t·p/N."""
+
+import jax.numpy as jnp
+
+from aetheory.core.theory import Citation
+from aetheory.linear.flow import Ensemble
+from aetheory.linear.parameters import AbstractLinear
+from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory
+from aetheory.spectra.marchenko_pastur import free_poisson
+
+
+def ensemble(ratios: AbstractLinear, law: None, num_nodes: int) -> Ensemble:
+    """Each sample moves M on the Krylov space of its own direction e₀, where S = (p/N) e₀e₀ᵀ.
+
+    M(0) is the Jacobi matrix of its spectral law and W(0) the bidiagonal factor of that, cut after a whole column. Each
+    of the N samples adds 1/p of its own block's traces to both risks, that is N/p blocks' worth in all; the population
+    risk starts from (1/p) E‖M(0) − I‖².
+
+    Source: arXiv:2606.05335, small-data regime; the finite form of its moment hierarchy is derived here.
+    """
+    return _sample(ratios, num_nodes, target=1.0)
+
+
+def target_free_ensemble(ratios: AbstractLinear, law: None, num_nodes: int) -> Ensemble:
+    """The same without the target, on the edge small-data ∩ free."""
+    return _sample(ratios, num_nodes, target=0.0)
+
+
+def _sample(ratios: AbstractLinear, num_nodes: int, target: float) -> Ensemble:
+    weights = free_poisson(ratios.latent_ratio, ratios.init_scale).factor(num_nodes)
+    initial_map = weights @ weights.T
+    moved = jnp.sum(initial_map**2) - 2 * target * jnp.trace(initial_map)
+    return Ensemble(
+        weights=weights,
+        spectrum=jnp.ones(1, weights.dtype) * ratios.sample_ratio,
+        scale=1 / ratios.sample_ratio,
+        train_offset=jnp.full((), target, weights.dtype),
+        population_offset=ratios.initial_risk(target == 0) - moved / ratios.sample_ratio,
+        target_free=target == 0,
+    )
+
+
+SMALL_DATA = LinearTheory(
+    name="small-data",
+    formula="R_tr = m₂ − 2m₁ + 1, R(t) − R(0) = −(8N/p) ∫₀^τ (m₃ − 2m₂ + m₁), m_k = e₀ᵀMᵏe₀ under S = e₀e₀ᵀ, τ = tp/N",
+    citations=(Citation("golikov2026prism"),),
+    tested="10⁻³ ≤ pσ² ≤ 10, .02 ≤ H/p ≤ 50, tp/N ≤ 100; simulations at p = 800",
+    error="10⁻⁶ of max(1, R(0)) by truncation; the population risk moves at order N/p only",
+    faces=("small-data",),
+    num_nodes=32,
+    ensemble=ensemble,
+    face=Face(
+        "small-data",
+        lambda m, n, j, s, top: j == top,
+        monomials="j largest",
+        scaling="N/p → 0; H ≍ p, σ² ≍ 1/p",
+        time_unit="p/N",
+        small="1/z = N/p",
+        error_per_share=0.5,
+    ),
+    accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("latent_ratio", 0.02, 50.0), 100.0, in_samples=True),
+)
+"""N/p → 0."""
