@@ -27,7 +27,6 @@ PLAIN = {
     "Source",
     "Trajectory",
     "Whitening",
-    "augment",
     "citation",
     "data_dictionary",
     "gaussian_dictionary",
