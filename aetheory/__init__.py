@@ -12,7 +12,6 @@ from aetheory.core.curve import Values as Values
 from aetheory.core.gradient_descent import gradient_descent as gradient_descent
 from aetheory.core.gradient_flow import gradient_flow as gradient_flow
 from aetheory.core.predict import predict as predict
-from aetheory.core.reconstruction import LinearAutoencoder as LinearAutoencoder
 from aetheory.core.reconstruction import reconstruction_loss as reconstruction_loss
 from aetheory.core.simulate import simulate as simulate
 from aetheory.core.solve import SolverStats as SolverStats
@@ -34,6 +33,7 @@ from aetheory.linear import expansion as expansion
 from aetheory.linear import geometry as geometry
 from aetheory.linear.locate import Location as Location
 from aetheory.linear.locate import locate as locate
+from aetheory.linear.network import LinearAutoencoder as LinearAutoencoder
 from aetheory.linear.problem import LinearProblem as LinearProblem
 from aetheory.linear.problem import LinearRatios as LinearRatios
 from aetheory.linear.theories import REGIMES as REGIMES

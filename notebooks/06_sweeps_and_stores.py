@@ -61,12 +61,14 @@ for colour, latent_dim in zip(plotting.COLOURS, (10, 50, 100), strict=False):
         one = data.sel(cell).squeeze(drop=True)
         curve = ae.Curve(
             times,
-            jnp.asarray(one.train.values),
-            jnp.asarray(one.population.values),
+            ae.Values(
+                train=jnp.asarray(one.train.values),
+                population=jnp.asarray(one.population.values),
+            ),
             num_repeats=repeats,
         )
         label = f"H = {latent_dim}, {'simulation' if repeats else 'theory'}"
-        curve.plot(ax=ax, risks=("population",), colour=colour, label=label)
+        ae.plot(curve, ax, values=("population",), colour=colour, label=label)
 ax.set_ylim(0, 1.5)
 _ = ax.legend(fontsize=8, ncols=2, loc="upper right")
 

@@ -145,14 +145,20 @@ untied = Untied(tied.weights, tied.weights.T)
 def risks(autoencoder, data):
     jacobian = jax.jacobian(autoencoder)(jnp.zeros(p))
     population = jnp.sum((jacobian - jnp.eye(p)) ** 2) / p
-    return ae.Risks(2 / p * ae.reconstruction_loss(autoencoder, data), population)
+    return ae.Values(
+        train=2 / p * ae.reconstruction_loss(autoencoder, data), population=population
+    )
 
 
 ax = None
 for label, autoencoder in (("tied", tied), ("untied", untied)):
     run = ae.gradient_flow(autoencoder, ae.reconstruction_loss, times, data, metrics=risks)
-    curve = ae.Curve(run.times, run.values.train, run.values.population, label=label)
-    ax = curve.plot(ax=ax)
+    curve = ae.Curve(
+        run.times,
+        ae.Values(train=run.values.train, population=run.values.population),
+        label=label,
+    )
+    ax = ae.plot(curve, ax)
 _ = ax.legend()
 # %% [markdown]
 # Each of the two layers gets one of the two terms of the tied gradient, so the untied network is slower. On white data,

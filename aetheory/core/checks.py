@@ -1,7 +1,9 @@
 """One voice for bad input: "Argument `name` must be …, but got …"."""
 
+import inspect
 import math
 import numbers
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -26,6 +28,14 @@ def fail(name: str, requirement: str, value: Any) -> ValueError:
         else repr(value)
     )
     return ValueError(f"Argument `{name}` must be {requirement}, but got {shown}.")
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
+    """Raise unless all names are keyword-only arguments of the function; `owner` is what a message calls it."""
+    known = [name for name, one in inspect.signature(function).parameters.items() if one.kind is one.KEYWORD_ONLY]
+    for name, value in options.items():
+        if name not in known:
+            raise fail(name, f"one of the options of {owner} ({', '.join(known)})", value)
 
 
 def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> None:

@@ -104,7 +104,12 @@ def test_intervals_cover_noise_that_is_correlated_over_all_times(x64, kind):
             observed = {"time": times, "train": curves}
         elif kind == "bound":
             mean, spread = jnp.asarray(curves.mean(axis=0)), jnp.asarray(curves.std(axis=0, ddof=1))
-            observed = ae.Curve(jnp.asarray(times), mean, mean, ae.Risks(spread, spread), num_repeats=repeats)
+            observed = ae.Curve(
+                jnp.asarray(times),
+                ae.Values(train=mean, population=mean),
+                ae.Values(train=spread, population=spread),
+                num_repeats=repeats,
+            )
         else:
             noise = 0.01 * generator.standard_normal(21).cumsum() / 4
             observed = {"time": times, "train": np.asarray(draw(1.0)) + noise}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import aetheory as ae
 from aetheory.linear.expansion.planar import _digits, _free_moments
 from aetheory.linear.expansion.words import canonical
 from aetheory.linear.theories.rotations import rotated
@@ -14,10 +15,8 @@ RANKS = (96, 80)
 
 
 def ensemble(seed, dtype=None):
-    ratios = (jnp.asarray(value, dtype) for value in (X, Y, Z))
-    return rotated(
-        jax.random.key(seed), SIZE, *ratios, jnp.asarray(RANKS, jnp.result_type(float) if dtype is None else dtype)
-    )
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    return rotated(jax.random.key(seed), SIZE, ae.LinearRatios(X, Y, Z).ratios(dtype), jnp.asarray(RANKS, dtype))
 
 
 def test_mixed_moments_are_those_of_free_matrices(x64):

@@ -9,7 +9,7 @@ import pytest
 from oracles.draws import weights_on_data
 
 from aetheory import LinearAutoencoder, LinearProblem, gradient_descent, gradient_flow, reconstruction_loss, simulate
-from aetheory.linear.ensembles import data_covariance
+from aetheory.linear.data import data_covariance
 
 INPUT_DIM, LATENT_DIM, VARIANCE = 9, 4, 0.08
 TIMES = np.array([0.0, 0.125, 0.25, 0.625, 1.5, 3.0])
@@ -156,7 +156,7 @@ def test_gradient_flow_of_the_module_follows_the_simulation(repeated, precision)
     rtol, tolerance = {"float32": (1e-6, 1e-4), "float64": (1e-9, 1e-7)}[precision.name]
     run = flow(autoencoder, samples, np.eye(INPUT_DIM), precision, rtol)
     curve = simulated(samples, precision, rtol=rtol)
-    train, population = run.metrics
+    train, population = run.values.arrays[0]
     assert train.dtype == curve.train.dtype == precision
     assert float(train[0]) > 1.5 * float(train[-1])  # something was learnt
     np.testing.assert_allclose(train, curve.train, rtol=tolerance)
@@ -171,8 +171,8 @@ def test_gradient_flow_of_the_module_follows_the_simulation_on_held_out_samples(
     autoencoder = drawn_autoencoder(samples, basis, jnp.float64, held_out=others)
     run = flow(autoencoder, samples, away.T / math.sqrt(len(others)), jnp.float64, 1e-9)
     curve = simulated(samples, jnp.float64, held_out=others, rtol=1e-9)
-    np.testing.assert_allclose(run.metrics[0], curve.train, rtol=1e-6)
-    np.testing.assert_allclose(run.metrics[1], curve.population, rtol=1e-6)
+    np.testing.assert_allclose(run.values.arrays[0][0], curve.train, rtol=1e-6)
+    np.testing.assert_allclose(run.values.arrays[0][1], curve.population, rtol=1e-6)
 
 
 def test_gradient_descent_of_the_module_is_the_simulation_with_a_step_size(precision):
@@ -185,7 +185,7 @@ def test_gradient_descent_of_the_module_is_the_simulation_with_a_step_size(preci
         autoencoder, train_loss, optax.sgd(step_size), int(steps[-1]), data, metrics=both_risks, record_at=steps
     )
     curve = simulated(samples, precision, step_size=step_size)
-    train, population = run.metrics
+    train, population = run.values.arrays[0]
     np.testing.assert_array_equal(run.times, steps)
     tolerance = 200 * jnp.finfo(precision).eps
     np.testing.assert_allclose(train, curve.train, rtol=tolerance)
@@ -204,7 +204,7 @@ def test_on_white_samples_every_eigenvalue_moves_alone(precision):
     growth = np.exp(4 * TIMES)[:, None]
     eigenvalues = start * growth / (1 + start * (growth - 1))
     risk = (((eigenvalues - 1) ** 2).sum(axis=1) + INPUT_DIM - LATENT_DIM) / INPUT_DIM
-    np.testing.assert_allclose(run.metrics[0], risk, rtol=tolerance)
-    np.testing.assert_allclose(run.metrics[1], risk, rtol=tolerance)
-    learnt = np.linalg.svd(run.autoencoder.weights, compute_uv=False) ** 2
+    np.testing.assert_allclose(run.values.arrays[0][0], risk, rtol=tolerance)
+    np.testing.assert_allclose(run.values.arrays[0][1], risk, rtol=tolerance)
+    learnt = np.linalg.svd(run.module.weights, compute_uv=False) ** 2
     np.testing.assert_allclose(np.sort(learnt), np.sort(eigenvalues[-1]), rtol=tolerance)
