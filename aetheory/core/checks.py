@@ -30,9 +30,15 @@ def fail(name: str, requirement: str, value: Any) -> ValueError:
     return ValueError(f"Argument `{name}` must be {requirement}, but got {shown}.")
 
 
+def keyword_only(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's keyword-only arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+
+
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
     """Raise unless all names are keyword-only arguments of the function; `owner` is what a message calls it."""
-    known = [name for name, one in inspect.signature(function).parameters.items() if one.kind is one.KEYWORD_ONLY]
+    known = keyword_only(function)
     for name, value in options.items():
         if name not in known:
             raise fail(name, f"one of the options of {owner} ({', '.join(known)})", value)

@@ -6,7 +6,7 @@ rotations of the limiting spectra (as accurate at all times).
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax
 import jax
@@ -62,6 +62,8 @@ class BracketedTheory(AbstractTheory):
 
     target_free: bool = False
     face: Face | None = None
+
+    is_approximate: ClassVar[bool] = True
 
     def curve(
         self,
