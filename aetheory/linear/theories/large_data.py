@@ -58,6 +58,10 @@ def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
     return decoupled(law.spectrum.nodes, jnp.ones_like(law.spectrum.nodes), law)
 
 
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return j == 0
+
+
 LARGE_DATA = LinearTheory(
     name="large-data",
     formula="R = ∫ ((λ−1)/(1+λ(e^{4t}−1)))² dμ(λ), μ the free Poisson law of rate H/p and jump pσ²",
@@ -77,7 +81,7 @@ LARGE_DATA = LinearTheory(
     corrected=True,
     face=Face(
         "large-data",
-        lambda m, n, j, s, top: j == 0,
+        _on_face,
         monomials="j = 0",
         scaling="N/p → ∞; H ≍ p, σ² ≍ 1/p",
         time_unit="1",

@@ -39,6 +39,10 @@ def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
     return decoupled(jnp.full_like(law.spectrum.nodes, ratios.init_strength), law.spectrum.nodes, law)
 
 
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return n == m
+
+
 MEAN_FIELD = LinearTheory(
     name="mean-field",
     formula="R_tr = ∫ s e² dμ, R = ∫ e² dμ, e = (c−1)/(1+c(e^{4st}−1)), μ the Marchenko–Pastur law of ratio p/N",
@@ -53,7 +57,7 @@ MEAN_FIELD = LinearTheory(
     corrected=True,
     face=Face(
         "mean-field",
-        lambda m, n, j, s, top: n == m,
+        _on_face,
         monomials="n = m",
         scaling="H/p → ∞, σ² ≍ 1/H; N ≍ p",
         time_unit="1",

@@ -41,6 +41,10 @@ def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
     )
 
 
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return n == min(m, 1)
+
+
 NARROW_LATENT = LinearTheory(
     name="narrow-latent",
     formula="R_tr ≃ tr S/p + 2y(−b + ½ab), R ≃ 1 + 2y(−a + ½a²), Ȧ = 2−a, Ḃ = b, (a, b) = x∫(1, s) e^{2sA−2B} dμ",
@@ -53,7 +57,7 @@ NARROW_LATENT = LinearTheory(
     ensemble=ensemble,
     face=Face(
         "narrow-latent",
-        lambda m, n, j, s, top: n == min(m, 1),
+        _on_face,
         monomials="n = 1",
         scaling="H/p → 0, σ² ≍ 1/p; N ≍ p",
         time_unit="1",
