@@ -86,7 +86,7 @@ class LinearTheory(AbstractTheory):
     Arguments:
         faces: the names of the faces that meet in it: one, or two for an edge, three for a vertex.
         num_nodes: size of the default quadrature.
-        law: the law it stands on, where it does, from the ratios, the number of nodes and p (for the correction) or None.
+        law: the law it stands on, from the ratios, the number of nodes and p (for the correction) or None.
         explicit: the curve as an integral over that law; `None` where there is none.
         closed_form: the curve without one, where there is such a form.
         ensemble: the deterministic ensemble whose flow it is, from the ratios, the law and the number of nodes.
