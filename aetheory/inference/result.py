@@ -12,10 +12,12 @@ from scipy.stats import t as student
 
 from aetheory.core.curve import Curve
 from aetheory.core.predict import predict
+from aetheory.core.theory import AbstractTheory
 from aetheory.inference.finite_size import Correction, has_formula
 from aetheory.inference.observations import Observations
 from aetheory.inference.uncertainty import Uncertainty, lag_correlation
 from aetheory.linear.problem import LinearRatios
+from aetheory.linear.theories import THEORIES
 
 _LARGEST_ERROR = 1.0
 """In a logarithm: a parameter that is only known to within a factor e is not identified by the data."""
@@ -92,6 +94,8 @@ class Fit:
         input_dim: p, where it was given.
         correction: the distance of simulations from the limit, which `fitted` includes; `None` without it.
         candidates: the fits of all regimes that were tried, best first, none of them corrected by simulations.
+
+    Source: K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
 
     regime: str | tuple[str, ...]
@@ -120,6 +124,11 @@ class Fit:
     def name(self) -> str:
         """The regime in words."""
         return self.regime if isinstance(self.regime, str) else " ∩ ".join(self.regime)
+
+    @property
+    def theory(self) -> AbstractTheory:
+        """The limit that was fitted."""
+        return THEORIES[self.name]
 
     @property
     def values(self) -> dict[str, float]:
