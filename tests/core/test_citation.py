@@ -142,7 +142,5 @@ def test_what_rests_on_no_paper_is_refused(wrong):
 
 
 def test_an_unknown_theory_is_refused_with_the_known_names():
-    with pytest.raises(
-        ValueError, match=r"must be names of theories among 'large-data', .*but got 'laminar'"
-    ):
+    with pytest.raises(ValueError, match=r"must be names of theories among 'large-data', .*but got 'laminar'"):
         citation("laminar")
