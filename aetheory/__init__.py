@@ -6,7 +6,7 @@ from aetheory import sources as sources
 from aetheory import spectra as spectra
 from aetheory import sweeps as sweeps
 from aetheory import two_layer as two_layer
-from aetheory.citation import citation as citation
+from aetheory.core.citation import citation as citation
 from aetheory.core.curve import Curve as Curve
 from aetheory.core.curve import Values as Values
 from aetheory.core.gradient_descent import gradient_descent as gradient_descent

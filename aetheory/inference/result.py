@@ -94,6 +94,8 @@ class Fit:
         input_dim: p, where it was given.
         correction: the distance of simulations from the limit, which `fitted` includes; `None` without it.
         candidates: the fits of all regimes that were tried, best first, none of them corrected by simulations.
+
+    Source: K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
 
     theory: AbstractTheory
