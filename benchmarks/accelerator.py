@@ -85,6 +85,7 @@ def sweep_row(shape: tuple[int, int, int], count: int, dtype: Any) -> tuple[str,
     @jax.vmap
     def flow(variance: Any, key: Any) -> Any:
         curve = ae.simulate(ae.LinearProblem(*shape, variance), times, key, rtol=1e-5, throw=False)
+        assert curve.stats is not None
         return curve.population, curve.stats.num_steps
 
     keys = jax.random.split(jax.random.key(1), count)

@@ -84,7 +84,7 @@ def pareto_monomials(order: int, risk: str = "train") -> tuple[Monomial, ...]:
     Raises:
         ValueError: an order outside its range, or another risk.
 
-    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; for N = ∞ arXiv:2602.04548, Theorem 4.1.
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the triangle: arXiv:2602.04548, Theorem 4.1.
     """
     by_power: dict[int, list[Monomial]] = {}
     for (p, latent, variance, inverse_samples), _ in coefficients(order, risk).polynomial.terms:
@@ -122,7 +122,7 @@ def prism(order: int, risk: str = "train") -> Prism:
     Raises:
         ValueError: an order at which the prism is flat, or outside the range of the exact coefficients.
 
-    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; its triangle for N = ∞: arXiv:2602.04548, Section 5.
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; its triangle: arXiv:2602.04548, Section 5.
     """
     monomials = pareto_monomials(order, risk)
     points = np.array(monomials)

@@ -114,7 +114,7 @@ class PlanarCoefficient(AbstractCoefficient):
         Raises:
             ValueError: an unknown face, or faces that do not meet.
 
-        Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; for N = ∞ arXiv:2602.04548, Table 2, App. E.
+        Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the scalings: arXiv:2602.04548, Table 2, App. E.
         """
         together = tuple(dict.fromkeys(self.faces + faces))
         check_faces(together)

@@ -70,7 +70,7 @@ class BracketedTheory(AbstractTheory):
         problem: AbstractLinear,
         times: Any,
         *,
-        method: Approximation | None = None,
+        method: Any = None,
         tolerance: float | int = 0.01,
         rtol: float | Float[Array, ""] = 1e-6,
         max_steps: int = DEFAULT_MAX_STEPS,

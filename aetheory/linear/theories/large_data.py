@@ -1,6 +1,7 @@
 """Large data, N/p → ∞: every eigenvalue of M = W Wᵀ moves alone."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -44,7 +45,7 @@ def spectral(times: Times, ratios: AbstractLinear, law: Law) -> Values:
     return same(law.spectrum.integrate(error**2))
 
 
-def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None) -> Law:
+def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
     """The law of the eigenvalues of M(0) = W Wᵀ, free Poisson of rate y and jump x, corrected in 1/p where p is given.
 
     Source of the correction: Z. Bai, J. Silverstein (2004).

@@ -1,5 +1,7 @@
 """Mean field, H/p → ∞: M stays a function of the sample covariance S."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from aetheory.core.curve import Values
@@ -26,7 +28,7 @@ def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
     return Values(train=error**2 @ (weights * nodes), population=error**2 @ seen)
 
 
-def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None) -> Law:
+def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
     """The Marchenko–Pastur law of ratio z = p/N, corrected in 1/p where p is given (H still infinite).
 
     Source of the correction: Z. Bai, J. Silverstein (2004).

@@ -1,5 +1,7 @@
 """Narrow latent, H/p → 0: the columns of W move alone."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from aetheory.core.theory import Citation
@@ -9,7 +11,7 @@ from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 
 
-def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None = None) -> Law:
+def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any = None) -> Law:
     """The Marchenko–Pastur law of ratio z = p/N, by Gauss–Radau quadrature with a node at 0."""
     return Law(MarchenkoPastur(ratios.sample_ratio).radau_quadrature(num_nodes))
 
