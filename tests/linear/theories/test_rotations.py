@@ -1,5 +1,6 @@
 import itertools
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,3 +49,27 @@ def test_ranks_and_means_are_exact(precision):
     assert float(jnp.mean(draw.spectrum)) == pytest.approx(1, rel=1e-5)
     assert float(jnp.sum(draw.weights**2)) / SIZE == pytest.approx(X * Y, rel=1e-5)
     assert float(draw.train_offset) == pytest.approx(1, rel=1e-5)
+
+
+def test_derivatives_in_all_ratios_are_central_differences(x64):
+    """Both modes; a small size, the same code."""
+    method, times = ae.Rotations(12, 2), np.array([0.02, 0.1])
+    point, step = jnp.asarray([0.8, 0.63, 0.71]), 1e-5
+
+    def risk(ratios, adjoint=None):
+        curve = ae.predict(
+            ae.LinearRatios(*(ratios[k] for k in range(3))),
+            times,
+            "interior",
+            method=method,
+            rtol=1e-9,
+            adjoint=adjoint,
+        )
+        return curve.train[1] + 0.5 * curve.population[1]
+
+    value = jax.jit(jax.value_and_grad(risk))
+    slope = value(point)[1]
+    ends = np.array([[value(point + sign * step * unit)[0] for sign in (1, -1)] for unit in jnp.eye(3)])
+    np.testing.assert_allclose(slope, (ends[:, 0] - ends[:, 1]) / (2 * step), rtol=1e-5, atol=1e-6)
+    forward = jax.jit(jax.jacfwd(lambda ratios: risk(ratios, diffrax.ForwardMode())))
+    np.testing.assert_allclose(forward(point), slope, rtol=1e-6, atol=1e-8)
