@@ -57,14 +57,8 @@ def test_derivatives_in_all_ratios_are_central_differences(x64):
     point, step = jnp.asarray([0.8, 0.63, 0.71]), 1e-5
 
     def risk(ratios, adjoint=None):
-        curve = ae.predict(
-            ae.LinearRatios(*(ratios[k] for k in range(3))),
-            times,
-            "interior",
-            method=method,
-            rtol=1e-9,
-            adjoint=adjoint,
-        )
+        problem = ae.LinearRatios(*(ratios[k] for k in range(3)))
+        curve = ae.predict(problem, times, "interior", method=method, rtol=1e-9, adjoint=adjoint)
         return curve.train[1] + 0.5 * curve.population[1]
 
     value = jax.jit(jax.value_and_grad(risk))
