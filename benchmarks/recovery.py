@@ -135,7 +135,7 @@ def memory(dtype: str) -> None:
             "import jax; "
             f"jax.config.update('jax_enable_x64', {dtype == 'float64'}); "
             "import aetheory as ae; "
-            f"ae.simulate(ae.RecoveryProblem(batch_size={examples}), [1], jax.random.key(0)).distance.block_until_ready(); "
+            f"jax.block_until_ready(ae.simulate(ae.RecoveryProblem(batch_size={examples}), [1], jax.random.key(0))); "
             "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1])"
         )
         out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -51,7 +51,7 @@ class RecoveryExperiment(AbstractExperiment):
         if size % static_integer("examples_per_pass", examples_per_pass):
             raise fail("examples_per_pass", f"a divisor of `batch_size` = {size}", examples_per_pass)
         for name in ("min_norm", "max_norm", "signal_to_noise", "start_correlation", "learning_rate", "threshold"):
-            if jnp.ndim(getattr(problem, name)) and problem.given is None:
+            if np.ndim(getattr(problem, name)) and problem.given is None:
                 raise fail(name, "a scalar (map over several with `jax.vmap`)", getattr(problem, name))
         return cls(jnp.asarray(steps), problem.as_arrays(), steps, examples_per_pass, metrics)
 
@@ -93,10 +93,9 @@ class RecoveryExperiment(AbstractExperiment):
             FloatingPointError: the loss became NaN or infinite (with `throw`).
         """
         source, start = self.draw(key)
-        passes, rate = self.problem.batch_size // self.examples_per_pass, self.problem.learning_rate
-        optimizer = _kept(self.problem.optimizer, float(rate), passes) if is_concrete(rate) else _optimizer(
-            self.problem.optimizer, rate, passes
-        )  # fmt: skip
+        rate, passes = self.problem.learning_rate, self.problem.batch_size // self.examples_per_pass
+        make = _kept if is_concrete(rate) else _optimizer
+        optimizer = make(self.problem.optimizer, float(rate) if is_concrete(rate) else rate, passes, rate.dtype)
         run = gradient_descent(
             start if after is None else after.module,
             sparse_reconstruction_loss,
@@ -155,10 +154,12 @@ def check_steps(times: Any) -> tuple[int, ...]:
     return tuple(int(step) for step in steps)
 
 
-def _optimizer(optimizer: str | optax.GradientTransformation, rate: Any, passes: int) -> optax.GradientTransformation:
-    """One step for all passes of a batch."""
+def _optimizer(
+    optimizer: str | optax.GradientTransformation, rate: Any, passes: int, dtype: Any
+) -> optax.GradientTransformation:
+    """One step for all passes of a batch, whose gradients Optax would by itself add up in float32."""
     inner = getattr(optax, optimizer)(rate) if isinstance(optimizer, str) else optimizer
-    return optax.MultiSteps(inner, passes).gradient_transformation()
+    return optax.MultiSteps(inner, passes, accumulator_dtype=dtype).gradient_transformation()
 
 
 _kept = functools.cache(_optimizer)

@@ -1,5 +1,6 @@
 """What theory says of the recovery of a dictionary, each result in one object."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,10 @@ class RecoveryTheory(AbstractTheory):
         if problem.network != "group" or not plain:
             requirement = f"with groups, one iteration and one threshold for {self.name!r}"
             raise fail("network", requirement, problem.network if plain else problem.given[1])
-        values, lower, upper = self.values(problem.as_arrays(), steps)
+        arrays = problem.as_arrays()
+        numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in problem.free_numbers))
+        one = dataclasses.replace(arrays, **dict(zip(problem.free_numbers, numbers, strict=True)))
+        values, lower, upper = self.values(one, steps)
         return Curve(steps, values, lower=lower, upper=upper, theory=self, problem_type=type(problem), label=self.name)
 
 
@@ -65,13 +69,13 @@ def contracted(problem: Any, steps: Steps) -> Bracketed:
     factor = contraction_factor(
         step_size=problem.learning_rate,
         shrinkage=jnp.clip(1 - problem.threshold / heard, 0, 1),
-        active_probability=jnp.asarray(problem.num_active / problem.num_groups, start.dtype),
+        active_probability=jnp.full_like(start, problem.num_active / problem.num_groups),
         alpha_min=correlation,
         alpha_max=correlation,
         group_size=size,
         closeness=jnp.sqrt(start),
     )
-    factor, start = (jnp.asarray(value)[..., None] for value in jnp.broadcast_arrays(factor, start))
+    factor, start = factor[..., None], start[..., None]
     count = steps.astype(start.dtype).reshape((1,) * (start.ndim - 1) + (-1,))
     # ρ ≤ 0, hence (1 − ρ)^k − 1 without cancellation
     growth = jnp.expm1(count * jnp.log1p(-factor))
