@@ -23,6 +23,7 @@ from aetheory.group_sparse.dictionaries import subspace_dictionary as subspace_d
 from aetheory.group_sparse.kernels import sparse_reconstruction_loss as sparse_reconstruction_loss
 from aetheory.group_sparse.network import GroupSparseAutoencoder as GroupSparseAutoencoder
 from aetheory.group_sparse.network import group_relu as group_relu
+from aetheory.group_sparse.problem import RecoveryProblem as RecoveryProblem
 from aetheory.inference import Fit as Fit
 from aetheory.inference import Observations as Observations
 from aetheory.inference import fit as fit
