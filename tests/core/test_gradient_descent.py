@@ -372,7 +372,8 @@ def test_a_run_can_be_differentiated(x64):
 
     steps = 1e-5 * np.eye(3)
     numerical = [(reference(SLOPES + step) - reference(SLOPES - step)) / 2e-5 for step in steps]
-    np.testing.assert_allclose(jax.grad(last_loss)(jnp.asarray(SLOPES)), numerical, rtol=1e-8)
+    error = 30 * SQUARES_ERROR * reference(SLOPES) / 1e-5  # a difference divides the error of both values by the step
+    np.testing.assert_allclose(jax.grad(last_loss)(jnp.asarray(SLOPES)), numerical, rtol=0, atol=error)
 
 
 def test_nothing_is_compiled_again_for_new_numbers():
