@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 from aetheory.core.curve import Curve, Values
 from aetheory.core.solve import SolverStats
@@ -103,8 +104,8 @@ def test_the_standard_error_is_that_of_the_mean(precision):
     error = Curve(jnp.asarray(TIMES, precision), both, spread, num_repeats=9).standard_error
     expected = np.sqrt(((draws - draws.mean(axis=0)) ** 2).sum(axis=0) / 8 / 9)
     assert error.train.dtype == precision
-    np.testing.assert_allclose(error.train, expected, rtol=4 * jnp.finfo(precision).eps)
-    np.testing.assert_allclose(error.population, 2 * expected, rtol=4 * jnp.finfo(precision).eps)
+    np.testing.assert_allclose(error.train, expected, rtol=rounding(precision, terms=4))
+    np.testing.assert_allclose(error.population, 2 * expected, rtol=rounding(precision, terms=4))
 
 
 def test_a_curve_without_repeats_has_no_standard_error():

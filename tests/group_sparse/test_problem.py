@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from aetheory.core.references import REFERENCES
 
 import aetheory as ae
-from aetheory.core.references import REFERENCES
 
 KEY = jax.random.key(3)
 TINY = ae.RecoveryProblem(20, 6, num_active=1, signal_to_noise=20.0, batch_size=40, learning_rate=0.01)

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage
+from tolerance import rounding
 
 from aetheory import ImageSource
 from aetheory.sources.augmentation import augment
@@ -20,7 +21,9 @@ def test_without_freedom_the_images_are_repeated(shape, precision):
     source = images(shape=shape)
     same = augment(source, KEY, 2, max_shift=0.0)
     assert same.samples.dtype == precision
-    np.testing.assert_allclose(same.samples, np.repeat(source.samples, 2, axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        same.samples, np.repeat(source.samples, 2, axis=0), rtol=0, atol=rounding(precision, terms=4, condition=6)
+    )
     assert same.labels.tolist() == [0, 0, 1, 1, 2, 2]
     assert (same.image_shape, same.name) == (shape, "noise")
 
@@ -40,10 +43,11 @@ def test_shifts_are_bilinear_and_go_on_at_the_border(x64):
     source = ImageSource(ramp.reshape(1, -1), np.zeros(1, int), (8, 8), "ramp")
     variants = np.asarray(augment(source, KEY, 200, max_shift=1.5).samples).reshape(-1, 8, 8)
     changes = (variants - ramp)[:, 2:-2, 2:-2]
-    np.testing.assert_allclose(changes, np.broadcast_to(changes[:, :1, :1], changes.shape), atol=1e-10)
+    error = rounding(jnp.float64, terms=4, condition=8, size=ramp.max())
+    np.testing.assert_allclose(changes, np.broadcast_to(changes[:, :1, :1], changes.shape), rtol=0, atol=error)
     assert np.abs(changes).max() <= 2 * 1.5 + 1.5
     assert changes[:, 0, 0].std() == pytest.approx(np.sqrt(5 * 1.5**2 / 3), rel=0.15)
-    assert variants.min() >= ramp.min() - 1e-12
+    assert variants.min() >= ramp.min() - error
     assert variants.max() <= ramp.max() + 1e-12
 
 
