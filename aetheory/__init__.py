@@ -49,11 +49,9 @@ from aetheory.sources.images import load_images as load_images
 from aetheory.sources.sparse import SparseSource as SparseSource
 from aetheory.sweeps import sweep as sweep
 from aetheory.two_layer import limits as limits
-from aetheory.two_layer.alternating import alternating_descent as alternating_descent
-from aetheory.two_layer.descent import sample_descent as sample_descent
-from aetheory.two_layer.descent import tied_flow as tied_flow
 from aetheory.two_layer.network import TwoLayerAutoencoder as TwoLayerAutoencoder
 from aetheory.two_layer.network import population_risk as population_risk
+from aetheory.two_layer.problem import TwoLayerProblem as TwoLayerProblem
 
 recovery = group_sparse
 """Guarantees, convergence and metrics of dictionary recovery: the room of arXiv:2102.07003."""
