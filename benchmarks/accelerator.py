@@ -112,12 +112,14 @@ def curves_row(regime: str, count: int, dtype: Any) -> tuple[str, float, float]:
 def recovery_row(options: dict[str, Any], dtype: Any) -> tuple[str, float, float]:
     """An epoch of the recovery experiment, by the difference of a long and a short run; five dense products."""
     problem = ae.RecoveryProblem(**options)
-    runs = [
-        best_time(lambda last=last: ae.simulate(problem, [last], jax.random.key(0)).distance, 2)[0] for last in (1, 4)
-    ]
+
+    def steps(last: int) -> float:
+        return best_time(lambda: ae.simulate(problem, [last], jax.random.key(0)).distance, 2)[0]
+
+    seconds = max((steps(4) - steps(1)) / 3, 1e-9)
     latent_dim = problem.num_groups * problem.group_size
     flops = 5 * 2 * problem.batch_size * problem.input_dim * latent_dim
-    return f"an epoch of recovery, n = {problem.input_dim}", max((runs[1] - runs[0]) / 3, 1e-9), flops
+    return f"an epoch of recovery, n = {problem.input_dim}", seconds, flops
 
 
 def rows(size: Size, dtype: Any) -> Any:

@@ -97,7 +97,7 @@ def test_it_is_plotted_cited_and_swept(x64):
     ax = ae.plot(curve)
     assert ax.get_ylabel() == "energy"
     plt.close("all")
-    assert "Elements of Information Theory" in ae.citation(curve)
+    assert "cover2006elements" in ae.citation(curve)
     swept = ae.sweep(lambda cell, key: ae.predict(Well(cell["rate"]), TIMES), {"rate": [0.5, 1.0]}, jax.random.key(0))
     np.testing.assert_allclose(swept.energy, np.exp(-2 * np.outer([0.5, 1.0], TIMES)), rtol=1e-12)
 
