@@ -1,58 +1,37 @@
-"""The theory of autoencoders, computed, simulated, swept and differentiated in JAX."""
+"""The theory of autoencoders, computed, simulated, swept and differentiated in JAX.
 
-from aetheory import group_sparse as group_sparse
-from aetheory import plotting as plotting
-from aetheory import sources as sources
-from aetheory import spectra as spectra
-from aetheory import sweeps as sweeps
-from aetheory import two_layer as two_layer
-from aetheory.citation import citation as citation
-from aetheory.core.curve import Curve as Curve
-from aetheory.core.curve import Values as Values
-from aetheory.core.gradient_descent import gradient_descent as gradient_descent
-from aetheory.core.gradient_flow import gradient_flow as gradient_flow
-from aetheory.core.predict import predict as predict
-from aetheory.core.reconstruction import LinearAutoencoder as LinearAutoencoder
-from aetheory.core.reconstruction import reconstruction_loss as reconstruction_loss
-from aetheory.core.simulate import simulate as simulate
-from aetheory.core.solve import SolverStats as SolverStats
-from aetheory.group_sparse.dictionaries import data_dictionary as data_dictionary
-from aetheory.group_sparse.dictionaries import gaussian_dictionary as gaussian_dictionary
-from aetheory.group_sparse.dictionaries import orthonormal_groups_dictionary as orthonormal_groups_dictionary
-from aetheory.group_sparse.dictionaries import perturbed_dictionary as perturbed_dictionary
-from aetheory.group_sparse.dictionaries import subspace_dictionary as subspace_dictionary
-from aetheory.group_sparse.kernels import sparse_reconstruction_loss as sparse_reconstruction_loss
-from aetheory.group_sparse.network import GroupSparseAutoencoder as GroupSparseAutoencoder
-from aetheory.group_sparse.network import group_relu as group_relu
-from aetheory.inference import Fit as Fit
-from aetheory.inference import Observations as Observations
-from aetheory.inference import fit as fit
-from aetheory.inference import optimise as optimise
-from aetheory.inference.sensitivities import Sensitivities as Sensitivities
-from aetheory.inference.sensitivities import sensitivities as sensitivities
-from aetheory.linear import expansion as expansion
-from aetheory.linear import geometry as geometry
-from aetheory.linear.locate import Location as Location
-from aetheory.linear.locate import locate as locate
-from aetheory.linear.problem import LinearProblem as LinearProblem
-from aetheory.linear.problem import LinearRatios as LinearRatios
-from aetheory.linear.theories import REGIMES as REGIMES
-from aetheory.linear.theories.interior import Combined as Combined
-from aetheory.linear.theories.path_space import PathSpace as PathSpace
-from aetheory.linear.theories.rotations import Rotations as Rotations
-from aetheory.plotting.curves import plot as plot
-from aetheory.sources.gaussian import GaussianSource as GaussianSource
-from aetheory.sources.group_sparse import GroupSparseSource as GroupSparseSource
-from aetheory.sources.images import ImageSource as ImageSource
-from aetheory.sources.images import load_images as load_images
-from aetheory.sources.sparse import SparseSource as SparseSource
-from aetheory.sweeps import sweep as sweep
-from aetheory.two_layer import limits as limits
-from aetheory.two_layer.alternating import alternating_descent as alternating_descent
-from aetheory.two_layer.descent import sample_descent as sample_descent
-from aetheory.two_layer.descent import tied_flow as tied_flow
-from aetheory.two_layer.network import TwoLayerAutoencoder as TwoLayerAutoencoder
-from aetheory.two_layer.network import population_risk as population_risk
+The public names are listed in `__init__.pyi`, where type checkers and editors find them; each is imported when it is
+first asked for, so that `import aetheory` takes no time.
+"""
 
-recovery = group_sparse
-"""Guarantees, convergence and metrics of dictionary recovery: the room of arXiv:2102.07003."""
+import ast
+import importlib
+from pathlib import Path
+from typing import Any
+
+_HOMES = {
+    alias.asname or alias.name: (line.module, alias.name)
+    for line in ast.parse(Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body
+    if isinstance(line, ast.ImportFrom)
+    for alias in line.names
+}
+_HOMES["recovery"] = ("aetheory", "group_sparse")  # guarantees, convergence and metrics: the room of arXiv:2102.07003
+_KNOW_THEORIES = ("LinearProblem", "TwoLayerProblem", "RecoveryProblem")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'aetheory' has no attribute {name!r}")
+    if name == "citation":  # of a theory by its name: the systems must be known
+        for system in _KNOW_THEORIES:
+            __getattr__(system)
+    module, attribute = _HOMES[name]
+    home = importlib.import_module(str(module))
+    is_room = attribute not in vars(home)
+    value = importlib.import_module(f"{module}.{attribute}") if is_room else getattr(home, attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOMES)

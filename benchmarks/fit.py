@@ -53,9 +53,8 @@ def averaged(curves: list[ae.Curve]) -> ae.Curve:
     """Their mean and standard deviation, as `simulate(num_repeats=…)` returns them."""
     train, population = (jnp.stack([getattr(curve, risk) for curve in curves]) for risk in ("train", "population"))
     std = ae.Values(train=jnp.std(train, axis=0, ddof=1), population=jnp.std(population, axis=0, ddof=1))
-    return ae.Curve(
-        curves[0].times, jnp.mean(train, axis=0), jnp.mean(population, axis=0), std, num_repeats=len(curves)
-    )
+    mean = ae.Values(train=jnp.mean(train, axis=0), population=jnp.mean(population, axis=0))
+    return ae.Curve(curves[0].times, ae.Values(train=mean, population=std), num_repeats=len(curves))
 
 
 class Counts:

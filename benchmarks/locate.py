@@ -52,7 +52,7 @@ def measure(problem: ae.LinearProblem, key: jax.Array) -> Outcome:
     scale = max(1.0, float(simulation.population[0]))
     errors = {}
     for face in FACES:
-        theory = ae.predict(problem, times, face, method="path-space" if face == "free" else None)
+        theory = ae.predict(problem, times, face, method=ae.PathSpace() if face == "free" else None)
         errors[face] = max(
             float(
                 jnp.max(

@@ -137,7 +137,7 @@ def free_curves(dtype: Any) -> None:
 
     def one(latent_dim: Any) -> Any:
         problem = ae.LinearProblem(10_000, latent_dim, 12_500, 1e-4)
-        return ae.predict(problem, times, "free", method="path-space").population
+        return ae.predict(problem, times, "free", method=ae.PathSpace()).population
 
     mapped = jax.jit(jax.vmap(one))
     for shift in (0.0, 100.0):  # other values, the same program

@@ -12,16 +12,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 
 import aetheory as ae
-from aetheory.core.gradient_descent import gradient_descent
-from aetheory.reproduce.recovery_training import Experiment
 
-_EPOCHS = 3
+_EPOCHS, _EXAMPLES_PER_PASS = 3, 1000
 
 
 def best_times(functions: dict[str, Callable[[], Any]], rounds: int = 5) -> dict[str, float]:
@@ -40,35 +36,20 @@ def best_times(functions: dict[str, Callable[[], Any]], rounds: int = 5) -> dict
 
 def library_epochs() -> Callable[[], Any]:
     """A few epochs of the published simulation: 10 000 fresh examples, one step of Adam."""
-    experiment = Experiment()
-    source = experiment.source()
-    autoencoder = experiment.autoencoder(source)
-    optimizer = optax.MultiSteps(optax.adam(experiment.learning_rate), experiment.passes).gradient_transformation()
-    draw = eqx.Partial(source.sample, num_samples=experiment.examples_per_pass)
-    steps = _EPOCHS * experiment.passes
-
-    def run() -> Any:
-        return gradient_descent(
-            autoencoder,
-            ae.sparse_reconstruction_loss,
-            optimizer,
-            steps,
-            sample=draw,
-            key=jax.random.key(0),
-            metrics=_nothing,
-            record_at=[steps],
-        ).autoencoder.dictionary
-
+    drawn = ae.RecoveryProblem().experiment([_EPOCHS]).draw(jax.random.key(0))
+    experiment = ae.RecoveryProblem.of(*drawn).experiment(
+        [_EPOCHS], examples_per_pass=_EXAMPLES_PER_PASS, metrics=_nothing
+    )
     # a run evaluates the loss once more at its end, which is not part of an epoch but is counted here
-    return run
+    return lambda: experiment.descend(jax.random.key(0)).module.dictionary
 
 
 def matrix_products(dtype: Any) -> Callable[[], Any]:
     """The five products of as many epochs alone, in the same passes: two forward, three back."""
-    experiment = Experiment()
-    size, latent_dim = experiment.examples_per_pass, experiment.num_groups * experiment.group_size
-    A = jax.random.normal(jax.random.key(0), (experiment.input_dim, latent_dim), dtype)
-    y, error = jax.random.normal(jax.random.key(1), (2, size, experiment.input_dim), dtype)
+    problem, size = ae.RecoveryProblem(), _EXAMPLES_PER_PASS
+    latent_dim = problem.num_groups * problem.group_size
+    A = jax.random.normal(jax.random.key(0), (problem.input_dim, latent_dim), dtype)
+    y, error = jax.random.normal(jax.random.key(1), (2, size, problem.input_dim), dtype)
     x, slope = jax.random.normal(jax.random.key(2), (2, size, latent_dim), dtype)
 
     @jax.jit
@@ -78,7 +59,7 @@ def matrix_products(dtype: Any) -> Callable[[], Any]:
     wait: Any = jax.block_until_ready
 
     def run() -> None:
-        for _ in range(_EPOCHS * experiment.passes):
+        for _ in range(_EPOCHS * problem.batch_size // size):
             wait(products(A, y, error, x, slope))
 
     return run
@@ -92,14 +73,15 @@ def torch_epochs(dtype: str) -> Callable[[], Any]:
     """The same epochs in PyTorch, written plainly: dense codes, autograd, Adam, the same passes."""
     import torch
 
-    experiment, kind = Experiment(), getattr(torch, dtype)
-    n, groups, size, active = experiment.input_dim, experiment.num_groups, experiment.group_size, experiment.num_active
-    batch = experiment.examples_per_pass
+    problem, kind = ae.RecoveryProblem(), getattr(torch, dtype)
+    n, groups, size, active = problem.input_dim, problem.num_groups, problem.group_size, problem.num_active
+    batch = _EXAMPLES_PER_PASS
+    passes = problem.batch_size // batch
     torch.manual_seed(0)
     truth = torch.nn.functional.normalize(torch.randn(n, groups * size, dtype=kind), dim=0)
     A = torch.nn.functional.normalize(truth + 0.048 * torch.randn(n, groups * size, dtype=kind), dim=0)
     A.requires_grad_(True)
-    optimizer = torch.optim.Adam([A], lr=experiment.learning_rate)
+    optimizer = torch.optim.Adam([A], lr=problem.learning_rate)
     noise = (active * 61 / 3 / n * 10**-0.1) ** 0.5
 
     def sample() -> Any:
@@ -112,12 +94,12 @@ def torch_epochs(dtype: str) -> Callable[[], Any]:
 
     def epoch() -> None:
         optimizer.zero_grad()
-        for _ in range(experiment.passes):
+        for _ in range(passes):
             y = sample()
             z = (y @ A).reshape(batch, groups, size)
             norms = z.norm(dim=2, keepdim=True).clamp_min(1e-12)
-            x = (torch.relu(1 - experiment.threshold / norms) * z).reshape(batch, -1)
-            loss = 0.5 * ((y - x @ A.T) ** 2).sum(dim=1).mean() / experiment.passes
+            x = (torch.relu(1 - problem.threshold / norms) * z).reshape(batch, -1)
+            loss = 0.5 * ((y - x @ A.T) ** 2).sum(dim=1).mean() / passes
             loss.backward()
         optimizer.step()
 
@@ -150,10 +132,10 @@ def memory(dtype: str) -> None:
     """Peak memory of epochs of 10 000 and of 100 000 examples, in passes of 1000, in fresh processes."""
     for examples in (10_000, 100_000):
         code = (
-            "import dataclasses, jax; "
+            "import jax; "
             f"jax.config.update('jax_enable_x64', {dtype == 'float64'}); "
-            "from aetheory.reproduce.recovery_training import Experiment, train; "
-            f"next(train(Experiment(examples_per_epoch={examples}, num_epochs=1))); "
+            "import aetheory as ae; "
+            f"jax.block_until_ready(ae.simulate(ae.RecoveryProblem(batch_size={examples}), [1], jax.random.key(0))); "
             "print([line for line in open('/proc/self/status') if line.startswith('VmHWM')][0].split()[1])"
         )
         out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

@@ -79,8 +79,8 @@ _ = plotting.plot_spectrum(
 
 # %%
 theory = ae.predict(problem, times, regime="large-data")
-ax = theory.plot(risks=("population",))
-simulation.plot(ax=ax)
+ax = ae.plot(theory, values=("population",))
+ae.plot(simulation, ax)
 _ = ax.legend()
 # %% [markdown]
 # The late risk is $1-H/p=\tfrac12$: half of the directions have no unit. How far apart are the two curves?
@@ -151,8 +151,8 @@ theory = ae.predict(digits, digit_times, regime="mean-field", data=data, held_ou
 simulation = ae.simulate(
     digits, digit_times, jax.random.key(3), data=data, held_out=rest, num_repeats=2
 )
-ax = theory.plot()
-simulation.plot(ax=ax)
+ax = ae.plot(theory)
+ae.plot(simulation, ax)
 ax.set_xscale("log")
 ax.set_yscale("log")
 _ = ax.legend()

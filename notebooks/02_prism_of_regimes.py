@@ -63,8 +63,8 @@ figure, axes = plt.subplots(2, 2, figsize=(9.5, 6.4), layout="constrained")
 for ax, (regime, (problem, times)) in zip(axes.ravel(), problems.items(), strict=True):
     theory = ae.predict(problem, times, regime=regime)
     simulation = ae.simulate(problem, times, jax.random.key(0), num_repeats=8)
-    plotting.plot(theory, ax, colour=plotting.COLOURS[0])
-    plotting.plot(simulation, ax, colour=plotting.COLOURS[1])
+    ae.plot(theory, ax, colour=plotting.COLOURS[0])
+    ae.plot(simulation, ax, colour=plotting.COLOURS[1])
     ax.set_title(
         f"{regime}: p={problem.input_dim}, H={problem.latent_dim}, N={problem.num_samples}",
         fontsize=10,
@@ -96,8 +96,10 @@ ax.figure.set_size_inches(5.4, 4.4)
 # %%
 times = jnp.linspace(0, 1.5, 31)
 edge = ae.predict(problem, times, regime=("large-data", "mean-field"))
-ax = edge.plot(risks=("population",))
-ae.simulate(problem, times, jax.random.key(1), num_repeats=2).plot(ax=ax, risks=("population",))
+ax = ae.plot(edge, values=("population",))
+ae.plot(
+    ae.simulate(problem, times, jax.random.key(1), num_repeats=2), ax, values=("population",)
+)
 _ = ax.legend()
 # %% [markdown]
 # ## The interior
@@ -113,8 +115,8 @@ problem = ae.LinearProblem(
 print(ae.locate(problem).kind)
 times = jnp.linspace(0, 0.4, 16)
 theory = ae.predict(problem, times)
-ax = theory.plot()
-ae.simulate(problem, times, jax.random.key(2), num_repeats=4).plot(ax=ax)
+ax = ae.plot(theory)
+ae.plot(ae.simulate(problem, times, jax.random.key(2), num_repeats=4), ax)
 _ = ax.legend(fontsize=8)
 width = jnp.max(theory.upper.train - theory.lower.train) / 2
 print(f"train risk: bracket at most ± {width:.1e}")

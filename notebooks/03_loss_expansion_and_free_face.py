@@ -104,9 +104,7 @@ free = ae.LinearProblem(input_dim=200, latent_dim=140, num_samples=250, init_var
 times = jnp.concatenate([jnp.zeros(1), jnp.geomspace(0.02, 1, 20)]) / 1e4
 print("length L   half-width of the bracket, as a share of the initial risk")
 for length in (3, 5, 7, 9):
-    curve = ae.predict(
-        free, times, "free", method="path-space", path_length=length, tolerance=1
-    )
+    curve = ae.predict(free, times, "free", method=ae.PathSpace(length), tolerance=1)
     width = jnp.max(
         jnp.maximum(
             curve.upper.train - curve.lower.train,
@@ -122,8 +120,8 @@ for length in (3, 5, 7, 9):
 # %%
 theory = ae.predict(free, times, regime="free")
 simulation = ae.simulate(free, times, jax.random.key(1), num_repeats=4)
-ax = theory.plot()
-simulation.plot(ax=ax)
+ax = ae.plot(theory)
+ae.plot(simulation, ax)
 ax.set(xscale="log", yscale="log")
 _ = ax.legend(fontsize=8)
 for risk in ("train", "population"):

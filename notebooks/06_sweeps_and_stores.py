@@ -13,6 +13,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
+import numpy as np
 
 import aetheory as ae
 from aetheory import plotting
@@ -61,12 +62,14 @@ for colour, latent_dim in zip(plotting.COLOURS, (10, 50, 100), strict=False):
         one = data.sel(cell).squeeze(drop=True)
         curve = ae.Curve(
             times,
-            jnp.asarray(one.train.values),
-            jnp.asarray(one.population.values),
+            ae.Values(
+                train=jnp.asarray(one.train.values),
+                population=jnp.asarray(one.population.values),
+            ),
             num_repeats=repeats,
         )
         label = f"H = {latent_dim}, {'simulation' if repeats else 'theory'}"
-        curve.plot(ax=ax, risks=("population",), colour=colour, label=label)
+        ae.plot(curve, ax, values=("population",), colour=colour, label=label)
 ax.set_ylim(0, 1.5)
 _ = ax.legend(fontsize=8, ncols=2, loc="upper right")
 
@@ -81,10 +84,11 @@ _ = ax.legend(fontsize=8, ncols=2, loc="upper right")
 # %%
 def reached(parameters, key):
     source = ae.GaussianSource.power_law(40, parameters["exponent"])
-    encoder = ae.two_layer.random_encoder(key, 40, parameters["num_units"])
-    run = ae.alternating_descent(encoder, source, num_steps=100)
-    limit = ae.limits.water_filling(jnp.sqrt(source.variances), parameters["num_units"])
-    return {"risk": run.values[-1], "limit": limit.risk}
+    problem = ae.TwoLayerProblem(
+        40, parameters["num_units"], method="alternating", covariance=source.variances
+    )
+    run = ae.simulate(problem, np.array([100]), key)
+    return {"risk": run.risk[-1], "limit": ae.predict(problem, run.times).risk[-1]}
 
 
 table = ae.sweep(

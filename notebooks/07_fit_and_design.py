@@ -50,7 +50,12 @@ _ = plotting.plot_fit(found)
 p, H, N = 200, 100_000, 250
 problem = ae.LinearProblem(p, H, N, init_variance=0.2 / H)
 curve = ae.simulate(problem, jnp.linspace(0, 2, 41), jax.random.key(1), num_repeats=8)
-recorded = ae.Curve(10 * curve.times, curve.train, curve.population, curve.std, num_repeats=8)
+recorded = ae.Curve(
+    10 * curve.times,
+    ae.Values(train=curve.train, population=curve.population),
+    curve.std,
+    num_repeats=8,
+)
 found = ae.fit(
     recorded,
     "mean-field",

@@ -35,7 +35,7 @@ def three_levels(x):
 
 
 ternary = ae.two_layer.from_function(three_levels, breakpoints=(-0.6, 0.6))
-for activation in (ternary, ae.two_layer.sign(), ae.two_layer.as_activation("tanh")):
+for activation in (ternary, *map(ae.two_layer.as_activation, ("sign", "tanh"))):
     limit = ae.limits.gaussian(0.8, activation)
     print(
         f"{activation.name:<14} α = {activation.alpha:.4f}   least risk at rate 0.8: {limit:.4f}"
@@ -46,17 +46,17 @@ for activation in (ternary, ae.two_layer.sign(), ae.two_layer.as_activation("tan
 # risk after each step.
 
 # %%
-source = ae.GaussianSource.isotropic(50)
-start = ae.two_layer.random_encoder(jax.random.key(0), 50, 40)
-run = ae.alternating_descent(start, source, activation=ternary, num_steps=300)
-print(f"start {run.values[0]:.4f}, end {run.values[-1]:.4f} after {run.steps_taken} steps, "
-      f"limit {ae.limits.gaussian(0.8, ternary):.4f}")  # fmt: skip
+problem = ae.TwoLayerProblem(50, 40, ternary, method="alternating")
+run = ae.simulate(problem, jnp.arange(301), jax.random.key(0), return_module=True)
+limit = ae.predict(problem, run.times)
+print(f"start {run.risk[0]:.4f}, end {run.risk[-1]:.4f} after {run.stats.num_steps[0]} steps, "
+      f"limit {limit.risk[-1]:.4f}")  # fmt: skip
 
 # %% [markdown]
 # And on samples, without any theory inside:
 
 # %%
-samples = source.sample(jax.random.key(1), 20_000)
+samples = ae.GaussianSource.isotropic(50).sample(jax.random.key(1), 20_000)
 estimate = ae.two_layer.sampled_risk(run.module, samples)
 print(f"{estimate.mean:.4f} ± {estimate.standard_error:.4f}")
 
@@ -103,16 +103,17 @@ print(
 
 # %%
 rotation = ae.limits.minimiser(jax.random.key(3), circles.covariance, circles.input_dim)
-trained = ae.sample_descent(
-    rotation,
-    circles,
-    jax.random.key(4),
-    num_steps=1500,
+problem = ae.TwoLayerProblem(
+    circles.input_dim,
+    circles.input_dim,
+    method="sgd",
+    source=circles,
+    start=rotation,
     optimizer=optax.adam(3e-3),
-    record_at=[1500],
 )
+trained = ae.simulate(problem, jnp.array([1500]), jax.random.key(4), return_module=True)
 test = circles.sample(jax.random.key(5), 20_000)
-for name, autoencoder in (("random rotation", rotation), ("trained", trained.autoencoder)):
+for name, autoencoder in (("random rotation", rotation), ("trained", trained.module)):
     estimate = ae.two_layer.sampled_risk(autoencoder, test)
     print(f"{name:<15} {estimate.mean:.4f} ± {estimate.standard_error:.4f}")
 print(f"{'Gaussian limit':<15} {ae.limits.gaussian(1.0):.4f}")
@@ -145,14 +146,20 @@ untied = Untied(tied.weights, tied.weights.T)
 def risks(autoencoder, data):
     jacobian = jax.jacobian(autoencoder)(jnp.zeros(p))
     population = jnp.sum((jacobian - jnp.eye(p)) ** 2) / p
-    return ae.Risks(2 / p * ae.reconstruction_loss(autoencoder, data), population)
+    return ae.Values(
+        train=2 / p * ae.reconstruction_loss(autoencoder, data), population=population
+    )
 
 
 ax = None
 for label, autoencoder in (("tied", tied), ("untied", untied)):
     run = ae.gradient_flow(autoencoder, ae.reconstruction_loss, times, data, metrics=risks)
-    curve = ae.Curve(run.times, run.values.train, run.values.population, label=label)
-    ax = curve.plot(ax=ax)
+    curve = ae.Curve(
+        run.times,
+        ae.Values(train=run.values.train, population=run.values.population),
+        label=label,
+    )
+    ax = ae.plot(curve, ax)
 _ = ax.legend()
 # %% [markdown]
 # Each of the two layers gets one of the two terms of the tied gradient, so the untied network is slower. On white data,

@@ -1,9 +1,13 @@
 """Run every test under strict types and shapes; both precisions where a test asks for them."""
 
 import os
+import sys
 
 import jaxtyping
 import pytest
+
+if "--shake" in sys.argv:  # before NumPy loads its library of linear algebra; xdist's workers inherit it
+    os.environ["OPENBLAS_CORETYPE"] = "Nehalem"
 
 # Before anything of the library is imported: every annotated call is checked against its shapes at run time.
 _hook = jaxtyping.install_import_hook("aetheory", "beartype.beartype")
@@ -11,6 +15,7 @@ _hook = jaxtyping.install_import_hook("aetheory", "beartype.beartype")
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import matplotlib as mpl  # noqa: E402
+from shake import shake  # noqa: E402
 
 from aetheory.core.compilation import compile_quickly  # noqa: E402
 
@@ -19,10 +24,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
+def pytest_addoption(parser):
+    parser.addoption("--shake", action="store_true", help="round as another processor does")
+
+
 def pytest_configure(config):
     """The quick tests mostly compile; what runs for minutes is to be compiled well."""
     if config.option.markexpr == "not slow":
         compile_quickly()
+    if config.option.shake:
+        shake()
 
 
 @pytest.fixture(params=[32, 64], ids=["float32", "float64"])

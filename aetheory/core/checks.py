@@ -1,8 +1,9 @@
 """One voice for bad input: "Argument `name` must be …, but got …". What is traced passes, or is checked at run time."""
 
+import inspect
 import math
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -22,6 +23,20 @@ def fail(name: str, requirement: str, value: Any) -> ValueError:
     is_array = hasattr(value, "shape") and is_concrete(value)
     shown = np.array2string(np.asarray(value), threshold=8) if is_array else repr(value)
     return ValueError(f"Argument `{name}` must be {requirement}, but got {shown}.")
+
+
+def keyword_only(function: Callable[..., Any]) -> tuple[str, ...]:
+    """The names of a function's keyword-only arguments."""
+    parameters = inspect.signature(function).parameters.values()
+    return tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
+    """Raise unless all names are keyword-only arguments of the function; `owner` is what a message calls it."""
+    known = keyword_only(function)
+    for name, value in options.items():
+        if name not in known:
+            raise fail(name, f"one of the options of {owner} ({', '.join(known)})", value)
 
 
 def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> None:

@@ -132,7 +132,8 @@ class Curve(eqx.Module):
         if self.stats is not None:
             attributes["num_steps"] = int(np.max(np.asarray(self.stats.num_steps)))
             attributes["solver"] = self.stats.message
-        time = ("time", self._common_times(), {"long_name": "flow time or number of steps", "units": "1"})
+        kind = "flow time" if jnp.issubdtype(self.times.dtype, jnp.floating) else "number of steps"
+        time = ("time", self._common_times(), {"long_name": kind, "units": "1"})
         return xarray.Dataset(described, coords={"time": time}, attrs=attributes)
 
     def _variable(self, name: str, array: Any, meaning: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:

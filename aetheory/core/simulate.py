@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray, UInt32
 
-from aetheory.core.checks import static_integer
+from aetheory.core.checks import check_options, static_integer
 from aetheory.core.curve import Curve
 from aetheory.core.problem import AbstractExperiment, AbstractProblem, Outcome
 from aetheory.core.solve import require_finished
@@ -44,6 +44,7 @@ def simulate(
         RuntimeError: a training ran out of steps or diverged (with `throw`).
     """
     num_repeats = static_integer("num_repeats", num_repeats)
+    check_options(problem.experiment, options, type(problem).__name__)
     experiment = problem.experiment(times, **options)
     values, stats, module = run_repeats(experiment, jax.random.split(key, num_repeats), return_module)
     if throw:

@@ -2,7 +2,7 @@
 
 import abc
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,9 @@ class AbstractTheory(abc.ABC):
     citations: tuple[Citation, ...]
     tested: str
     error: str
+
+    is_approximate: ClassVar[bool] = False
+    """Whether its curves come with a bracket."""
 
     @abc.abstractmethod
     def curve(self, *problem_and_times: Any, **options: Any) -> Any:

@@ -1,11 +1,9 @@
 """Recovery by group-sparse autoencoders (arXiv:2102.07003): guarantees, gradients, convergence and metrics."""
 
 from aetheory.core.dictionary import normalise_columns as normalise_columns
-from aetheory.group_sparse.clustering import CLUSTERING_METHODS as CLUSTERING_METHODS
 from aetheory.group_sparse.clustering import ClusteringScores as ClusteringScores
 from aetheory.group_sparse.clustering import Subspaces as Subspaces
 from aetheory.group_sparse.clustering import cluster as cluster
-from aetheory.group_sparse.clustering import cluster_accuracy as cluster_accuracy
 from aetheory.group_sparse.clustering import clustering_scores as clustering_scores
 from aetheory.group_sparse.clustering import k_subspaces as k_subspaces
 from aetheory.group_sparse.clustering import sum_to_one as sum_to_one
@@ -28,3 +26,5 @@ from aetheory.group_sparse.metrics import active_groups as active_groups
 from aetheory.group_sparse.metrics import dictionary_distance as dictionary_distance
 from aetheory.group_sparse.metrics import squared_distance as squared_distance
 from aetheory.group_sparse.metrics import support_recovery as support_recovery
+from aetheory.group_sparse.simulation import measure as measure
+from aetheory.group_sparse.theories import THEORIES as THEORIES

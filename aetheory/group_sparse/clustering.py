@@ -10,9 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from aetheory.core.checks import check_real, check_samples, fail, static_integer
 from aetheory.group_sparse.dictionaries import subspace_dictionary
 
-CLUSTERING_METHODS = ("k-means", "spectral")
-
-_MOVED_AT_REST = 1e-3
+_MAX_ROUNDS, _MOVED_AT_REST = 30, 1e-3
 
 
 class ClusteringScores(NamedTuple):
@@ -72,8 +70,8 @@ def cluster(
     num_clusters, num_starts = static_integer("num_clusters", num_clusters), static_integer("num_starts", num_starts)
     if num_clusters > len(rows):
         raise fail("num_clusters", f"at most the number of samples, {len(rows)}", num_clusters)
-    if method not in CLUSTERING_METHODS:
-        raise fail("method", f"one of {', '.join(map(repr, CLUSTERING_METHODS))}", method)
+    if method not in ("k-means", "spectral"):
+        raise fail("method", "one of 'k-means', 'spectral'", method)
     if method == "k-means":
         from sklearn.cluster import KMeans
 
@@ -95,20 +93,18 @@ def k_subspaces(
     subspace_dim: int,
     *,
     num_starts: int = 3,
-    max_rounds: int = 30,
     seed: int = 0,
 ) -> Subspaces:
     """Lloyd's algorithm for subspaces: each sample goes to the nearest one, each subspace to its samples' best one.
 
-    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means; of all
-    starts the one with the smallest residual is kept.
+    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means, and ends
+    after 30 rounds or when fewer than one sample in a thousand moves; the start with the smallest residual is kept.
 
     Arguments:
         samples: shape (num_samples, input_dim), finite.
         num_clusters: at least 1, at most the number of samples.
         subspace_dim: d, the dimension of each subspace, which contains the origin.
         num_starts: how many k-means to start from.
-        max_rounds: the most rounds from each; it ends before when fewer than one sample in a thousand moves.
         seed: of the first k-means; the others count on.
 
     Raises:
@@ -117,12 +113,11 @@ def k_subspaces(
     Source: P. Bradley, O. Mangasarian, "k-plane clustering", J. Global Optimization 16, 2000.
     """
     rows = np.asarray(check_samples("samples", samples))
-    num_starts, max_rounds = static_integer("num_starts", num_starts), static_integer("max_rounds", max_rounds)
     total = float(np.sum(rows.astype(np.float64) ** 2))
     best = None
-    for start in range(seed, seed + num_starts):
+    for start in range(seed, seed + static_integer("num_starts", num_starts)):
         assignments = cluster(rows, num_clusters, num_starts=1, seed=start)
-        for _ in range(max_rounds):
+        for _ in range(_MAX_ROUNDS):
             bases = np.asarray(subspace_dictionary(rows, assignments, subspace_dim))
             captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
             nearest = captured.argmax(axis=1)
@@ -140,36 +135,30 @@ def k_subspaces(
     return best
 
 
-def cluster_accuracy(labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]) -> float:
-    """The largest share of samples whose cluster is their class, over one-to-one assignments of clusters to classes.
-
-    Numbers of classes and clusters may differ; what is left over counts as wrong.
-
-    Raises:
-        ValueError: lengths that differ, or no samples.
-
-    Source: H. Kuhn, "The Hungarian method", 1955 (SciPy's assignment).
-    """
-    classes, found = _check_labels(labels, clusters)
-    rows, columns = (np.unique(values, return_inverse=True)[1] for values in (classes, found))
-    counts = np.zeros((rows.max() + 1, columns.max() + 1), np.int64)
-    np.add.at(counts, (rows, columns), 1)
-    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(classes))
-
-
 def clustering_scores(
     labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]
 ) -> ClusteringScores:
-    """Accuracy, normalised mutual information and adjusted Rand index (the latter two by scikit-learn).
+    """Accuracy (SciPy's assignment), normalised mutual information and adjusted Rand index (scikit-learn's).
+
+    Numbers of classes and clusters may differ; for the accuracy, what is left over counts as wrong.
 
     Raises:
         ValueError: lengths that differ, or no samples.
+
+    Source: H. Kuhn, "The Hungarian method", 1955.
     """
     from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+    from sklearn.metrics.cluster import contingency_matrix
 
-    classes, found = _check_labels(labels, clusters)
+    classes, found = np.asarray(labels), np.asarray(clusters)
+    if classes.ndim != 1 or classes.size == 0:
+        raise ValueError(f"Argument `labels` must be a non-empty vector, but got shape {classes.shape}.")
+    if found.shape != classes.shape:
+        requirement = f"have one entry for each of the {len(classes)} labels"
+        raise ValueError(f"Argument `clusters` must {requirement}, but got shape {found.shape}.")
+    counts = contingency_matrix(classes, found)
     return ClusteringScores(
-        cluster_accuracy(classes, found),
+        float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(classes)),
         float(normalized_mutual_info_score(classes, found)),
         float(adjusted_rand_score(classes, found)),
     )
@@ -186,17 +175,3 @@ def sum_to_one(codes: Float[AnyArrayLike, "num_samples latent_dim"]) -> Float[np
     totals = entries.sum(axis=1, keepdims=True)
     shares: Float[np.ndarray, "num_samples latent_dim"] = entries / np.where(totals > 0, totals, 1)
     return np.where(totals > 0, shares, 1 / entries.shape[1]).astype(entries.dtype)
-
-
-def _check_labels(
-    labels: Shaped[AnyArrayLike, "..."], clusters: Shaped[AnyArrayLike, "..."]
-) -> tuple[Shaped[np.ndarray, " num_samples"], Shaped[np.ndarray, " num_samples"]]:
-    classes, found = np.asarray(labels), np.asarray(clusters)
-    if classes.ndim != 1 or classes.size == 0:
-        raise ValueError(f"Argument `labels` must be a non-empty vector, but got shape {classes.shape}.")
-    if found.shape != classes.shape:
-        raise ValueError(
-            f"Argument `clusters` must have one entry for each of the {len(classes)} labels, "
-            f"but got shape {found.shape}."
-        )
-    return classes, found

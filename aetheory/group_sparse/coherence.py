@@ -33,7 +33,7 @@ def block_coherence(dictionary: Float[AnyArrayLike, "input_dim latent_dim"], gro
         ValueError: a group size that does not divide latent_dim, or a dictionary as in `coherence`.
 
     Source: Y. Eldar, P. Kuppinger, H. Bölcskei, "Block-sparse signals: uncertainty relations and efficient recovery",
-    2010; arXiv:2102.07003.
+    2010; arXiv:2102.07003, eq. (3).
     """
     matrix = check_dictionary("dictionary", dictionary)
     return jnp.max(_off_diagonal(group_products(matrix, matrix, group_size))) / group_size
@@ -49,12 +49,10 @@ def closeness(
     Raises:
         ValueError: shapes that differ, a group size that does not divide latent_dim, or a dictionary as in `coherence`.
 
-    Source: arXiv:2102.07003.
+    Source: arXiv:2102.07003, eqs. (17)–(18).
     """
     learnt, truth = check_pair(dictionary, reference)
-    num_groups = check_group_size(static_integer("group_size", group_size), learnt.shape[1])
-    columns = jnp.sum((learnt - truth) ** 2, axis=0)
-    return jnp.sqrt(jnp.max(jnp.sum(columns.reshape(num_groups, group_size), axis=1)))
+    return jnp.sqrt(jnp.max(jnp.sum(as_groups(learnt - truth, group_size) ** 2, axis=(1, 2))))
 
 
 def group_products(
@@ -74,6 +72,14 @@ def group_blocks(
     num_groups = check_group_size(static_integer("group_size", group_size), left.shape[1])
     products = jnp.matmul(left.T, right, precision="highest")
     return products.reshape(num_groups, group_size, num_groups, group_size).transpose(0, 2, 1, 3)
+
+
+def as_groups(
+    matrix: Float[Array, "input_dim latent_dim"], group_size: int
+) -> Float[Array, "num_groups input_dim group_size"]:
+    """A_g for every group."""
+    num_groups = check_group_size(static_integer("group_size", group_size), matrix.shape[1])
+    return jnp.moveaxis(matrix.reshape(-1, num_groups, group_size), 1, 0)
 
 
 def check_pair(

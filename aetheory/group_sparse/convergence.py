@@ -9,9 +9,8 @@ from jaxtyping import Array, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory.core.checks import as_float, check_real, fail, static_integer
-from aetheory.core.dictionary import check_group_size
 from aetheory.core.reconstruction import reconstruction_loss
-from aetheory.group_sparse.coherence import check_pair
+from aetheory.group_sparse.coherence import as_groups, check_pair
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.sources.group_sparse import GroupSparseSource
 
@@ -49,6 +48,8 @@ def expected_gradient(
 
     Raises:
         ValueError: dimensions that differ, or a number that is not a positive integer.
+
+    Source: arXiv:2102.07003, the exact gradient (24).
     """
     num_batches, batch_size = static_integer("num_batches", num_batches), static_integer("batch_size", batch_size)
     if num_batches < 2:
@@ -59,16 +60,11 @@ def expected_gradient(
             f"but has {source.input_dim}."
         )
 
-    def gradient(batch_key: PRNGKeyArray) -> Float[Array, "input_dim latent_dim"]:
-        samples = source.sample(batch_key, batch_size)
-        slope: Float[Array, "input_dim latent_dim"] = jax.grad(reconstruction_loss)(autoencoder, samples).dictionary
-        return slope
-
     def accumulate(
         sums: tuple[Array, Array, Array], batch_key: PRNGKeyArray
     ) -> tuple[tuple[Array, Array, Array], None]:
         count, mean, squares = sums  # Welford's recursion, which does not cancel
-        new = gradient(batch_key)
+        new = jax.grad(reconstruction_loss)(autoencoder, source.sample(batch_key, batch_size)).dictionary
         count = count + 1
         next_mean = mean + (new - mean) / count
         return (count, next_mean, squares + (new - mean) * (new - next_mean)), None
@@ -86,38 +82,33 @@ def published_gradient(
     group_size: int,
     active_probability: Num[AnyArrayLike, ""],
     shrinkage: Num[AnyArrayLike, "*groups"],
-    code_variance: Num[AnyArrayLike, ""] = 1.0,
 ) -> Float[Array, "input_dim latent_dim"]:
     """The leading term of the expected gradient as published, `G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g`.
 
-    The paper adds unnamed terms V and ε. It drops the rank-one term of the Jacobian and what pulls the norms of the
-    columns away from 1 (see `fixed_point_norm`), so that at A = A* this term is zero and the expected gradient is not.
+    For entries of an active group with E x_i² = 1, to which it is proportional. The paper adds unnamed terms V and ε.
+    It drops the rank-one term (25) of the Jacobian and what pulls the norms of the columns away from 1 (see
+    `fixed_point_norm`), so that at A = A* this term is zero and the expected gradient is not.
 
     Arguments:
         dictionary: A, shape (input_dim, latent_dim).
         reference: A*, of the same shape.
         group_size: d, the columns of a group.
         active_probability: p = γ/Γ, the probability that a group is active.
-        shrinkage: τ = 1 − λ/‖A_gᵀy‖ of an active group, one for all groups or of shape (num_groups,).
-        code_variance: E x_i² of the entries of an active group, in the paper 1.
+        shrinkage: τ = 1 − λ/‖A_gᵀy‖ of an active group, eq. (26); one for all groups or of shape (num_groups,).
 
     Raises:
         ValueError: shapes that differ, or a number out of its range.
 
-    Source: arXiv:2102.07003; compare `expected_gradient`.
+    Source: arXiv:2102.07003, the expected gradient (28)–(32) of the approximate one (27), and Theorem 1, eqs.
+    (33)–(34), on its direction; compare `expected_gradient`.
     """
     learnt, truth = check_pair(dictionary, reference)
-    num_groups = check_group_size(static_integer("group_size", group_size), learnt.shape[1])
+    groups, true_groups = as_groups(learnt, group_size), as_groups(truth, group_size)
     check_real("active_probability", active_probability, "finite and nonnegative", minimum=0.0)
     check_real("shrinkage", shrinkage, "finite and nonnegative", minimum=0.0)
-    check_real("code_variance", code_variance, "finite and nonnegative", minimum=0.0)
-    probability, factor, variance = (
-        as_float(value).astype(learnt.dtype) for value in (active_probability, shrinkage, code_variance)
-    )
-    groups, true_groups = (jnp.moveaxis(matrix.reshape(-1, num_groups, group_size), 1, 0) for matrix in (learnt, truth))
-    alignment = jnp.matmul(jnp.swapaxes(true_groups, 1, 2), groups, precision="highest")
-    direction = jnp.matmul(groups - true_groups, alignment, precision="highest")
-    strength = jnp.broadcast_to(variance * probability * factor * (2 - factor), (num_groups,))
+    probability, factor = (as_float(value).astype(learnt.dtype) for value in (active_probability, shrinkage))
+    direction = jnp.matmul(groups - true_groups, _alignments(groups, true_groups), precision="highest")
+    strength = jnp.broadcast_to(probability * factor * (2 - factor), (len(groups),))
     return jnp.moveaxis(strength[:, None, None] * direction, 0, 1).reshape(learnt.shape)
 
 
@@ -131,12 +122,10 @@ def alignment_range(
     Raises:
         ValueError: shapes that differ, or a group size that does not divide latent_dim.
 
-    Source: arXiv:2102.07003.
+    Source: arXiv:2102.07003, Theorem 2.
     """
     learnt, truth = check_pair(dictionary, reference)
-    num_groups = check_group_size(static_integer("group_size", group_size), learnt.shape[1])
-    groups, true_groups = (jnp.moveaxis(matrix.reshape(-1, num_groups, group_size), 1, 0) for matrix in (learnt, truth))
-    products = jnp.matmul(jnp.swapaxes(true_groups, 1, 2), groups, precision="highest")
+    products = _alignments(as_groups(learnt, group_size), as_groups(truth, group_size))
     values = jnp.linalg.svd(products, compute_uv=False)
     return jnp.min(values), jnp.max(values)
 
@@ -169,12 +158,11 @@ def contraction_factor(
     Raises:
         ValueError: an argument is out of its range.
 
-    Source: arXiv:2102.07003.
+    Source: arXiv:2102.07003, Theorem 2.
     """
     size = static_integer("group_size", group_size)
-    check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
-    check_real("alpha_min", alpha_min, "finite and positive", minimum=0.0, strict=True)
-    check_real("alpha_max", alpha_max, "finite and positive", minimum=0.0, strict=True)
+    for name, value in (("step_size", step_size), ("alpha_min", alpha_min), ("alpha_max", alpha_max)):
+        check_real(name, value, "finite and positive", minimum=0.0, strict=True)
     check_real("closeness", closeness, "finite and nonnegative", minimum=0.0)
     for name, value in (("shrinkage", shrinkage), ("active_probability", active_probability)):
         check_real(name, value, "in [0, 1]", minimum=0.0)
@@ -210,11 +198,18 @@ def neighbourhood_radius(
     Raises:
         ValueError: a dimension that is not a positive integer.
 
-    Source: arXiv:2102.07003.
+    Source: arXiv:2102.07003, Theorem 2.
     """
-    drift = jnp.log(float(static_integer("input_dim", input_dim))) ** 3 / static_integer("num_groups", num_groups) ** 2
     rho = as_float(contraction)
-    return jnp.where(rho > 0, drift.astype(rho.dtype) / jnp.where(rho > 0, rho, 1), jnp.inf)
+    return jnp.where(rho > 0, neighbourhood_drift(input_dim, num_groups) / jnp.where(rho > 0, rho, 1), jnp.inf)
+
+
+def neighbourhood_drift(input_dim: int, num_groups: int) -> float:
+    """log³n/Γ², what the published theorem adds to a squared distance in each step, up to a constant.
+
+    Source: arXiv:2102.07003, Theorem 2.
+    """
+    return math.log(static_integer("input_dim", input_dim)) ** 3 / static_integer("num_groups", num_groups) ** 2
 
 
 def fixed_point_norm(
@@ -222,7 +217,8 @@ def fixed_point_norm(
 ) -> Float[Array, "*batch"]:
     """The column norm s at which one step reconstructs without shrinkage: s²(1 − λ/(s‖x‖)) = 1.
 
-    Training with free column norms moves them there, for the loss has no penalty: s = λ/(2‖x‖) + √(1 + λ²/(4‖x‖²)).
+    Training with free column norms moves them there, for the cost (13) has no penalty:
+    s = λ/(2‖x‖) + √(1 + λ²/(4‖x‖²)).
 
     Arguments:
         threshold: λ ≥ 0.
@@ -230,8 +226,18 @@ def fixed_point_norm(
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Source: derived here from the encoder (11) and decoder (12) of arXiv:2102.07003, which fixes the norms at 1.
     """
     check_real("threshold", threshold, "finite and nonnegative", minimum=0.0)
     check_real("code_norm", code_norm, "finite and positive", minimum=0.0, strict=True)
     half = as_float(threshold) / as_float(code_norm) / 2
     return half + jnp.sqrt(1 + half**2)
+
+
+def _alignments(
+    groups: Float[Array, "num_groups input_dim group_size"],
+    true_groups: Float[Array, "num_groups input_dim group_size"],
+) -> Float[Array, "num_groups group_size group_size"]:
+    """A*_gᵀA_g for every group."""
+    return jnp.matmul(jnp.swapaxes(true_groups, 1, 2), groups, precision="highest")

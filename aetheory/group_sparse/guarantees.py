@@ -10,8 +10,6 @@ from aetheory.core.checks import as_float, check_at_least, check_real, fail, is_
 from aetheory.core.dictionary import check_group_size
 from aetheory.group_sparse.coherence import check_pair, group_blocks, group_products
 
-FORMS = ("sound", "published")
-
 
 class ThresholdInterval(eqx.Module):
     """The thresholds λ from `lower` up to, but not including, `upper`; none when `is_empty`.
@@ -72,10 +70,10 @@ def threshold_interval(
     Raises:
         ValueError: an argument is out of its range.
 
-    Source: arXiv:2102.07003.
+    Source: arXiv:2102.07003, Lemma 1 with the thresholds (22)–(23), from Props. 1 (20) and 2 (21); the norms (15).
     """
-    if form not in FORMS:
-        raise fail("form", f"one of {', '.join(map(repr, FORMS))}", form)
+    if form not in ("sound", "published"):
+        raise fail("form", "one of 'sound', 'published'", form)
     group_size = static_integer("group_size", group_size)
     check_real("block_coherence", block_coherence, "finite and nonnegative", minimum=0.0)
     check_real("closeness", closeness, "finite and nonnegative", minimum=0.0)
@@ -112,7 +110,7 @@ def support_guarantee(
     Raises:
         ValueError: an argument is out of its range.
 
-    Source: the argument of arXiv:2102.07003, kept for each pair; J. Tropp, "Greed is good", 2004.
+    Source: the argument of arXiv:2102.07003, Lemma 1, kept for each pair; J. Tropp, "Greed is good", 2004.
     """
     learnt, truth = check_pair(dictionary, reference)
     group_size, num_active = static_integer("group_size", group_size), static_integer("num_active", num_active)

@@ -8,11 +8,9 @@ from jaxtyping import Array, Bool, Float
 from jaxtyping import ArrayLike as AnyArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from aetheory.core.checks import fail, is_concrete, static_integer
+from aetheory.core.checks import is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size, normalise_columns
 from aetheory.group_sparse.coherence import check_pair, group_blocks
-
-MATCHES = ("identity", "columns", "groups")
 
 
 class SupportRecovery(NamedTuple):
@@ -39,6 +37,8 @@ def squared_distance(
 
     Raises:
         ValueError: shapes that differ, or a column of zeros.
+
+    Source: arXiv:2102.07003, Fig. 3.
     """
     learnt, truth = check_pair(dictionary, reference)
     return jnp.sum((normalise_columns(learnt) - normalise_columns(truth)) ** 2)
@@ -49,19 +49,16 @@ def dictionary_distance(
     reference: Float[AnyArrayLike, "..."],
     *,
     group_size: int = 1,
-    match: str = "groups",
 ) -> float:
     """‖A − A*‖_F², columns scaled to norm 1, at its smallest over the symmetries of the problem.
 
-    Runs on the host and cannot be traced; `squared_distance` can.
+    Those are permutations of groups and an orthogonal map within each: signs, for single columns. Runs on the host and
+    cannot be traced; `squared_distance` can.
 
     Arguments:
         dictionary: A, shape (input_dim, latent_dim).
         reference: A*, of the same shape.
-        group_size: d, for `match="groups"`.
-        match: `"identity"`: column i against column i;
-            `"columns"`: the best permutation and signs of columns;
-            `"groups"`: the best permutation of groups, and an orthogonal map within each (signed columns for d = 1).
+        group_size: d, the columns of a group.
 
     Raises:
         ValueError: an argument is not as described.
@@ -70,19 +67,14 @@ def dictionary_distance(
     orthogonal Procrustes problem", 1966: min over R of
     `‖A_g − A*_h R‖² = ‖A_g‖² + ‖A*_h‖² − 2‖A_gᵀA*_h‖_nuclear`.
     """
-    if match not in MATCHES:
-        raise fail("match", f"one of {', '.join(map(repr, MATCHES))}", match)
     learnt, truth = check_pair(dictionary, reference)
     if not (is_concrete(learnt) and is_concrete(truth)):
         raise ValueError(
             "Argument `dictionary` must be known when the program is traced, because matching runs on the host, but "
             "got a traced value. `squared_distance` can be traced."
         )
-    if match == "identity":
-        return float(squared_distance(learnt, truth))
-    size = static_integer("group_size", group_size) if match == "groups" else 1
-    blocks = np.asarray(group_blocks(normalise_columns(learnt), normalise_columns(truth), size), np.float64)
-    gains = np.linalg.norm(blocks, ord="nuc", axis=(2, 3)) if size > 1 else np.abs(blocks[:, :, 0, 0])
+    blocks = np.asarray(group_blocks(normalise_columns(learnt), normalise_columns(truth), group_size), np.float64)
+    gains = np.linalg.norm(blocks, ord="nuc", axis=(2, 3)) if group_size > 1 else np.abs(blocks[:, :, 0, 0])
     rows, columns = linear_sum_assignment(gains, maximize=True)
     return max(2 * float(learnt.shape[1] - gains[rows, columns].sum()), 0.0)
 

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Num
 from jaxtyping import ArrayLike as AnyArrayLike
@@ -42,7 +41,7 @@ def group_relu(
     Raises:
         ValueError: `group_size` does not divide the last axis, or a threshold is negative or of the wrong shape.
 
-    Source: arXiv:2102.07003 (group ReLU); N. Simon et al., "A sparse-group lasso", 2013 (both penalties).
+    Source: arXiv:2102.07003, eq. (7); N. Simon et al., "A sparse-group lasso", 2013 (both penalties).
     """
     codes = as_float(codes)
     group_size = static_integer("group_size", group_size)
@@ -57,7 +56,7 @@ class GroupSparseAutoencoder(eqx.Module):
     """ŷ = A x with x from K steps x ← σ_{sλ}(x + s Aᵀ(y − A x)) of proximal gradient descent from x = 0.
 
     One step with s = 1 is the published one-layer encoder σ_λ(Aᵀy); more steps with s = 1/‖A‖₂² are its unfolded
-    form (ISTA, or FISTA when `accelerated`), which tends to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖ + κ‖x‖₁.
+    form (ISTA), which tends to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖ + κ‖x‖₁.
     Groups of one entry make it the sparse autoencoder, and with `nonnegative` the ReLU autoencoder with bias −λ.
 
     Takes one input, or a batch along leading axes. Train it with `ae.gradient_descent` on `ae.reconstruction_loss`, or
@@ -73,13 +72,13 @@ class GroupSparseAutoencoder(eqx.Module):
             call, so that it follows the dictionary in training.
         element_threshold: κ ≥ 0, the additional soft threshold of the sparse-group form.
         nonnegative: codes ≥ 0 only.
-        accelerated: Nesterov's momentum between the steps (FISTA).
         unit_norm: use the dictionary with its columns scaled to norm 1; the stored columns then only carry directions.
 
     Raises:
         ValueError: an argument is not as described.
 
-    Source: arXiv:2102.07003; A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", 2009.
+    Source: arXiv:2102.07003, encoder (11), decoder (12), cost (13); A. Beck, M. Teboulle, "A fast iterative
+    shrinkage-thresholding algorithm", 2009 (the unfolded form).
     """
 
     dictionary: Float[Array, "input_dim latent_dim"]
@@ -89,7 +88,6 @@ class GroupSparseAutoencoder(eqx.Module):
     group_size: int = eqx.field(static=True)
     num_iterations: int = eqx.field(static=True)
     nonnegative: bool = eqx.field(static=True)
-    accelerated: bool = eqx.field(static=True)
     unit_norm: bool = eqx.field(static=True)
 
     def __init__(
@@ -102,7 +100,6 @@ class GroupSparseAutoencoder(eqx.Module):
         step_size: Num[AnyArrayLike, ""] | None = None,
         element_threshold: Num[AnyArrayLike, ""] = 0.0,
         nonnegative: bool = False,
-        accelerated: bool = False,
         unit_norm: bool = False,
     ):
         self.dictionary = check_dictionary("dictionary", dictionary)
@@ -115,7 +112,6 @@ class GroupSparseAutoencoder(eqx.Module):
             check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
         self.step_size = None if step_size is None else as_float(step_size).astype(dtype)
         self.nonnegative = nonnegative
-        self.accelerated = accelerated
         self.unit_norm = unit_norm
 
     @property
@@ -186,18 +182,11 @@ class GroupSparseAutoencoder(eqx.Module):
         # One product with AᵀA costs m² a sample, two with A cost 2nm.
         gram = atoms.T @ atoms if self.latent_dim <= 2 * self.input_dim else None
 
-        def step(
-            carry: tuple[Float[Array, "*batch latent_dim"], Float[Array, "*batch latent_dim"]],
-            momentum: Float[Array, ""],
-        ) -> tuple[tuple[Float[Array, "*batch latent_dim"], Float[Array, "*batch latent_dim"]], None]:
-            codes, point = carry
-            image = point @ gram if gram is not None else (point @ atoms.T) @ atoms
-            new = proximal(point - step_size * image + correlations)
-            return (new, new + momentum * (new - codes) if self.accelerated else new), None
+        def step(codes: Float[Array, "*batch latent_dim"], _: None) -> tuple[Float[Array, "*batch latent_dim"], None]:
+            image = codes @ gram if gram is not None else (codes @ atoms.T) @ atoms
+            return proximal(codes - step_size * image + correlations), None
 
-        momenta = jnp.asarray(_momenta(self.num_iterations), atoms.dtype)
-        (codes, _), _ = jax.lax.scan(step, (first, first), momenta)
-        return codes
+        return jax.lax.scan(step, first, length=self.num_iterations - 1)[0]
 
     def _step_size(self, atoms: Float[Array, "input_dim latent_dim"]) -> Float[Array, ""]:
         if self.step_size is not None:
@@ -266,11 +255,3 @@ def _shrink(
     active = ((squares > 0) & (norms > threshold)) | (threshold == 0)
     factors = jnp.where(active, 1 - threshold / norms, 0)
     return (factors[..., None] * groups).reshape(codes.shape)
-
-
-def _momenta(num_iterations: int) -> Float[np.ndarray, " steps"]:
-    """(t_k − 1)/t_{k+1} for the steps after the first, with t_1 = 1, t_{k+1} = (1 + √(1 + 4t_k²))/2."""
-    times = [1.0]
-    for _ in range(num_iterations):
-        times.append((1 + np.sqrt(1 + 4 * times[-1] ** 2)) / 2)
-    return np.array([(times[k] - 1) / times[k + 1] for k in range(1, num_iterations)])

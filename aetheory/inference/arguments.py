@@ -7,15 +7,16 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from aetheory.core.checks import check_real, fail, static_integer
+from aetheory.core.problem import AbstractProblem
+from aetheory.core.theory import AbstractTheory
 from aetheory.inference.finite_size import has_formula
-from aetheory.inference.model import LINEAR, PARAMETERS
+from aetheory.inference.model import LINEAR, RECORD
 from aetheory.inference.observations import Observations
-from aetheory.linear.faces import FACES, check_faces
+from aetheory.linear.problem import LinearRatios
 
 CANDIDATES = ("large-data", "mean-field", "narrow-latent", "small-data")
 """The regimes that are tried when none is named."""
 
-_RATIOS = ("init_scale", "latent_ratio", "sample_ratio")
 _DEFAULTS = {"time_unit": 1.0, "noise_floor": 0.0}
 _BOUNDS = {
     "init_scale": (1e-3, 100.0),
@@ -26,26 +27,24 @@ _FLOW_TIMES = (1e-3, 1e3)
 """Between which the last recorded time lies in units of the flow, whatever the unit of the record."""
 
 
-def check_candidates(model: str | Sequence[Any] | None) -> tuple[tuple[str, ...], ...]:
-    """The faces of every candidate, in their order; those of `CANDIDATES` when none is named."""
-    named = CANDIDATES if model is None else (model,) if isinstance(model, str) else tuple(model)
-    found = []
-    for one in named:
-        faces = (one,) if isinstance(one, str) else tuple(one)
-        known = bool(faces) and all(face in FACES for face in faces)
-        if known:
-            check_faces(faces)
-        if not known or faces == ("free",):
-            allowed = ", ".join(map(repr, CANDIDATES))
-            raise fail("model", f"one or several of {allowed}, or tuples of names for edges", model)
-        found.append(tuple(face for face in FACES if face in faces))
-    if not found:
-        raise fail("model", "at least one regime", model)
-    return tuple(dict.fromkeys(found))
+def check_candidates(
+    problem: AbstractProblem, theories: str | Sequence[Any] | None, names: tuple[str, ...]
+) -> tuple[AbstractTheory, ...]:
+    """Every candidate in its order; the four explicit or fast regimes of linear problems when none is named."""
+    default = CANDIDATES if isinstance(problem, LinearRatios) else tuple(problem.theories)
+    listed = default if theories is None else theories
+    listed = (listed,) if isinstance(listed, str | AbstractTheory) else tuple(listed)
+    found = tuple(dict.fromkeys(problem.find_theory(one) for one in listed))
+    if not found or any(theory.is_approximate for theory in found):
+        raise fail("theories", f"one or several of {', '.join(map(repr, default))}, or tuples for edges", theories)
+    if isinstance(problem, LinearRatios) and not set(names) <= {"train", "population"}:
+        raise fail("curve", "observations of train and population risk for a linear problem", names)
+    return found
 
 
 def check_finite_size(
-    candidates: Sequence[tuple[str, ...]],
+    problem: AbstractProblem,
+    candidates: Sequence[AbstractTheory],
     observations: Observations,
     input_dim: Any,
     key: PRNGKeyArray | None,
@@ -58,7 +57,9 @@ def check_finite_size(
                 raise ValueError(f"Argument `{name}` must be None without `input_dim`, the size of the simulations.")
     else:
         static_integer("input_dim", input_dim)
-        needing = [" ∩ ".join(faces) for faces in candidates if not has_formula(faces)]
+        if not isinstance(problem, LinearRatios):
+            raise fail("input_dim", "None for a problem that is not linear", input_dim)
+        needing = [theory.name for theory in candidates if not has_formula(theory)]
         if key is None and needing:
             raise fail("key", f"a JAX random key: with `input_dim`, {needing[0]} is corrected by simulations", key)
     if num_simulations is None:
@@ -67,30 +68,31 @@ def check_finite_size(
 
 
 def split_parameters(
-    free: Sequence[str] | None, fixed: Mapping[str, float | int] | None
+    problem: AbstractProblem, free: Sequence[str] | None, fixed: Mapping[str, float | int] | None
 ) -> tuple[tuple[str, ...], dict[str, float]]:
     """The free parameters in their order, and the values of the others."""
-    given = dict(fixed or {})
-    wanted = [name for name in _RATIOS if name not in given] if free is None else list(free)
+    given, parameters = dict(fixed or {}), (*problem.free_numbers, *RECORD)
+    wanted = [name for name in problem.free_numbers if name not in given] if free is None else list(free)
     for argument, named in (("free", wanted), ("fixed", list(given))):
-        if isinstance(free, str) or any(name not in PARAMETERS for name in named):
-            raise fail(argument, f"made of {', '.join(map(repr, PARAMETERS))}", free if argument == "free" else fixed)
+        if isinstance(free, str) or any(name not in parameters for name in named):
+            raise fail(argument, f"made of {', '.join(map(repr, parameters))}", free if argument == "free" else fixed)
     if both := sorted(set(wanted) & set(given)):
         raise fail("fixed", "without the parameters that are free", both)
     if not wanted:
         raise fail("free", "at least one parameter", free)
     values = {}
-    for name in PARAMETERS:
+    for name in parameters:
         if name in wanted:
             continue
         if name not in given and name not in _DEFAULTS:
             raise ValueError(f"Parameter `{name}` must be either free or given in `fixed`.")
         values[name] = given.get(name, _DEFAULTS.get(name, math.nan))
         check_real(name, values[name], "finite and nonnegative", minimum=0.0, strict=name == "time_unit")
-    return tuple(name for name in PARAMETERS if name in wanted), {name: float(value) for name, value in values.items()}
+    return tuple(name for name in parameters if name in wanted), {name: float(value) for name, value in values.items()}
 
 
 def check_bounds(
+    problem: AbstractProblem,
     names: tuple[str, ...],
     bounds: Mapping[str, tuple[float | int, float | int]] | None,
     start: Mapping[str, float | int] | None,
@@ -98,8 +100,17 @@ def check_bounds(
 ) -> dict[str, tuple[float, float]]:
     """Both ends of every free parameter's range."""
     latest = float(observations.times.max()) or 1.0
+    own = (
+        {}
+        if isinstance(problem, LinearRatios)
+        else {
+            name: (float(getattr(problem, name)) / 100, float(getattr(problem, name)) * 100)
+            for name in problem.free_numbers
+        }
+    )
     defaults = {
         **_BOUNDS,
+        **own,
         "time_unit": (_FLOW_TIMES[0] / latest, _FLOW_TIMES[1] / latest),
         "noise_floor": (0.0, max(float(observations.values.min()), 1e-12)),
     }

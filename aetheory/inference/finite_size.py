@@ -11,11 +11,13 @@ from jaxtyping import Array, Float, Float64, Key, PRNGKeyArray, UInt32
 
 from aetheory.core.curve import Values
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, require_finished
+from aetheory.core.theory import AbstractTheory
 from aetheory.inference.least_squares import LeastSquares, linearised
-from aetheory.inference.model import Model, as_coordinate, from_coordinate, limit_of
+from aetheory.inference.model import Model, as_coordinate, from_coordinate
 from aetheory.linear import ensembles
 from aetheory.linear.flow import evolve
 from aetheory.linear.problem import LinearProblem, LinearRatios
+from aetheory.linear.theories.theory import LinearTheory
 
 NUM_BATCHES = 4
 """Into which the simulations are split, so that a rough correction and the final one share a compiled program."""
@@ -42,9 +44,9 @@ class Correction(NamedTuple):
     settled: bool = True
 
 
-def has_formula(faces: Sequence[str]) -> bool:
+def has_formula(theory: AbstractTheory) -> bool:
     """Whether the first correction in 1/p of the regime is known in closed form, and needs no simulations."""
-    return limit_of(faces).corrected
+    return isinstance(theory, LinearTheory) and theory.corrected
 
 
 def correction(
@@ -84,7 +86,7 @@ def correction(
     point = jnp.asarray([as_coordinate(name, values[name]) for name in model.free], dtype)
     limit, _ = linearised(point, there, model)
     times = values["time_unit"] * least_squares.times
-    repeats = np.concatenate([_repeats(problem, times, keys, model.risks) for keys in batches])
+    repeats = np.concatenate([_repeats(problem, times, keys, model.names) for keys in batches])
     return Correction(repeats.mean(axis=0) - np.asarray(limit), repeats, problem)
 
 

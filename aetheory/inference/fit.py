@@ -15,13 +15,16 @@ from scipy.stats import qmc
 
 from aetheory.core.checks import fail, static_integer
 from aetheory.core.curve import Curve
+from aetheory.core.problem import AbstractProblem
+from aetheory.core.theory import AbstractTheory
 from aetheory.inference.arguments import check_bounds, check_candidates, check_finite_size, split_parameters
 from aetheory.inference.finite_size import NUM_BATCHES, Correction, correction, has_formula
 from aetheory.inference.least_squares import LeastSquares, Minimum, linearised, minimise, scan
-from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate, limit_of
+from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate
 from aetheory.inference.observations import Observations
 from aetheory.inference.result import Alternative, Estimate, Fit
 from aetheory.inference.uncertainty import CovarianceMethod, Uncertainty, observation_weights, uncertainty
+from aetheory.linear.problem import LinearRatios
 
 _NUM_SCANNED = 128
 """Points that are tried for a limit that is a flow. With a free unit of time the good ones are a smaller share."""
@@ -50,9 +53,10 @@ _MODEL_ACCURACY = 1e-6
 
 def fit(
     curve: Observations | Curve | Sequence[Curve] | Mapping[str, Any] | str | Path,
-    model: str | Sequence[Any] | None = None,
+    theories: str | Sequence[Any] | None = None,
     free: Sequence[str] | None = None,
     *,
+    problem: AbstractProblem | None = None,
     fixed: Mapping[str, float | int] | None = None,
     start: Mapping[str, float | int] | None = None,
     bounds: Mapping[str, tuple[float | int, float | int]] | None = None,
@@ -75,11 +79,13 @@ def fit(
         curve: what was observed: a `Curve`; repeats of one, as a batch or a sequence of curves (the best grounds for
             intervals); a mapping from "time" and one or both of "train" and "population" to arrays; or the path of a
             CSV file with such columns.
-        model: a regime, or several to choose from: names, or tuples of names for an edge. Large-data, mean-field,
-            narrow-latent and small-data when omitted.
+        theories: one, or several to choose from: names, or tuples of names for an edge. Large-data, mean-field,
+            narrow-latent and small-data when omitted, or all theories of another problem.
         free: what to infer, of "init_scale" (x = pσ²), "latent_ratio" (y = H/p), "sample_ratio" (z = p/N),
             "time_unit" (flow time for one recorded unit) and "noise_floor" (a constant added to both risks). The
             three ratios, but for `fixed` ones, when omitted.
+        problem: what was trained, where it is no linear autoencoder: any problem whose theories are differentiable in
+            its `free_numbers`, which then take the place of the three ratios; its other fields are as they were.
         fixed: values of those that are known; a time unit of 1 and no noise floor by default.
         start: where to start from, besides the points that are tried anyway.
         bounds: (lower, upper) of a parameter, positive but for the noise floor.
@@ -107,11 +113,12 @@ def fit(
     Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
     observations = Observations.of(curve, risks)
-    faces_of_candidates = check_candidates(model)
-    names, values = split_parameters(free, fixed)
-    limits = check_bounds(names, bounds, start, observations)
+    template = LinearRatios(1.0, 1.0, 1.0) if problem is None else problem.continuous()
+    candidates = check_candidates(template, theories, observations.risks)
+    names, values = split_parameters(template, free, fixed)
+    limits = check_bounds(template, names, bounds, start, observations)
     num_starts = static_integer("num_starts", num_starts)
-    num_simulations = check_finite_size(faces_of_candidates, observations, input_dim, key, num_simulations)
+    num_simulations = check_finite_size(template, candidates, observations, input_dim, key, num_simulations)
     if covariance not in (None, *get_args(CovarianceMethod)):
         raise fail("covariance", f"None or one of {', '.join(map(repr, get_args(CovarianceMethod)))}", covariance)
     if covariance == "repeats" and (observations.repeats is None or len(observations.repeats) < 3):
@@ -125,8 +132,8 @@ def fit(
         )
     size = None if input_dim is None else static_integer("input_dim", input_dim)
     method = cast("CovarianceMethod | None", covariance)
-    task = _Task(names, values, limits, start, observations, size, num_starts, method)
-    fits = [_fit_one(faces, task) for faces in faces_of_candidates]
+    task = _Task(template, names, values, limits, start, observations, size, num_starts, method)
+    fits = [_fit_one(theory, task) for theory in candidates]
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
     best = fits[0]
     if key is not None and best.correctable:
@@ -137,6 +144,7 @@ def fit(
 class _Task(NamedTuple):
     """What is asked of every candidate."""
 
+    template: AbstractProblem
     names: tuple[str, ...]
     values: dict[str, float]
     limits: dict[str, tuple[float, float]]
@@ -151,10 +159,10 @@ class _Task(NamedTuple):
         """Both ends of every free parameter's range, in the coordinates of the fit."""
         return np.array([[as_coordinate(name, end) for end in self.limits[name]] for name in self.names]).T
 
-    def problem(self, faces: tuple[str, ...]) -> tuple[LeastSquares, Model]:
+    def problem(self, theory: AbstractTheory) -> tuple[LeastSquares, Model]:
         """The least-squares problem of one candidate."""
         dtype = jnp.result_type(float)
-        finite_size = self.input_dim is not None and has_formula(faces)
+        finite_size = self.input_dim is not None and has_formula(theory)
         weights = observation_weights(self.observations)
         # residuals of order one, for tolerances to mean the same whatever the weights
         scale = 1 / np.sqrt(np.mean((weights * self.observations.values) ** 2))
@@ -163,16 +171,18 @@ class _Task(NamedTuple):
             jnp.asarray(self.observations.values, dtype),
             jnp.asarray(weights * scale, dtype),
             {name: jnp.asarray(value, dtype) for name, value in self.values.items()},
-            jnp.asarray(math.inf if self.input_dim is None else self.input_dim, dtype),
             Bounds(*(jnp.asarray(end, dtype) for end in self.ends)),
         )
-        return squares, Model(self.names, self.observations.risks, limit_of(faces), finite_size)
+        template = self.template
+        if isinstance(template, LinearRatios) and finite_size:
+            template = replace(template, input_dim=float(self.input_dim or math.inf))
+        return squares, Model(self.names, self.observations.risks, theory, template, finite_size)
 
     def starts(self, problem: LeastSquares, model: Model) -> Float64[np.ndarray, "starts free"]:
         """The best of the points that are tried, no two of them close together, and the start that was given."""
         ends = self.ends
         count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in self.names else 1)
-        if model.theory.is_explicit:
+        if getattr(model.theory, "is_explicit", True):
             count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
         points = qmc.scale(qmc.Sobol(len(self.names), seed=0).random(count), *ends)
         costs = np.asarray(scan(jnp.asarray(points, problem.times.dtype), problem, model), np.float64)
@@ -188,18 +198,18 @@ class _Task(NamedTuple):
         return np.array(chosen)
 
 
-def _fit_one(faces: tuple[str, ...], task: _Task) -> Fit:
-    problem, model = task.problem(faces)
+def _fit_one(theory: AbstractTheory, task: _Task) -> Fit:
+    problem, model = task.problem(theory)
     starts = jnp.asarray(task.starts(problem, model), problem.times.dtype)
     minima = [minimise(start, problem, model, _MAX_STEPS) for start in starts]
     minima.sort(key=lambda one: float(one.cost) if math.isfinite(one.cost) else math.inf)
-    return _result(faces, task, problem, model, minima)
+    return _result(theory, task, problem, model, minima)
 
 
 def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int) -> Fit:
     """The fit to what remains of the observations when the distance of simulations from the limit is taken off."""
-    faces = (found.regime,) if isinstance(found.regime, str) else found.regime
-    problem, model = task.problem(faces)
+    theory = found.theory
+    problem, model = task.problem(theory)
     coordinates = jnp.asarray([as_coordinate(name, found.values[name]) for name in task.names], problem.times.dtype)
     assert task.input_dim is not None
     batches = jax.random.split(key, (NUM_BATCHES, math.ceil(num_simulations / NUM_BATCHES)))
@@ -211,7 +221,7 @@ def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int)
             values = jnp.asarray(task.observations.values - corrected.values, problem.times.dtype)
             shifted = eqx.tree_at(lambda one: one.values, problem, values)
             minimum = minimise(coordinates, shifted, model, _MAX_STEPS)
-            result = _result(faces, task, shifted, model, [minimum], corrected)
+            result = _result(theory, task, shifted, model, [minimum], corrected)
             moved, coordinates = np.abs(np.asarray(minimum.coordinates - coordinates)), minimum.coordinates
             errors = np.sqrt(np.diag(result.uncertainty.covariance))
             settled = bool((moved <= (_SETTLED if num_batches == NUM_BATCHES else 1) * errors).all())
@@ -227,7 +237,7 @@ def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int)
 
 
 def _result(
-    faces: tuple[str, ...],
+    theory: AbstractTheory,
     task: _Task,
     problem: LeastSquares,
     model: Model,
@@ -247,7 +257,8 @@ def _result(
     floor = float(np.sum((accuracy * np.abs(observations.values).max() * weights) ** 2))
     unit = float(np.mean((weights * observations.values) ** 2))
     return Fit(
-        regime=faces[0] if len(faces) == 1 else faces,
+        theory=theory,
+        problem=task.template,
         estimates=_estimates(task.names, located, uncertain, near),
         fixed=task.values,
         free=task.names,

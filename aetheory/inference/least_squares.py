@@ -21,12 +21,11 @@ class LeastSquares(eqx.Module):
     values: Float[Array, "risks times"]
     weights: Float[Array, "risks times"]
     fixed: dict[str, Float[Array, ""]]
-    input_dim: Float[Array, ""]
     box: Bounds
 
     def residuals(self, coordinates: Float[Array, " free"], model: Model) -> Float[Array, "risks times"]:
         """Weighted, observed minus predicted."""
-        predicted = model.curve(coordinates, self.fixed, self.times, self.input_dim)
+        predicted = model.curve(coordinates, self.fixed, self.times)
         return (self.values - predicted) * self.weights
 
 
@@ -76,6 +75,6 @@ def linearised(
     """The predicted curve and its derivatives."""
 
     def curve(point: Float[Array, " free"]) -> Float[Array, "risks times"]:
-        return model.curve(point, problem.fixed, problem.times, problem.input_dim)
+        return model.curve(point, problem.fixed, problem.times)
 
     return curve(coordinates), jax.jacfwd(curve)(coordinates)

@@ -1,20 +1,20 @@
 """The curve that a fit compares with observations, and the coordinates in which it is fitted."""
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.linear.problem import LinearRatios
-from aetheory.linear.theories import THEORIES
-from aetheory.linear.theories.theory import LinearTheory, Solver, evaluate
+from aetheory.core.checks import keyword_only
+from aetheory.core.problem import AbstractProblem
+from aetheory.core.theory import AbstractTheory
 
-PARAMETERS = ("init_scale", "latent_ratio", "sample_ratio", "time_unit", "noise_floor")
-"""x = pσ², y = H/p, z = p/N; flow time for one recorded unit of time; a constant added to both risks."""
+RECORD = ("time_unit", "noise_floor")
+"""What a record adds to the numbers of its problem: flow time for one recorded unit of time; a constant on top."""
 
 LINEAR = frozenset({"noise_floor"})
 """The parameters that may be 0 and are fitted as they are; the others by their logarithms."""
@@ -22,8 +22,8 @@ LINEAR = frozenset({"noise_floor"})
 _MAX_FLOW_STEPS = 512
 """A flow that needs more lies far from any curve that was observed."""
 
-_UNREACHED = 1e3
-"""The risk, in units of the initial one, that stands for a flow that did not finish."""
+_UNREACHED = 1e6
+"""The value that stands for a flow that did not finish."""
 
 
 def as_coordinate(name: str, value: float) -> float:
@@ -34,13 +34,6 @@ def as_coordinate(name: str, value: float) -> float:
 def from_coordinate(name: str, coordinate: float) -> float:
     """The inverse."""
     return float(coordinate) if name in LINEAR else math.exp(coordinate)
-
-
-def limit_of(faces: Sequence[str]) -> LinearTheory:
-    """The limit where these faces meet."""
-    theory = THEORIES[" ∩ ".join(faces)]
-    assert isinstance(theory, LinearTheory)  # candidates are checked
-    return theory
 
 
 class Bounds(NamedTuple):
@@ -60,47 +53,49 @@ class Bounds(NamedTuple):
 
 
 class Model(NamedTuple):
-    """A regime whose parameters are partly free.
+    """A theory of a problem whose numbers are partly free.
 
     Arguments:
-        free: the names of the free parameters, in the order of `PARAMETERS`.
-        risks: which risks are compared.
+        free: the names of the free parameters: the problem's `free_numbers` and `RECORD`, in this order.
+        names: which values of the curve are compared.
         theory: the limit.
-        finite_size: with its first correction in 1/p.
+        problem: the problem; its free numbers are replaced.
+        finite_size: with the limit's first correction in 1/p.
     """
 
     free: tuple[str, ...]
-    risks: tuple[str, ...]
-    theory: LinearTheory
+    names: tuple[str, ...]
+    theory: AbstractTheory
+    problem: AbstractProblem
     finite_size: bool
 
     def curve(
-        self,
-        coordinates: Float[Array, " free"],
-        fixed: dict[str, Float[Array, ""]],
-        times: Float[Array, " times"],
-        input_dim: Float[Array, ""],
-    ) -> Float[Array, "risks times"]:
-        """The risks at the recorded times; differentiable in forward mode.
+        self, coordinates: Float[Array, " free"], fixed: dict[str, Float[Array, ""]], times: Float[Array, " times"]
+    ) -> Float[Array, "names times"]:
+        """The values at the recorded times; differentiable in forward mode.
 
         Arguments:
             coordinates: logarithms of the free parameters, those in `LINEAR` as they are.
             fixed: the values of the other parameters.
             times: in the recorded unit.
-            input_dim: p, for a correction in 1/p; infinite without one.
         """
         values = dict(fixed)
         for name, coordinate in zip(self.free, coordinates, strict=True):
             values[name] = coordinate if name in LINEAR else jnp.exp(coordinate)
-        names = ("init_scale", "latent_ratio", "sample_ratio")
-        x, y, z = (values[name] for name in names)
-        parameters = LinearRatios(x, y, z, input_dim)
-        flow_times = values["time_unit"] * times
-        tolerance = jnp.asarray(1e-7, times.dtype)
-        solver = None if self.theory.is_explicit else Solver(tolerance, _MAX_FLOW_STEPS, diffrax.ForwardMode())
-        size = self.theory.num_nodes
-        found, stats = evaluate(parameters, self.theory, flow_times, None, size, self.finite_size, solver)
-        succeeded = jnp.asarray(True) if stats is None else stats.succeeded
-        stacked = jnp.stack([found[risk] for risk in self.risks]) + values["noise_floor"]
-        usable = succeeded & jnp.all(jnp.isfinite(stacked))
-        return jnp.where(usable, stacked, _UNREACHED * parameters.initial_risk())
+        numbers = self.problem.free_numbers
+        problem = eqx.tree_at(
+            lambda one: [getattr(one, name) for name in numbers], self.problem, [values[name] for name in numbers]
+        )
+        wanted = {
+            "finite_size": self.finite_size,
+            "rtol": 1e-7,
+            "max_steps": _MAX_FLOW_STEPS,
+            "adjoint": diffrax.ForwardMode(),
+            "throw": False,
+        }
+        known = keyword_only(self.theory.curve)
+        options = {name: value for name, value in wanted.items() if name in known}
+        found = self.theory.curve(problem, values["time_unit"] * times, **options)
+        stacked = jnp.stack([found.values[name] for name in self.names]) + values["noise_floor"]
+        succeeded = jnp.asarray(True) if found.stats is None else found.stats.succeeded
+        return jnp.where(succeeded & jnp.all(jnp.isfinite(stacked)), stacked, _UNREACHED)

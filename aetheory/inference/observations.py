@@ -21,7 +21,7 @@ class Observations:
 
     Arguments:
         times: shape (num_times,), in the recorded unit.
-        risks: which risks were observed, of "train" and "population".
+        risks: which values were observed: "train" and "population" risk of a linear problem.
         values: their means over the repeats, shape (num_risks, num_times).
         errors: standard errors of these means, of the same shape; `None` where they are not known.
         repeats: the single repeats, shape (num_repeats, num_risks, num_times); `None` where they are not known.
@@ -92,7 +92,9 @@ class Observations:
             times = np.asarray(observed[0].times)
             if any(one.times.shape != times.shape or (np.asarray(one.times) != times).any() for one in observed):
                 raise ValueError("Argument `curve` must hold repeats at the same times, but its times differ.")
-            stacked = {risk: np.stack([np.asarray(getattr(one, risk)) for one in observed]) for risk in RISKS}
+            stacked = {
+                name: np.stack([np.asarray(one.values[name]) for one in observed]) for name in observed[0].values
+            }
             found = _from_arrays({"time": times, **stacked})
         else:
             raise fail("curve", "a Curve, a sequence of them, a mapping of arrays or the path of a CSV file", observed)
@@ -118,14 +120,14 @@ class Observations:
 
 
 def _from_curve(curve: Curve) -> Observations:
-    values = {risk: np.asarray(getattr(curve, risk), np.float64) for risk in RISKS}
+    values = {name: np.asarray(array, np.float64) for name, array in curve.values.items()}
     times = np.asarray(curve.times, np.float64)
     if times.ndim > 1:  # as `jax.vmap` over keys leaves them
         times = times.reshape(-1, times.shape[-1])[0]
     found = _from_arrays({"time": times, **values})
     if curve.std is None or curve.num_repeats < 2 or found.repeats is not None:
         return found
-    spread = np.stack([np.asarray(getattr(curve.std, risk), np.float64) for risk in RISKS])
+    spread = np.stack([np.asarray(curve.std[name], np.float64) for name in curve.values])
     _check_finite("the curve's `std`", spread)
     return Observations(
         found.times, found.risks, found.values, spread / curve.num_repeats**0.5, None, curve.num_repeats
@@ -133,8 +135,8 @@ def _from_curve(curve: Curve) -> Observations:
 
 
 def _from_arrays(arrays: Mapping[str, Any]) -> Observations:
-    risks = tuple(risk for risk in RISKS if risk in arrays)
-    if "time" not in arrays or not risks or set(arrays) - {"time", *RISKS}:
+    risks = tuple(sorted((name for name in arrays if name != "time"), key=lambda name: name != "train"))
+    if "time" not in arrays or not risks:
         raise fail("curve", "a mapping from 'time' and one or both of 'train' and 'population'", sorted(arrays))
     times = np.asarray(arrays["time"], np.float64)
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or (times < 0).any():

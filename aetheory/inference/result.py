@@ -12,10 +12,11 @@ from scipy.stats import t as student
 
 from aetheory.core.curve import Curve
 from aetheory.core.predict import predict
+from aetheory.core.problem import AbstractProblem
+from aetheory.core.theory import AbstractTheory
 from aetheory.inference.finite_size import Correction, has_formula
 from aetheory.inference.observations import Observations
 from aetheory.inference.uncertainty import Uncertainty, lag_correlation
-from aetheory.linear.problem import LinearRatios
 
 _LARGEST_ERROR = 1.0
 """In a logarithm: a parameter that is only known to within a factor e is not identified by the data."""
@@ -76,7 +77,8 @@ class Fit:
     """The hyperparameters inferred from a curve, in the regime that explains it best.
 
     Arguments:
-        regime: a name, or several for an edge.
+        theory: the limit.
+        problem: what its numbers are of.
         estimates: of every free parameter and of "init_strength" c = Hσ² = xy.
         fixed: the values of the others.
         free: the names of the free parameters, as in the rows of `uncertainty.covariance`.
@@ -92,9 +94,12 @@ class Fit:
         input_dim: p, where it was given.
         correction: the distance of simulations from the limit, which `fitted` includes; `None` without it.
         candidates: the fits of all regimes that were tried, best first, none of them corrected by simulations.
+
+    Source: K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
 
-    regime: str | tuple[str, ...]
+    theory: AbstractTheory
+    problem: AbstractProblem
     estimates: dict[str, Estimate]
     fixed: dict[str, float]
     free: tuple[str, ...]
@@ -118,8 +123,13 @@ class Fit:
 
     @property
     def name(self) -> str:
-        """The regime in words."""
-        return self.regime if isinstance(self.regime, str) else " ∩ ".join(self.regime)
+        """The theory's name."""
+        return self.theory.name
+
+    @property
+    def regime(self) -> str:
+        """The same, as it is called for linear problems."""
+        return self.theory.name
 
     @property
     def values(self) -> dict[str, float]:
@@ -139,14 +149,6 @@ class Fit:
         return count * math.log(self.deviance / count) + (self.uncertainty.rank + 1) * math.log(count)
 
     @property
-    def aicc(self) -> float:
-        """Akaike's criterion, corrected for few observations; infinite where there are too few to correct."""
-        count, used = self.fitted.size, self.uncertainty.rank + 1
-        if count <= used + 1:
-            return math.inf
-        return count * math.log(self.deviance / count) + 2 * used * count / (count - used - 1)
-
-    @property
     def not_identifiable(self) -> tuple[str, ...]:
         """The free parameters that the curve does not determine."""
         return tuple(name for name in self.free if not self.estimates[name].identifiable)
@@ -160,13 +162,9 @@ class Fit:
         return self._limit_is_infinite and self.converged and not self.not_identifiable
 
     @property
-    def _faces(self) -> tuple[str, ...]:
-        return (self.regime,) if isinstance(self.regime, str) else self.regime
-
-    @property
     def _limit_is_infinite(self) -> bool:
         """Whether p is known but plays no part in the limit."""
-        return self.input_dim is not None and not has_formula(self._faces)
+        return self.input_dim is not None and not has_formula(self.theory)
 
     @property
     def diagnostics(self) -> dict[str, float]:
@@ -236,8 +234,8 @@ class Fit:
         """
         values = self.values
         recorded = jnp.asarray(self.observations.times if times is None else times, jnp.result_type(float))
-        ratios = LinearRatios(values["init_scale"], values["latent_ratio"], values["sample_ratio"])
-        limit = predict(ratios, recorded * values["time_unit"], self._faces)
+        there = replace(self.problem, **{name: values[name] for name in self.problem.free_numbers})
+        limit = predict(there, recorded * values["time_unit"], self.theory)
         floor = values["noise_floor"]
         values = jax.tree.map(lambda risk: risk + floor, limit.values)
         return replace(limit, times=recorded, values=values, stats=None, label=f"fit, {self.name}")

@@ -84,26 +84,25 @@ def pareto_monomials(order: int, risk: str = "train") -> tuple[Monomial, ...]:
     Raises:
         ValueError: an order outside its range, or another risk.
 
-    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, Pareto-optimal monomials.
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the triangle: arXiv:2602.04548, Theorem 4.1.
     """
-    by_power: dict[int, list[tuple[int, int, int]]] = {}
+    by_power: dict[int, list[Monomial]] = {}
     for (p, latent, variance, inverse_samples), _ in coefficients(order, risk).polynomial.terms:
         by_power.setdefault(variance, []).append((p, latent, -inverse_samples))
-    kept = []
-    for power, terms in by_power.items():
-        if power == 0:
-            continue
-        for p, latent, samples in _maximal(np.array(terms)):
-            if p != power - latent - samples:
-                raise AssertionError(f"p^{p} H^{latent} σ^{2 * power} N^{samples} is no product of x, y and z")
-            kept.append((power, latent, -samples))
+    kept = [
+        (power, latent, -samples)
+        for power, terms in by_power.items()
+        for _, latent, samples in _maximal(np.array(terms))
+        if power > 0
+    ]
     return tuple(sorted(kept))
 
 
-def _maximal(terms: Int[np.ndarray, "terms 3"]) -> list[tuple[int, int, int]]:
+def _maximal(terms: Int[np.ndarray, "terms 3"]) -> list[list[int]]:
+    """The rows that no other row exceeds."""
     no_smaller = (terms[:, None] >= terms[None]).all(axis=-1)
-    dominated = (no_smaller & ~no_smaller.T).any(axis=0)
-    return [(int(p), int(latent), int(samples)) for p, latent, samples in terms[~dominated]]
+    maximal: list[list[int]] = terms[~(no_smaller & ~no_smaller.T).any(axis=0)].tolist()
+    return maximal
 
 
 @lru_cache(maxsize=32)
@@ -123,38 +122,34 @@ def prism(order: int, risk: str = "train") -> Prism:
     Raises:
         ValueError: an order at which the prism is flat, or outside the range of the exact coefficients.
 
-    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, the prism of regimes.
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; its triangle: arXiv:2602.04548, Section 5.
     """
     monomials = pareto_monomials(order, risk)
     points = np.array(monomials)
     if np.linalg.matrix_rank(points - points[0]) < 3:
         least = 1 if risk == "train" else 2
         raise fail("order", f"at least {least} for the {risk} risk, for the prism is flat below", order)
-    facets = [_named(frozenset(facet), order, risk) for facet in _facets(points)]
-    faces = [Face((name,), tuple(sorted(members))) for name, members in facets]
-    by_name = dict(facets)
-    edges: list[Face] = []
-    vertices: list[Face] = []
-    for count, found in ((2, edges), (3, vertices)):
-        for names in combinations([name for name in FACES if name in by_name], count):
-            members = frozenset.intersection(*(by_name[name] for name in names))
-            if members:
-                found.append(Face(names, tuple(sorted(members))))
-    ordered = sorted(faces, key=lambda face: list(FACES).index(face.names[0]))
-    return Prism(order, risk, monomials, tuple(ordered), tuple(edges), tuple(vertices))
+    facets = dict(_named(facet, order, risk) for facet in _facets(points))
+    faces, edges, vertices = (
+        tuple(
+            Face(names, tuple(sorted(members)))
+            for names in combinations([name for name in FACES if name in facets], count)
+            if (members := frozenset.intersection(*(facets[name] for name in names)))
+        )
+        for count in (1, 2, 3)
+    )
+    return Prism(order, risk, monomials, faces, edges, vertices)
 
 
-def _facets(points: Int[np.ndarray, "points 3"]) -> list[list[Monomial]]:
+def _facets(points: Int[np.ndarray, "points 3"]) -> list[frozenset[Monomial]]:
     """The points on each supporting plane of the hull."""
     from scipy.spatial import ConvexHull
 
     planes = np.unique(ConvexHull(points).equations.round(9), axis=0)
     on_plane = np.abs(points @ planes[:, :3].T + planes[:, 3]) < 1e-6
-    return [[(int(m), int(n), int(j)) for m, n, j in points[on]] for on in on_plane.T]
+    return [frozenset(map(tuple, points[on].tolist())) for on in on_plane.T]
 
 
 def _named(facet: frozenset[Monomial], order: int, risk: str) -> tuple[str, frozenset[Monomial]]:
-    names = [name for name in FACES if all(lies_on((name,), monomial, order, risk) for monomial in facet)]
-    if len(names) != 1:
-        raise AssertionError(f"a facet of the hull lies on {names}")
-    return names[0], facet
+    [name] = [name for name in FACES if all(lies_on((name,), monomial, order, risk) for monomial in facet)]
+    return name, facet

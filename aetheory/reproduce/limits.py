@@ -16,13 +16,14 @@ import numpy as np
 import xarray
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from aetheory.core.curve import Curve
+from aetheory.core.simulate import simulate
 from aetheory.reproduce.prism import Size
 from aetheory.sources.gaussian import GaussianSource
 from aetheory.sources.images import DATA_FOLDER_VARIABLE, ImageSource, load_images, whiten
+from aetheory.sources.source import Source
 from aetheory.sources.sparse import SparseSource
 from aetheory.two_layer import limits
-from aetheory.two_layer.alternating import alternating_descent
-from aetheory.two_layer.descent import sample_descent
 from aetheory.two_layer.network import (
     TwoLayerAutoencoder,
     population_risk,
@@ -30,6 +31,7 @@ from aetheory.two_layer.network import (
     sampled_risk,
     tied_autoencoder,
 )
+from aetheory.two_layer.problem import TwoLayerProblem
 
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 AMPLITUDES = ("rademacher", "gaussian")
@@ -90,15 +92,15 @@ def gaussian_panel(name: str, variances: Float[Array, " dim"], scale: Scale, key
     risks, constructed, sampled, grams = [], [], [], {}
     for rate, num_units in zip(scale.rates, units, strict=True):
         start_keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
-        starts = jnp.stack([random_encoder(start_key, dim, num_units) for start_key in start_keys])
-        run = alternating_descent(starts, source, num_steps=scale.num_steps)
-        risks.append(np.asarray(run.values))
+        starts = [random_encoder(start_key, dim, num_units) for start_key in start_keys]
+        runs = [_descended(variances, start, scale) for start in starts]
+        risks.append(np.stack([run.risk for run in runs]))
         minimiser = limits.minimiser(start_keys[0], variances, num_units)
         constructed.append(float(population_risk(minimiser, variances)))
         in_sample = name == "isotropic" and rate in _SAMPLED_RATES
-        sampled.append(_by_samples(source, num_units, start_keys[0], scale) if in_sample else math.nan)
+        sampled.append(float(_by_samples(starts[0], source, start_keys[0], scale).risk[-1]) if in_sample else math.nan)
         if rate == _SHOWN_RATE:
-            for when, encoder in (("before", starts[0]), ("after", run.module.encoder[0])):
+            for when, encoder in (("before", starts[0]), ("after", runs[0].module.encoder)):
                 units_gram, directions_gram = _grams(encoder, variances)
                 grams[f"units_{when}"] = (("unit", "other_unit"), units_gram)
                 grams[f"directions_{when}"] = (("direction", "other_direction"), directions_gram)
@@ -258,10 +260,18 @@ def _block_variances(dim: int) -> Float[Array, " dim"]:
     return variances / jnp.mean(variances)
 
 
-def _by_samples(source: GaussianSource, num_units: int, key: PRNGKeyArray, scale: Scale) -> float:
-    start = TwoLayerAutoencoder.initialise(key, source.input_dim, num_units)
-    steps = scale.num_sample_steps
-    return float(sample_descent(start, source, key, num_steps=steps, record_at=[steps]).metrics[-1])
+def _descended(inputs: Any, start: Float[Array, "units dim"], scale: Scale) -> Curve:
+    """Alternating descent from a given encoder, on a covariance or a source."""
+    num_units, dim = start.shape
+    problem = TwoLayerProblem(dim, num_units, "sign", "alternating", covariance=inputs, start=start)
+    return simulate(problem, np.arange(scale.num_steps + 1), jax.random.key(0), return_module=True)
+
+
+def _by_samples(start: Float[Array, "units dim"], source: Source, key: PRNGKeyArray, scale: Scale) -> Curve:
+    """SGD on samples from a given encoder."""
+    num_units, dim = start.shape
+    problem = TwoLayerProblem(dim, num_units, "sign", "sgd", source=source, start=start)
+    return simulate(problem, np.asarray([scale.num_sample_steps]), key, return_module=True)
 
 
 def _grams(
@@ -285,8 +295,8 @@ def _whitened_risks(
     dim = training.input_dim
     num_units = round(rate * dim)
     rotation = limits.minimiser(key, jnp.ones(dim), num_units)
-    start = TwoLayerAutoencoder.initialise(key, dim, num_units)
-    trained = alternating_descent(start.encoder, images, num_steps=scale.num_steps).autoencoder
+    start = random_encoder(key, dim, num_units)
+    trained = _descended(images, start, scale).module
     risks = {
         "rate": num_units / dim,
         "held_out_rotation": float(sampled_risk(rotation, held_out.samples).mean),
@@ -294,8 +304,7 @@ def _whitened_risks(
         "held_out_sample_descent": math.nan,
     }
     if by_samples:
-        steps = scale.num_sample_steps
-        trained = sample_descent(start, training, key, num_steps=steps, record_at=[steps]).autoencoder
+        trained = _by_samples(start, training, key, scale).module
         risk = sampled_risk(tied_autoencoder(trained.encoder), held_out.samples)
         risks["held_out_sample_descent"] = float(risk.mean)
     return risks
@@ -310,10 +319,10 @@ def _raw_risks(
     key: PRNGKeyArray,
 ) -> dict[str, float]:
     start = random_encoder(key, images.input_dim, num_units)
-    run = alternating_descent(start, training, num_steps=scale.num_steps)
+    trained = _descended(training, start, scale).module
     return {
-        "raw_gaussian": float(population_risk(run.module, images.covariance)),
-        "raw_held_out": float(sampled_risk(run.module, held_out.samples).mean),
+        "raw_gaussian": float(population_risk(trained, images.covariance)),
+        "raw_held_out": float(sampled_risk(trained, held_out.samples).mean),
     }
 
 

@@ -47,7 +47,7 @@ def _recovery(summary: dict[str, Any]) -> Iterator[Row]:
         level = "no noise" if run["signal_to_noise"] is None else f"{run['signal_to_noise']:g} dB"
         yield (
             f"{run['network']}, {level}: squared distance of the dictionary; support found",
-            f"{first:.1f} -> {last:.2f}; {run['true_positive_rate']:.1%}",
+            f"{first:.1f} -> {last:.2f}; {run['found']:.1%}",
         )
     for name, features in summary["clusters"].items():
         for feature in ("raw", "sparse", "group"):

@@ -15,11 +15,12 @@ import numpy as np
 import xarray
 
 from aetheory import group_sparse as recovery
+from aetheory.group_sparse.problem import NETWORKS
 from aetheory.reproduce.prism import Size
 from aetheory.reproduce.recovery_clustering import PUBLISHED, Clustering, Network
-from aetheory.reproduce.recovery_figures import PUBLISHED_DISTANCES, PUBLISHED_EPOCHS, measured, published
+from aetheory.reproduce.recovery_figures import PUBLISHED_DISTANCES, PUBLISHED_EPOCHS, measured, published, resting_norm
 from aetheory.reproduce.recovery_phases import Phases, interval_violations
-from aetheory.reproduce.recovery_training import NETWORKS, Experiment
+from aetheory.reproduce.recovery_training import Experiment
 
 STORED_RUNS = "recovery_published_size.json"
 _LEVELS = (1.0, 5.0, 10.0)
@@ -47,12 +48,10 @@ def job(size: Size, seed: int) -> Job:
             input_dim=400, num_groups=60, num_active=(1, 3), num_samples=200,
             signal_to_noise=tuple(np.linspace(-15, 15, 7).tolist()), thresholds=tuple(np.linspace(0, 5, 26).tolist()),
         )  # fmt: skip
-        runs = tuple(dataclasses.replace(scaled, network=network) for network in NETWORKS[:2])
+        runs = tuple(_changed(scaled, network=network) for network in NETWORKS[:2])
         return Job(runs, phases, (digits,))
     scaled = base if size == "full" else base.scaled(5)
-    runs = tuple(
-        dataclasses.replace(scaled, network=network, signal_to_noise=level) for network in NETWORKS for level in _LEVELS
-    )
+    runs = tuple(_changed(scaled, network=network, signal_to_noise=level) for network in NETWORKS for level in _LEVELS)
     if size == "default":
         return Job(runs, Phases(), (Clustering(),))
     images = Clustering(
@@ -60,6 +59,10 @@ def job(size: Size, seed: int) -> Job:
     )
     sets = (Clustering(), *(dataclasses.replace(images, data=name) for name in ("mnist", "fashion-mnist")))
     return Job(runs, Phases(num_groups=500, num_samples=2000), sets)
+
+
+def _changed(experiment: Experiment, **fields: Any) -> Experiment:
+    return dataclasses.replace(experiment, problem=dataclasses.replace(experiment.problem, **fields))
 
 
 def stored_runs() -> xarray.Dataset:
@@ -73,26 +76,24 @@ def summarise_runs(experiments: Sequence[Experiment], runs: xarray.Dataset) -> l
     summaries = []
     for index, one in enumerate(experiments):
         records = runs.isel(run=index)
-        distances = records.squared_distance.values
+        distances, problem = records.distance.values, one.problem
         rate = measured(distances)
         theory = published(one, runs, index)
         epochs = [epoch for epoch in PUBLISHED_EPOCHS if epoch <= one.num_epochs]
-        middle = (one.min_norm + one.max_norm) / 2
         summaries.append(
             {
-                "network": one.network,
-                "signal_to_noise": one.signal_to_noise,
-                "input_dim": one.input_dim,
-                "num_groups": one.num_groups,
+                "network": problem.network,
+                "signal_to_noise": problem.signal_to_noise,
+                "input_dim": problem.input_dim,
+                "num_groups": problem.num_groups,
                 "squared_distance_at": {str(epoch): float(distances[epoch]) for epoch in epochs},
                 "published_at_1_dB_1000_columns": dict(zip(map(str, epochs), PUBLISHED_DISTANCES, strict=False)),
-                **{name: float(records[name][-1]) for name in recovery.SupportRecovery._fields},
-                "column_norm": float(records.column_norm[-1]),
-                "fixed_point_norm": float(recovery.fixed_point_norm(one.threshold, middle)),
+                **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
+                "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
                 "largest_measured_contraction": float(rate.max()),
                 "largest_published_contraction": float(np.nanmax(theory)),
                 "published_neighbourhood": _finite(
-                    recovery.neighbourhood_radius(one.input_dim, one.num_groups, float(np.nanmax(theory)))
+                    recovery.neighbourhood_radius(problem.input_dim, problem.num_groups, float(np.nanmax(theory)))
                 ),
             }
         )
@@ -142,8 +143,8 @@ def run_table(summaries: list[dict[str, Any]]) -> str:
         distances = list(one["squared_distance_at"].values())
         level = "none" if one["signal_to_noise"] is None else f"{one['signal_to_noise']:g}"
         lines.append(
-            f"{one['network']:<10}{level:>6}{distances[0]:>9.1f}{distances[-1]:>9.2f}{one['true_positive_rate']:>8.3f}"
-            f"{one['false_positive_rate']:>10.4f}{one['exact']:>8.3f}{one['column_norm']:>7.3f}"
+            f"{one['network']:<10}{level:>6}{distances[0]:>9.1f}{distances[-1]:>9.2f}{one['found']:>8.3f}"
+            f"{one['invented']:>10.4f}{one['exact']:>8.3f}{one['column_norm']:>7.3f}"
             f"{one['fixed_point_norm']:>8.3f}"
         )
     return "\n".join(lines)

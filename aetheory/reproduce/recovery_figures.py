@@ -1,8 +1,9 @@
 """The figures of the recovery experiment: curves, phase diagrams, clusters and atoms."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from aetheory import group_sparse as recovery
+from aetheory.core.predict import predict
+from aetheory.group_sparse.problem import RecoveryProblem
 from aetheory.plotting import COLOURS, plot_atoms, plot_distances, plot_phases
 from aetheory.reproduce.recovery_training import Experiment
 
@@ -36,15 +39,15 @@ def draw_curves(experiments: Sequence[Experiment], runs: xarray.Dataset, stored:
     axes = figure.subplots(2, 2).ravel()
     levels = sorted({float(level) for level in runs.signal_to_noise.values})
     colours = dict(zip(levels, COLOURS, strict=False))
-    styles = [(_LINES[one.network], colours[one.decibels]) for one in experiments]
-    columns = experiments[0].num_groups * experiments[0].group_size
+    styles = [(_LINES[one.problem.network], colours[one.decibels]) for one in experiments]
+    columns = experiments[0].problem.num_groups * experiments[0].problem.group_size
     _draw_distances(axes[0], runs, styles, columns, stored)
     _draw_support(axes[1], experiments, runs)
     _draw_contraction(axes[2], experiments, runs, colours)
     _draw_norms(axes[3], experiments, runs, styles)
     for level, colour in colours.items():
         axes[0].plot([], [], color=colour, linewidth=4, label="no noise" if math.isinf(level) else f"{level:g} dB")
-    for network in dict.fromkeys(one.network for one in experiments):
+    for network in dict.fromkeys(one.problem.network for one in experiments):
         axes[0].plot([], [], color="0.35", linestyle=_LINES[network], label=_NAMES[network])
     axes[0].legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
     for letter, ax in zip("abcd", axes, strict=True):
@@ -59,10 +62,10 @@ def _draw_distances(
     ax: "Axes", runs: xarray.Dataset, styles: list[tuple[str, str]], columns: int, stored: xarray.Dataset
 ) -> None:
     for index, (line, colour) in enumerate(styles):
-        ax.plot(runs.epoch, runs.squared_distance[index] / columns, line, color=colour, linewidth=1.5)
+        ax.plot(runs.epoch, runs.distance[index] / columns, line, color=colour, linewidth=1.5)
     if columns != 1000:
         ax.plot(
-            stored.epoch, stored.squared_distance[0] / 1000, color="0.6", linewidth=3, zorder=0,
+            stored.epoch, stored.distance[0] / 1000, color="0.6", linewidth=3, zorder=0,
             label="group ReLU, 1 dB, n = 950 (stored)",
         )  # fmt: skip
     ax.plot(
@@ -83,10 +86,10 @@ def _draw_support(ax: "Axes", experiments: Sequence[Experiment], runs: xarray.Da
     for colour, (index, one) in zip(
         COLOURS[3:], ((i, one) for i, one in enumerate(experiments) if one.decibels == worst), strict=False
     ):
-        ax.plot(runs.epoch, runs.true_positive_rate[index], color=colour, label=f"{_NAMES[one.network]}: found")
+        ax.plot(runs.epoch, runs.found[index], color=colour, label=f"{_NAMES[one.problem.network]}: found")
         ax.plot(
-            runs.epoch, runs.false_positive_rate[index], color=colour, linestyle="--",
-            label=f"{_NAMES[one.network]}: invented",
+            runs.epoch, runs.invented[index], color=colour, linestyle="--",
+            label=f"{_NAMES[one.problem.network]}: invented",
         )  # fmt: skip
     ax.axhline(0.78, color="0.6", linewidth=1, linestyle=":", label="published: soft threshold, found")
     ax.set_ylim(-0.03, 1.03)
@@ -100,8 +103,8 @@ def _draw_contraction(
 ) -> None:
     """Per update of the dictionary; the published factor with that update's step size."""
     for index, one in enumerate(experiments):
-        if one.network == "group":
-            distances = runs.squared_distance[index].values
+        if one.problem.network == "group":
+            distances = runs.distance[index].values
             done = np.isfinite(distances)
             ax.plot(runs.epoch[done][1:], measured(distances[done]), color=colours[one.decibels], linewidth=1)
             ax.plot(runs.epoch[done], published(one, runs, index)[done], "--", color=colours[one.decibels], linewidth=1)
@@ -118,21 +121,23 @@ def _draw_norms(
     ax: "Axes", experiments: Sequence[Experiment], runs: xarray.Dataset, styles: list[tuple[str, str]]
 ) -> None:
     for index, (line, colour) in enumerate(styles):
-        if experiments[index].network == "group":
+        if experiments[index].problem.network == "group":
             ax.plot(runs.epoch, runs.column_norm[index], line, color=colour, linewidth=1.5)
-    one = experiments[0]
-    lowest, middle, highest = (
-        float(recovery.fixed_point_norm(one.threshold, norm))
-        for norm in (one.max_norm, (one.min_norm + one.max_norm) / 2, one.min_norm)
-    )
-    ax.axhspan(lowest, highest, color="0.5", alpha=0.15, linewidth=0)
+    one = experiments[0].problem
+    rest, middle = resting_norm(one), (one.min_norm + one.max_norm) / 2
+    ax.axhspan(float(rest.lower.column_norm[0]), float(rest.upper.column_norm[0]), color="0.5", alpha=0.15, linewidth=0)
     ax.axhline(
-        middle, color="0.35", linewidth=1,
-        label=rf"$s^2(1-\lambda/s\|x_g\|)=1$ at $\|x_g\|={(one.min_norm + one.max_norm) / 2:g}$ (band: extremes)",
+        float(rest.column_norm[0]), color="0.35", linewidth=1,
+        label=rf"$s^2(1-\lambda/s\|x_g\|)=1$ at $\|x_g\|={middle:g}$ (band: extremes)",
     )  # fmt: skip
     ax.set_ylabel("mean norm of the columns")
     ax.set_title("column norms, group ReLU")
     ax.legend(frameon=False, fontsize=8)
+
+
+def resting_norm(problem: RecoveryProblem) -> Any:
+    """The column norm at which the group network of a problem comes to rest, with its bracket."""
+    return predict(dataclasses.replace(problem, network="group"), [0], "fixed-point norm")
 
 
 def measured(distances: Float[np.ndarray, " epochs"]) -> Float[np.ndarray, " intervals"]:
@@ -142,17 +147,17 @@ def measured(distances: Float[np.ndarray, " epochs"]) -> Float[np.ndarray, " int
 
 def published(one: Experiment, runs: xarray.Dataset, index: int) -> Float[np.ndarray, " epochs"]:
     """The published contraction factor along a run, with τ at the middle norm and the learning rate as step size."""
-    records = runs.isel(run=index)
-    middle = (one.min_norm + one.max_norm) / 2
+    records, problem = runs.isel(run=index), one.problem
+    middle = (problem.min_norm + problem.max_norm) / 2
     norm = 0.5 * (records.alpha_min + records.alpha_max) * middle * records.column_norm
     done = np.isfinite(norm.values)
     rho = recovery.contraction_factor(
-        step_size=one.learning_rate,
-        shrinkage=np.clip(1 - one.threshold / norm.values[done], 0, 1),
-        active_probability=one.num_active / one.num_groups,
+        step_size=problem.learning_rate,
+        shrinkage=np.clip(1 - problem.threshold / norm.values[done], 0, 1),
+        active_probability=problem.num_active / problem.num_groups,
         alpha_min=records.alpha_min.values[done],
         alpha_max=records.alpha_max.values[done],
-        group_size=one.group_size,
+        group_size=problem.group_size,
         closeness=records.closeness.values[done],
     )
     full = np.full(len(done), np.nan)

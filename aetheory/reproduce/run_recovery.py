@@ -10,6 +10,7 @@ import numpy as np
 import xarray
 from tqdm import tqdm
 
+from aetheory.core.curve import Curve
 from aetheory.reproduce import recovery, recovery_clustering, recovery_figures, recovery_phases, recovery_training
 from aetheory.reproduce.output import OutputFolder, provenance
 from aetheory.reproduce.prism import Size
@@ -64,7 +65,7 @@ def run_recovery(size: Size, path: Path, seed: int) -> dict[str, Any]:
 def _run_curves(job: recovery.Job, folder: OutputFolder, *, checkpoints: bool, start: float) -> list[dict[str, Any]]:
     """All training runs, the figure redrawn after each and now and then within one."""
     stored = recovery.stored_runs()
-    done: list[recovery_training.Progress] = []
+    done: list[Curve] = []
     viewed, first = time.perf_counter(), True
     runs = xarray.Dataset()
     if checkpoints:
@@ -72,13 +73,13 @@ def _run_curves(job: recovery.Job, folder: OutputFolder, *, checkpoints: bool, s
     total = sum(one.num_epochs for one in job.experiments)
     with tqdm(total=total, unit="epoch", disable=not sys.stderr.isatty()) as progress:
         for index, experiment in enumerate(job.experiments):
-            name = f"{experiment.network}, {experiment.decibels:g} dB"
+            name = f"{experiment.problem.network}, {experiment.decibels:g} dB"
             progress.set_description(name)
-            file = folder.path / "checkpoints" / f"{experiment.network}_{experiment.decibels:g}.eqx"
+            file = folder.path / "checkpoints" / f"{experiment.problem.network}_{experiment.decibels:g}.eqx"
             before = 0
             for current in recovery_training.train(experiment, file if checkpoints else None):
-                progress.update(int(current.epoch) - before)
-                before = int(current.epoch)
+                progress.update(int(current.times[-1]) - before)
+                before = int(current.times[-1])
                 finished = before == experiment.num_epochs
                 if finished or time.perf_counter() - viewed > _SECONDS_BETWEEN_VIEWS:
                     settings = job.experiments[: index + 1]

@@ -83,7 +83,7 @@ class MarchenkoPastur(eqx.Module):
     def moments(self, order: int) -> Float[Array, " order"]:
         """The moments E s, …, E s^order: mean^k Σ_{i<k} C(k,i) C(k−1,i) zⁱ / (i+1), the Narayana polynomials.
 
-        Source: e.g. Z. Bai, J. Silverstein, "Spectral Analysis of Large Dimensional Random Matrices", Lemma 3.1.
+        Source: e.g. Z. Bai, J. Silverstein (2010), "Spectral Analysis of Large Dimensional Random Matrices", Lemma 3.1.
         """
         order = static_integer("order", order)
         ratio, mean = as_float(self.ratio), as_float(self.mean)

@@ -194,7 +194,7 @@ class Prediction:
     Arguments:
         times: flow times, shape (num_times,), nonnegative and in increasing order.
         regime: of every cell: a name, or a tuple of faces that meet.
-        options: any other option of `aetheory.predict` (method, finite_size, num_nodes, path_length, root, rtol, …).
+        options: any other option of `aetheory.predict` (method, finite_size, num_nodes, tolerance, rtol, …).
 
     Raises:
         ValueError: an argument is out of its range.
@@ -265,7 +265,11 @@ class Prediction:
     def settings(self) -> dict[str, Any]:
         """Times, regime and options."""
         regime = list(self._regime) if isinstance(self._regime, tuple) else self._regime
-        return {"function": "predict", "times": self._times.tolist(), "regime": regime, **self._options}
+        options = {
+            name: value if isinstance(value, str | int | float | None) else repr(value)
+            for name, value in self._options.items()
+        }
+        return {"function": "predict", "times": self._times.tolist(), "regime": regime, **options}
 
     def dims(self) -> Mapping[str, Sequence[str]]:
         """Both risks are curves."""

@@ -1,62 +1,40 @@
 """Alternating descent of a two-layer autoencoder: the best decoder, one gradient step of the encoder, and again.
 
-Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, Algorithm 1; for any covariance in the
-coordinates in which the rows that matter, those of B Σ^{1/2}, lie on the unit sphere.
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, the alternating gradient method; for any
+covariance in the coordinates in which the rows that matter, those of B Σ^{1/2}, lie on the unit sphere.
 """
 
-import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import as_float, check_real, fail, static_integer
-from aetheory.core.curve import Curve, Values
-from aetheory.core.solve import SolverStats
-from aetheory.sources.source import Source
-from aetheory.two_layer.activations import Activation, ActivationLike
-from aetheory.two_layer.network import (
-    TwoLayerAutoencoder,
-    checked_encoder,
-    normalised,
-    solve_decoder,
-    with_linear_part,
-)
+from aetheory.core.checks import as_float, check_real
+from aetheory.core.curve import Values
+from aetheory.core.problem import AbstractExperiment, Outcome
+from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
+from aetheory.two_layer.training import Setting, step_numbers, steps_taken
 
 _WINDOW = 10
 """Steps over which the stopping criterion measures the fall of the risk."""
-
-
-class _Options(eqx.Module):
-    step_size: Float[Array, ""]
-    tolerance: Float[Array, ""]
-    activation: Activation
-    num_steps: int = eqx.field(static=True)
+_STEP_SIZE = 0.1
 
 
 class _Progress(eqx.Module):
-    """The loop's state: B̃, the best Aᵀ for the last B̃ but one, the risks so far, the number of the last of them."""
+    """The loop's state: B̃, the best Aᵀ for the last B̃ but one, the records so far, the number of the last of them."""
 
     rows: Float[Array, "latent_dim input_dim"]
     decoder: Float[Array, "latent_dim input_dim"]
-    risks: Float[Array, " records"]
+    records: Values
     step: Int[Array, ""]
     stopped: Bool[Array, ""]
 
 
-def alternating_descent(
-    encoder: Any,
-    source: Source,
-    *,
-    activation: ActivationLike = "sign",
-    num_steps: int = 1000,
-    step_size: float | Float[Array, ""] = 0.1,
-    tolerance: float | Float[Array, ""] = 1e-7,
-) -> Curve:
-    """Minimise the population risk under Gaussian inputs of the source's covariance, from a given encoder.
+class AlternatingDescent(AbstractExperiment):
+    """Steps of the encoder on d·R, each after the best decoder.
 
     One step, with B̃ = B D the encoder in the coordinates where Σ = D² is diagonal, K = B̃ B̃ᵀ and A = c₁ D B̃ᵀ f(K)⁻¹
     the best decoder for B̃:
@@ -66,141 +44,99 @@ def alternating_descent(
     ∇ is the gradient of d·R at fixed A in units of the mean variance, without the diagonal of f', whose part of it is
     radial (and infinite for the sign). A step costs one Cholesky factor of an n × n matrix and a few products of that
     size; nothing larger is formed.
-
-    It stops once the risk has fallen by less than `tolerance` times the mean variance per step, on average over the
-    last 10 steps, or after `num_steps`.
-
-    Arguments:
-        encoder: B, shape (latent_dim, input_dim), no zero row (`random_encoder` draws one); or several of them, shape
-            (num_seeds, latent_dim, input_dim). Several, and `jax.vmap` over this function, run one after the other in
-            one compiled program on a CPU, which is faster there than batched products, and batched elsewhere.
-        source: anything with a `covariance` of shape (input_dim, input_dim), which may be singular.
-        activation: σ; see `aetheory.two_layer.as_activation`.
-        num_steps: the most steps, a positive integer.
-        step_size: positive; .1 serves for every rate and spectrum tried.
-        tolerance: nonnegative; 0 never stops early.
-
-    Returns:
-        A `Curve`: steps 0…num_steps; the risk after each, with the best decoder, constant once stopped; the
-        autoencoder with normalised rows and the best decoder; the number of steps taken. With several encoders, the
-        risks and the autoencoder have that leading axis.
-
-    Raises:
-        ValueError: an argument is out of its range, or the activation has no linear part.
-        RuntimeError: the risk left the finite numbers (the step is too large).
     """
-    resolved = with_linear_part(activation)
-    num_steps = static_integer("num_steps", num_steps)
-    check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
-    check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
-    requirement = "of shape (latent_dim, input_dim), or (num_seeds, latent_dim, input_dim)"
-    try:
-        encoder = as_float(encoder)
-    except (TypeError, ValueError) as error:
-        raise fail("encoder", requirement, encoder) from error
-    if encoder.ndim not in (2, 3):
-        raise fail("encoder", requirement, encoder)
-    flat = encoder.reshape(-1, encoder.shape[-1])
-    covariance = source.covariance
-    rows, _ = checked_encoder(flat, covariance)
-    covariance, rows = covariance.astype(rows.dtype), rows.reshape(encoder.shape)
-    options = _Options(jnp.asarray(step_size, rows.dtype), jnp.asarray(tolerance, rows.dtype), resolved, num_steps)
-    encoder, decoder, risks, steps = _descend(rows, covariance, options)
-    risks = eqx.error_if(
-        risks,
-        ~jnp.all(jnp.isfinite(risks)),
-        "Alternating descent diverged: the risk became NaN or infinite. Try a smaller `step_size`.",
-    )
-    make = functools.partial(TwoLayerAutoencoder, activation=resolved)
-    autoencoder = (jax.vmap(make) if rows.ndim == 3 else make)(encoder, decoder)
-    stats = SolverStats(steps, jnp.zeros_like(steps), jnp.ones_like(steps, bool))
-    return Curve(jnp.arange(num_steps + 1), Values(risk=risks), stats=stats, module=autoencoder, label="alternating")
+
+    times: Int[Array, " times"]
+    setting: Setting
+    deviations: Float[Array, " input_dim"]
+    directions: Float[Array, "input_dim input_dim"] | None
+    step_size: Float[Array, ""]
+    tolerance: Float[Array, ""]
+    num_steps: int = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, problem: Any, times: Any, *, tolerance: float | int | Float[Array, ""] = 1e-7) -> "AlternatingDescent":
+        """Of a problem.
+
+        Arguments:
+            problem: a `TwoLayerProblem`; its step size is .1 when omitted, which serves for every rate and spectrum
+                tried.
+            times: numbers of steps.
+            tolerance: stop once the risk has fallen by less than this times the mean variance per step, on average
+                over the last 10 steps; what is recorded later is constant. 0 never stops early.
+        """
+        check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
+        steps = step_numbers(times)
+        step_size = _STEP_SIZE if problem.step_size is None else problem.step_size
+        setting = Setting.of(problem, step_size, tolerance)
+        deviations, directions = _axes(setting.covariance, setting.shape[1], setting.dtype)
+        step, smallest = (as_float(number).astype(setting.dtype) for number in (step_size, tolerance))
+        return cls(steps, setting, deviations, directions, step, smallest, int(steps[-1]))
+
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """Alternating descent of the rows B̃ until the criterion holds."""
+        with jax.default_matmul_precision("highest"):
+            encoder = self.setting.first(key)
+            turned = encoder if self.directions is None else encoder @ self.directions
+            final = self._descend(normalised(turned * self.deviations[None, :], None)[0])
+            recorded = jnp.minimum(self.times, final.step)
+            values = jax.tree.map(lambda record: record[recorded], final.records)
+            return Outcome(values, steps_taken(final.step), self._autoencoder(final))
+
+    def _descend(self, start: Rows) -> _Progress:
+        def advance(progress: _Progress) -> _Progress:
+            rows, step = progress.rows, progress.step + 1
+            view = self._view(rows)
+            decoder, risk = view.best()
+            measured = self.setting.measured(view, risk, start)
+            records = jax.tree.map(lambda record, one: record.at[step].set(one), progress.records, measured)
+            stopped = self._settled(records.risk, step) | (step == self.num_steps) | ~jnp.isfinite(risk)
+            moved = normalised(rows - self.step_size * self._gradient(view, decoder), None)[0]
+            return _Progress(jnp.where(stopped, rows, moved), decoder, records, step, stopped)
+
+        empty = jnp.zeros(self.num_steps + 1, start.dtype)
+        records = Values(risk=empty, second_moment=empty, overlap=empty)
+        first = _Progress(start, jnp.zeros_like(start), records, jnp.asarray(-1), jnp.asarray(False))
+        final: _Progress = jax.lax.while_loop(lambda progress: ~progress.stopped, advance, first)
+        return final
+
+    def _view(self, rows: Rows) -> View:
+        """In the axes of Σ, where B Σ is B̃ D; `rows` are not those of B, but only a tied decoder asks for them."""
+        projected = rows * self.deviations[None, :]
+        return View(rows, projected, rows @ rows.T, jnp.sum(self.deviations**2), self.setting.activation)
+
+    def _settled(self, risks: Float[Array, " records"], step: Int[Array, ""]) -> Bool[Array, ""]:
+        fall = risks[jnp.maximum(step - _WINDOW, 0)] - risks[step]
+        return (step >= _WINDOW) & (fall < _WINDOW * self.tolerance * jnp.mean(self.deviations**2))
+
+    def _gradient(self, view: View, decoder: Rows) -> Rows:
+        """−2 c₁ (D A)ᵀ + 2 [(AᵀA) ∘ f'(K)] B̃, without the diagonal of f', over the mean variance."""
+        diagonal = jnp.eye(len(decoder), dtype=bool)
+        slopes = view.activation.kernel_derivative(view.correlations)
+        coupling = jnp.where(diagonal, 0, (decoder @ decoder.T) * slopes)
+        linear = view.activation.linear_coefficient * decoder * self.deviations[None, :]
+        return 2 * (coupling @ view.rows - linear) / jnp.mean(self.deviations**2)
+
+    def _autoencoder(self, final: _Progress) -> TwoLayerAutoencoder:
+        """In the original coordinates; a direction without variance gets no weight."""
+        seen = self.deviations > 0
+        encoder = final.rows * jnp.where(seen, 1 / jnp.where(seen, self.deviations, 1), 0)[None, :]
+        decoder = final.decoder
+        if self.directions is not None:
+            encoder, decoder = encoder @ self.directions.T, decoder @ self.directions.T
+        return TwoLayerAutoencoder(encoder, decoder.T, self.setting.activation)
 
 
 @eqx.filter_jit
-def _descend(
-    encoder: Float[Array, "*seeds latent_dim input_dim"],
-    covariance: Float[Array, "input_dim input_dim"],
-    options: _Options,
-) -> tuple[Array, Array, Array, Array]:
-    """Normalised encoder, best decoder, risks and steps taken, each with the leading axis of seeds, if any."""
-    with jax.default_matmul_precision("highest"):
-        variances, directions = jnp.linalg.eigh(covariance)
-        # rounding leaves a little variance, of either sign, in directions that have none
-        floor = covariance.shape[0] * float(np.finfo(variances.dtype).eps) * variances[-1]
-        deviations = jnp.sqrt(jnp.where(variances > floor, variances, 0))
-        # on a CPU one after the other, which beats batched products there
-        run = jax.custom_batching.sequential_vmap(_run) if jax.default_backend() == "cpu" else _run  # type: ignore[no-untyped-call]
-        if encoder.ndim == 3:
-            run = jax.vmap(run, in_axes=(0, None, None, None))
-        results: tuple[Array, Array, Array, Array] = run(encoder, deviations, directions, options)
-        return results
-
-
-def _run(
-    encoder: Float[Array, "latent_dim input_dim"],
-    deviations: Float[Array, " input_dim"],
-    directions: Float[Array, "input_dim input_dim"],
-    options: _Options,
-) -> tuple[Array, Array, Array, Array]:
-    rows = normalised(encoder @ directions * deviations[None, :], None)[0]
-    final = _loop(rows, deviations, options)
-    recorded = jnp.where(jnp.arange(options.num_steps + 1) < final.step, final.risks, final.risks[final.step])
-    inverse = jnp.where(deviations > 0, 1 / jnp.where(deviations > 0, deviations, 1), 0)
-    return final.rows * inverse[None, :] @ directions.T, directions @ final.decoder.T, recorded, final.step
-
-
-def _loop(
-    rows: Float[Array, "latent_dim input_dim"], deviations: Float[Array, " input_dim"], options: _Options
-) -> _Progress:
-    """Alternating descent of the rows B̃ until the criterion holds."""
-    mean_variance = jnp.mean(deviations**2)
-    last = jnp.asarray(options.num_steps)
-
-    def advance(progress: _Progress) -> _Progress:
-        rows, step = progress.rows, progress.step + 1
-        correlations = rows @ rows.T
-        decoder = solve_decoder(
-            options.activation.kernel_matrix(correlations), rows * deviations[None, :], options.activation
-        )
-        risk = _risk(rows, decoder, deviations, options.activation)
-        fall = progress.risks[jnp.maximum(step - _WINDOW, 0)] - risk
-        settled = (step >= _WINDOW) & (fall < _WINDOW * options.tolerance * mean_variance)
-        stopped = settled | (step == last) | ~jnp.isfinite(risk)
-        gradient = _gradient(rows, correlations, decoder, deviations, options.activation) / mean_variance
-        moved = jnp.where(stopped, rows, normalised(rows - options.step_size * gradient, None)[0])
-        return _Progress(moved, decoder, progress.risks.at[step].set(risk), step, stopped)
-
-    start = _Progress(
-        rows,
-        jnp.zeros_like(rows),
-        jnp.zeros(options.num_steps + 1, rows.dtype),
-        jnp.asarray(-1),
-        jnp.asarray(False),
-    )
-    final: _Progress = jax.lax.while_loop(lambda progress: ~progress.stopped, advance, start)
-    return final
-
-
-def _risk(
-    rows: Float[Array, "latent_dim input_dim"],
-    decoder: Float[Array, "latent_dim input_dim"],
-    deviations: Float[Array, " input_dim"],
-    activation: Activation,
-) -> Float[Array, ""]:
-    """(1/d) [tr D² − c₁ tr(A B̃ D)], the risk with the best decoder."""
-    gain = activation.linear_coefficient * jnp.sum(decoder * rows * deviations[None, :])
-    return jnp.mean(deviations**2) - gain / deviations.shape[0]
-
-
-def _gradient(
-    rows: Float[Array, "latent_dim input_dim"],
-    correlations: Float[Array, "latent_dim latent_dim"],
-    decoder: Float[Array, "latent_dim input_dim"],
-    deviations: Float[Array, " input_dim"],
-    activation: Activation,
-) -> Float[Array, "latent_dim input_dim"]:
-    """−2 c₁ (D A)ᵀ + 2 [(AᵀA) ∘ f'(K)] B̃, without the diagonal of f'."""
-    diagonal = jnp.eye(rows.shape[0], dtype=bool)
-    coupling = jnp.where(diagonal, 0, (decoder @ decoder.T) * activation.kernel_derivative(correlations))
-    return 2 * (coupling @ rows - activation.linear_coefficient * decoder * deviations[None, :])
+def _axes(
+    covariance: Covariance, input_dim: int, dtype: Any
+) -> tuple[Float[Array, " input_dim"], Float[Array, "input_dim input_dim"] | None]:
+    """The deviations D along the axes of Σ, and the axes where they are not those of the coordinates."""
+    if covariance is None:
+        return jnp.ones(input_dim, dtype), None
+    if covariance.ndim == 1:
+        return jnp.sqrt(covariance), None
+    variances, directions = jnp.linalg.eigh(covariance)
+    # rounding leaves a little variance, of either sign, in directions that have none
+    floor = input_dim * float(np.finfo(dtype).eps) * variances[-1]
+    return jnp.sqrt(jnp.where(variances > floor, variances, 0)), directions

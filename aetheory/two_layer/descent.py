@@ -1,163 +1,187 @@
-"""Gradient methods for two-layer autoencoders through the generic paths: the weight-tied flow, and SGD on samples.
+"""Gradient flow of the population risk, and stochastic gradient descent on samples.
 
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
+import diffrax
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import static_integer
-from aetheory.core.curve import Curve
+from aetheory.core.checks import as_float, check_times, static_integer
+from aetheory.core.curve import Values
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.gradient_flow import gradient_flow
+from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.core.reconstruction import reconstruction_loss
-from aetheory.core.solve import DEFAULT_MAX_STEPS
-from aetheory.sources.source import Source
-from aetheory.two_layer.activations import Activation, ActivationLike
-from aetheory.two_layer.network import (
-    Covariance,
-    TwoLayerAutoencoder,
-    checked_encoder,
-    normalised,
-    population_risk_of,
-    tied_autoencoder,
-    tied_risk_of,
-    with_linear_part,
-)
+from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options
+from aetheory.sources.gaussian import GaussianSource
+from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
+from aetheory.two_layer.training import Setting, step_numbers, steps_taken
+
+_BATCH_SIZE, _LEARNING_RATE = 256, 5e-3
 
 
-class _TiedEncoder(eqx.Module):
+class _Weights(eqx.Module):
+    """B, and A unless it is tied to B."""
+
     encoder: Float[Array, "latent_dim input_dim"]
-    activation: Activation
+    decoder: Float[Array, "input_dim latent_dim"] | None
+
+    def risk(self, view: View) -> Float[Array, ""]:
+        """R(A, B), or R at the best multiple of Bᵀ."""
+        return view.tied()[1] if self.decoder is None else view.risk(self.decoder)
 
 
-def tied_flow(
-    encoder: Any,
-    times: Any,
-    *,
-    activation: ActivationLike = "sign",
-    covariance: Any = None,
-    steady_rate: float | Float[Array, ""] | None = 1e-6,
-    rtol: float | Float[Array, ""] = 1e-6,
-    max_steps: int = DEFAULT_MAX_STEPS,
-    throw: bool = True,
-) -> Curve:
-    """Riemannian gradient flow of the weight-tied autoencoder β Bᵀ σ(B x) on the product of spheres.
+class RiskFlow(AbstractExperiment):
+    """dB/dt = −∂L/∂B with L = (d/2) R on the product of spheres, and dA/dt = −∂L/∂A or A = β Bᵀ with the best β.
 
-    dB/dt = −∂L/∂B with L = (d/2) R(B), R the population risk at the best β for each B (`tied_risk`). R depends on the
-    directions of the rows alone, so that its gradient is tangent to the spheres and the rows keep their length: the
-    generic `gradient_flow` is the flow on the manifold. On isotropic inputs it reaches the limit for n ≤ d.
-
-    Arguments:
-        encoder: B at time 0, shape (latent_dim, input_dim); its rows are normalised first.
-        times: where to record the risk, shape (num_times,), nonnegative and in increasing order.
-        activation: σ.
-        covariance: Σ: `None` for the identity, a vector of variances, or a positive semidefinite matrix.
-        steady_rate: stop once the root mean square of dB/dt is below it; `None` goes on to the last time.
-        rtol: relative tolerance of the adaptive solver.
-        max_steps: the most steps the solver may take.
-        throw: raise when the flow does not finish; otherwise `Curve.stats` says so.
-
-    Returns:
-        A `Curve`: the times, the risk at each (constant after it stopped), the tied autoencoder, statistics.
-
-    Raises:
-        ValueError: an argument is out of its range, or the activation has no linear part.
-        RuntimeError: the flow ran out of steps (with `throw`).
+    R is the population risk. It depends on the directions of the rows of B alone, so that its gradient is tangent to
+    the spheres and the rows keep their (unit) length: the flow of the generic `gradient_flow` is the flow on the
+    manifold. On isotropic inputs it reaches the limit: tied for n ≤ d, the joint one for every n.
     """
-    resolved = with_linear_part(activation)
-    rows, sigma = checked_encoder(encoder, covariance)
-    # unit length in the metric of the flow, whatever the scale of the covariance is
-    rows = normalised(rows, None)[0]
-    run = gradient_flow(
-        _TiedEncoder(rows, resolved),
-        _tied_loss,
-        times,
-        sigma,
-        metrics=_tied_metric,
-        rtol=rtol,
-        max_steps=max_steps,
-        throw=throw,
-        steady_rate=steady_rate,
-    )
-    autoencoder = tied_autoencoder(run.module.encoder, resolved, sigma)
-    return replace(run, module=autoencoder)
+
+    times: Float[Array, " times"]
+    setting: Setting
+    rtol: Float[Array, ""]
+    adjoint: diffrax.AbstractAdjoint | None
+    max_steps: int = eqx.field(static=True)
+    tied: bool = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls,
+        problem: Any,
+        times: Any,
+        *,
+        rtol: float | Float[Array, ""] = 1e-6,
+        max_steps: int = DEFAULT_MAX_STEPS,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+    ) -> "RiskFlow":
+        """Of a problem.
+
+        Arguments:
+            problem: a `TwoLayerProblem`. A(0) of the joint flow is 0 when its start has none.
+            times: flow times.
+            rtol: relative tolerance of the adaptive solver.
+            max_steps: the most steps the solver may take.
+            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
+        """
+        check_solver_options(rtol, max_steps)
+        vector, setting = check_times(times), Setting.of(problem, times, rtol)
+        vector, tolerance = vector.astype(setting.dtype), as_float(rtol).astype(setting.dtype)
+        return cls(vector, setting, tolerance, adjoint, max_steps, tied=problem.method == "tied")
+
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """One draw, along its flow."""
+        with jax.default_matmul_precision("highest"):
+            # unit length in the metric of the flow, whatever the scale of the covariance is
+            encoder = normalised(self.setting.first(key), None)[0]
+            decoder = jnp.zeros_like(encoder.T) if self.setting.decoder is None else self.setting.decoder
+            run = gradient_flow(
+                _Weights(encoder, None if self.tied else decoder),
+                _loss,
+                self.times,
+                (self.setting, normalised(encoder, self.setting.covariance)[0]),
+                metrics=_measured,
+                rtol=self.rtol,
+                max_steps=self.max_steps,
+                adjoint=self.adjoint,
+                throw=False,
+            )
+            view = self.setting.view(run.module.encoder)
+            decoder = view.tied()[0].T if self.tied else run.module.decoder
+            return Outcome(run.values, run.stats, TwoLayerAutoencoder(view.rows, decoder, self.setting.activation))
 
 
-def sample_descent(
-    autoencoder: TwoLayerAutoencoder,
-    source: Source,
-    key: PRNGKeyArray,
-    *,
-    num_steps: int = 2000,
-    batch_size: int = 256,
-    learning_rate: float = 5e-3,
-    optimizer: optax.GradientTransformation | None = None,
-    metrics: Callable[[TwoLayerAutoencoder, Any], PyTree] | None = None,
-    record_at: Sequence[int] | Int[np.ndarray, " records"] | None = None,
-    throw: bool = True,
-) -> Curve:
-    """Stochastic gradient descent of A and B on fresh samples, with the rows of B projected back after every step.
+def _loss(weights: _Weights, data: tuple[Setting, Rows]) -> Float[Array, ""]:
+    """L = (d/2) R."""
+    view = data[0].view(weights.encoder)
+    return weights.encoder.shape[1] / 2 * weights.risk(view)
+
+
+def _measured(weights: Any, data: tuple[Setting, Rows]) -> Values:
+    setting, start = data
+    view = setting.view(weights.encoder)
+    return setting.measured(view, weights.risk(view), start)
+
+
+class SampleDescent(AbstractExperiment):
+    """Stochastic gradient descent of A and B on fresh samples, rows of B projected back after every step.
 
     Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation
     (through the surrogate, where it is the sign), and rescales the rows so that pre-activations keep unit variance.
-    By default Adam with a learning rate that falls to 0 along a cosine over `num_steps`: the end of that schedule is
-    where it stops.
-
-    Arguments:
-        autoencoder: where to start; `TwoLayerAutoencoder.initialise`.
-        source: anything with `sample` and `covariance`, of mean 0.
-        key: a random key for the batches.
-        num_steps: how many steps, a positive integer.
-        batch_size: samples in a batch, a positive integer.
-        learning_rate: of the default optimiser at the start.
-        optimizer: any Optax optimiser instead of the default one.
-        metrics: a function of (autoencoder, batch), recorded along the way; when omitted the exact population risk of
-            Gaussian inputs with the source's covariance.
-        record_at: the step numbers after which to record; see `gradient_descent`.
-        throw: raise when the loss leaves the finite numbers.
-
-    Returns:
-        A `Curve`: the step numbers, the risk at each, the trained autoencoder.
-
-    Raises:
-        ValueError: an argument is out of its range, or the activation has no linear part.
-        FloatingPointError: training diverged (with `throw`).
+    By default Adam with a learning rate that falls to 0 along a cosine over all steps: the last of `times` is where
+    that schedule ends. The recorded risk is the exact one of Gaussian inputs with the source's covariance.
     """
-    resolved = with_linear_part(autoencoder.activation)
-    num_steps, batch_size = static_integer("num_steps", num_steps), static_integer("batch_size", batch_size)
-    encoder, sigma = checked_encoder(autoencoder.encoder, source.covariance)
-    if optimizer is None:
-        optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
 
-    def default_metric(model: TwoLayerAutoencoder, _: Any) -> Float[Array, ""]:
-        return population_risk_of(model.encoder, sigma, model.decoder, model.activation)
+    times: Int[Array, " times"]
+    setting: Setting
+    source: Any
+    learning_rate: Float[Array, ""]
+    optimizer: optax.GradientTransformation | None = eqx.field(static=True)
+    batch_size: int = eqx.field(static=True)
+    steps: tuple[int, ...] = eqx.field(static=True)
 
-    return gradient_descent(
-        TwoLayerAutoencoder(normalised(encoder, sigma)[0], autoencoder.decoder, resolved),
-        _sample_loss,
-        optax.chain(optimizer, _project_rows(sigma)),
-        num_steps,
-        sample=lambda step_key: source.sample(step_key, batch_size),
-        key=key,
-        metrics=default_metric if metrics is None else metrics,
-        record_at=record_at,
-        throw=throw,
-    )
+    @classmethod
+    def of(cls, problem: Any, times: Any) -> "SampleDescent":
+        """Of a problem.
+
+        Arguments:
+            problem: a `TwoLayerProblem`; batches of 256 and a learning rate of .005 where it names none. A(0) is
+                (c₁/f(1)) Bᵀ when its start has none.
+            times: numbers of steps.
+        """
+        steps = step_numbers(times)
+        rate = _LEARNING_RATE if problem.learning_rate is None else problem.learning_rate
+        setting = Setting.of(problem, rate)
+        source = problem.source
+        if source is None:
+            variances = jnp.ones(setting.shape[1], setting.dtype)
+            source = GaussianSource(variances if setting.covariance is None else setting.covariance)
+        return cls(
+            times=steps,
+            setting=setting,
+            source=source,
+            learning_rate=as_float(rate).astype(setting.dtype),
+            optimizer=problem.optimizer,
+            batch_size=static_integer("batch_size", problem.batch_size or _BATCH_SIZE),
+            steps=tuple(np.asarray(steps).tolist()),
+        )
+
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """One draw of the start and of all batches."""
+        setting, num_steps = self.setting, max(1, self.steps[-1])
+        activation = setting.activation
+        key_start, key_batches = jax.random.split(key)
+        with jax.default_matmul_precision("highest"):
+            rows = normalised(setting.first(key_start), setting.covariance)[0]
+        tied = activation.linear_coefficient / activation.second_moment * rows.T
+        optimizer = self.optimizer or optax.adam(optax.cosine_decay_schedule(self.learning_rate, num_steps))
+        run = gradient_descent(
+            TwoLayerAutoencoder(rows, tied if setting.decoder is None else setting.decoder, activation),
+            _sample_loss,
+            optax.chain(optimizer, _project_rows(setting.covariance)),
+            num_steps,
+            sample=lambda step_key: self.source.sample(step_key, self.batch_size).astype(setting.dtype),
+            key=key_batches,
+            metrics=lambda model, _: _measured_exactly(model, setting, rows),
+            record_at=sorted(set(self.steps)),
+            throw=False,
+        )
+        recorded = np.searchsorted(sorted(set(self.steps)), self.steps)
+        values = jax.tree.map(lambda record: record[recorded], run.values)
+        return Outcome(values, steps_taken(num_steps), run.module)
 
 
-def _tied_loss(model: _TiedEncoder, sigma: Covariance) -> Float[Array, ""]:
-    return model.encoder.shape[1] / 2 * _tied_metric(model, sigma)
-
-
-def _tied_metric(model: _TiedEncoder, sigma: Covariance) -> Float[Array, ""]:
-    return tied_risk_of(model.encoder, sigma, model.activation)
+def _measured_exactly(model: TwoLayerAutoencoder, setting: Setting, start: Rows) -> Values:
+    with jax.default_matmul_precision("highest"):
+        return _measured(_Weights(model.encoder, model.decoder), (setting, start))
 
 
 def _sample_loss(autoencoder: TwoLayerAutoencoder, batch: Float[Array, "batch input_dim"]) -> Float[Array, ""]:

@@ -1,6 +1,5 @@
 """Hermite coefficients by quadrature, and power series in a correlation."""
 
-import functools
 import itertools
 import math
 from collections.abc import Callable, Sequence
@@ -34,11 +33,6 @@ class PowerSeries:
             return _horner(self.coefficients[::2], points**2)
         return _horner(self.coefficients, points)
 
-    @property
-    def derivative(self) -> "PowerSeries":
-        """Its derivative, term by term."""
-        return PowerSeries(tuple(degree * value for degree, value in enumerate(self.coefficients))[1:])
-
 
 def hermite_coefficients(
     function: Callable[[Any], Any], breakpoints: tuple[float, ...], order: int, panel_width: float = PANEL_WIDTH
@@ -65,13 +59,6 @@ def hermite_coefficients(
     return tuple(coefficients), float(np.sum(weights * values**2))
 
 
-@functools.cache
-def legendre(num_nodes: int) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
-    """Nodes and weights of Gauss–Legendre quadrature on [−1, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
-    return nodes, weights
-
-
 def _gaussian_quadrature(
     breakpoints: tuple[float, ...], panel_width: float
 ) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
@@ -82,7 +69,7 @@ def _gaussian_quadrature(
         for left, right in itertools.pairwise(cuts)
     ]
     edges = np.unique(np.concatenate(pieces))
-    unit_nodes, unit_weights = legendre(_NODES_PER_PANEL)
+    unit_nodes, unit_weights = np.polynomial.legendre.leggauss(_NODES_PER_PANEL)
     halves = np.diff(edges)[:, None] / 2
     nodes = (edges[:-1, None] + halves * (1 + unit_nodes)).ravel()
     return nodes, (halves * unit_weights).ravel() * np.exp(-(nodes**2) / 2) / math.sqrt(2 * math.pi)

@@ -1,12 +1,16 @@
+import pickle
+
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
-from aetheory.core.curve import Curve, Risks
+from aetheory.core.curve import Curve, Values
 from aetheory.core.solve import SolverStats
+from aetheory.linear.theories.large_data import LARGE_DATA
 
 TIMES = np.array([0.0, 0.5, 2.0])
 TRAIN = np.array([1.25, 0.5, 0.0625])
@@ -22,11 +26,11 @@ def stats(succeeded, num_steps):
 
 def curve(shape=(), **fields):
     train, population = (jnp.broadcast_to(jnp.array(values), (*shape, 3)) for values in (TRAIN, POPULATION))
-    return Curve(jnp.array(TIMES), train, population, **fields)
+    return Curve(jnp.array(TIMES), Values(train=train, population=population), **fields)
 
 
 def repeated(num_repeats=4, **fields):
-    std = Risks(jnp.array([0.5, 0.25, 0.125]), jnp.array([1.0, 0.5, 0.25]))
+    std = Values(train=jnp.array([0.5, 0.25, 0.125]), population=jnp.array([1.0, 0.5, 0.25]))
     return curve(std=std, label="simulation", num_repeats=num_repeats, **fields)
 
 
@@ -57,12 +61,12 @@ def test_the_repr_of_a_traced_curve():
 
     @jax.jit
     def run(train):
-        traced = Curve(jnp.array(TIMES), train, train, label="simulation")
+        traced = Curve(jnp.array(TIMES), Values(train=train, population=train), label="simulation")
         shown.append(repr(traced))
         return traced
 
     run(jnp.array(TRAIN))
-    assert shown == ["Curve(simulation, traced, shape (3,))"]
+    assert shown == ["Curve(simulation, traced, train, population)"]
 
 
 def test_the_repr_of_the_shapes_of_a_curve():
@@ -73,7 +77,11 @@ def test_the_repr_of_the_shapes_of_a_curve():
 def mapped():
     """What `jax.vmap` makes of a function that returns a curve: the times are copied for each."""
     scales = jnp.array([1.0, 2.0])
-    return jax.vmap(lambda scale: Curve(jnp.array(TIMES), scale * jnp.array(TRAIN), jnp.array(POPULATION)))(scales)
+
+    def one(scale):
+        return Curve(jnp.array(TIMES), Values(train=scale * jnp.array(TRAIN), population=jnp.array(POPULATION)))
+
+    return jax.vmap(one)(scales)
 
 
 def test_the_repr_of_a_curve_from_vmap():
@@ -92,11 +100,12 @@ def test_the_standard_error_is_that_of_the_mean(precision):
     draws = rng.normal(size=(9, 3))
     std = jnp.asarray(draws.std(axis=0, ddof=1), precision)
     values = jnp.asarray(TRAIN, precision)
-    error = Curve(jnp.asarray(TIMES, precision), values, values, Risks(std, 2 * std), num_repeats=9).standard_error
+    both, spread = Values(train=values, population=values), Values(train=std, population=2 * std)
+    error = Curve(jnp.asarray(TIMES, precision), both, spread, num_repeats=9).standard_error
     expected = np.sqrt(((draws - draws.mean(axis=0)) ** 2).sum(axis=0) / 8 / 9)
     assert error.train.dtype == precision
-    np.testing.assert_allclose(error.train, expected, rtol=4 * jnp.finfo(precision).eps)
-    np.testing.assert_allclose(error.population, 2 * expected, rtol=4 * jnp.finfo(precision).eps)
+    np.testing.assert_allclose(error.train, expected, rtol=rounding(precision, terms=4))
+    np.testing.assert_allclose(error.population, 2 * expected, rtol=rounding(precision, terms=4))
 
 
 def test_a_curve_without_repeats_has_no_standard_error():
@@ -127,7 +136,7 @@ def test_repeats_add_standard_deviations_and_costs_to_the_dataset():
 
 def test_a_batch_of_curves_becomes_a_dataset_over_its_axes():
     batch = curve((2, 5))
-    batch = eqx.tree_at(lambda curve: curve.train, batch, jnp.arange(30.0).reshape(2, 5, 3))
+    batch = eqx.tree_at(lambda curve: curve.values.arrays[0], batch, jnp.arange(30.0).reshape(2, 5, 3))
     dataset = batch.to_xarray()
     assert dataset["train"].dims == ("batch_0", "batch_1", "time")
     assert dict(dataset.sizes) == {"batch_0": 2, "batch_1": 5, "time": 3}
@@ -142,7 +151,26 @@ def test_a_curve_is_a_pytree_of_its_arrays():
     np.testing.assert_array_equal(halved.std.population, [0.5, 0.25, 0.125])
 
 
-@pytest.mark.parametrize("values", [np.zeros(2), np.zeros((3, 2))])
-def test_risks_of_another_length_than_the_times_are_refused(values):
-    with pytest.raises(TypeError):
-        Curve(jnp.array(TIMES), jnp.array(values), jnp.array(values))
+def test_values_keep_their_names_and_order():
+    values = jax.jit(lambda one: Values(train=one, overlap=2 * one, found=one))(jnp.ones(3))
+    assert tuple(values) == ("train", "overlap", "found")
+    assert [name for name, _ in values.items()] == ["train", "overlap", "found"]
+    np.testing.assert_array_equal(values.overlap, values["overlap"])
+    one = Curve(jnp.arange(3), values)
+    np.testing.assert_array_equal(one.overlap, values.overlap)
+    for broken in (lambda: values.risk, lambda: one.risk):
+        with pytest.raises(AttributeError, match="risk"):
+            broken()
+
+
+def test_values_with_further_axes_become_variables_with_axes_of_their_own():
+    values = Values(risk=jnp.ones(3), spectrum=jnp.ones((3, 4)))
+    dataset = Curve(jnp.arange(3), values).to_xarray()
+    assert dataset["spectrum"].dims == ("time", "spectrum_0")
+    assert dataset["time"].attrs["long_name"] == "number of steps"
+
+
+def test_a_curve_survives_pickling():
+    again = pickle.loads(pickle.dumps(curve(label="large-data", theory=LARGE_DATA)))
+    assert (again.label, again.theory) == ("large-data", LARGE_DATA)
+    np.testing.assert_array_equal(again.train, TRAIN)

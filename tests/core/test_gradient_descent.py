@@ -8,15 +8,19 @@ import numpy as np
 import optax
 import pytest
 from scipy import stats
+from tolerance import rounding
 
+from aetheory.core.curve import Curve
 from aetheory.core.gradient_descent import gradient_descent
-from aetheory.core.trajectory import Trajectory
 
 KEY, OTHER_KEY = jax.random.key(3), jax.random.key(4)
 SAMPLES = np.array([[1.0, 0.5, -1.0], [0.2, -0.3, 0.8], [-0.7, 1.1, 0.4], [0.9, 0.1, 0.3]])
 TARGETS = np.array([0.5, -1.0, 2.0, 0.3])
 SLOPES = np.array([0.4, -0.2, 0.1])
 TRACES = []
+SQUARES_ERROR = rounding(
+    jnp.float64, terms=4 + 4, condition=2 * 3
+)  # residuals cancel to a third before they are squared
 SGD, UNIT_STEPS = optax.sgd(0.1), optax.sgd(1.0)
 
 
@@ -109,23 +113,23 @@ def tally(key=KEY, num_steps=400):
         metrics=at,
         record_at=record,
     )
-    return np.asarray(run.metrics)
+    return np.asarray(run.values.arrays[0])
 
 
 def test_full_batches_agree_with_a_loop(precision):
     path = descend_by_hand(lambda step, weights, gradient: -0.1 * gradient, 30)
     run = gradient_descent(regression(precision), squares, SGD, 30, training_set(precision))
-    tolerance = 30 * jnp.finfo(precision).eps
-    assert isinstance(run, Trajectory)
-    assert repr(run) == "Trajectory(gradient descent, 31 records, Regression)"
+    tolerance = rounding(precision, terms=30 * 6)
+    assert isinstance(run, Curve)
+    assert repr(run).startswith("Curve(gradient descent, 31 times in [0, 30], loss ")
     assert run.stats is None
-    assert run.metrics.dtype == precision
+    assert run.values.arrays[0].dtype == precision
     assert run.times.tolist() == list(range(31))
-    np.testing.assert_allclose(run.metrics, [numpy_squares(weights) for weights in path], rtol=tolerance)
-    np.testing.assert_allclose(weights_of(run.autoencoder), path[-1], atol=tolerance)
-    assert run.autoencoder.count.tolist() == [7]
-    assert run.autoencoder.count.dtype == regression(precision).count.dtype
-    assert run.autoencoder.kind == "linear"
+    np.testing.assert_allclose(run.values.arrays[0], [numpy_squares(weights) for weights in path], rtol=tolerance)
+    np.testing.assert_allclose(weights_of(run.module), path[-1], atol=tolerance)
+    assert run.module.count.tolist() == [7]
+    assert run.module.count.dtype == regression(precision).count.dtype
+    assert run.module.kind == "linear"
 
 
 def test_adam_agrees_with_its_published_recursion(precision):
@@ -140,9 +144,9 @@ def test_adam_agrees_with_its_published_recursion(precision):
     path = descend_by_hand(update, 30)
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
         run = gradient_descent(regression(precision), squares, optax.adam(0.05), 30, training_set(precision))
-    tolerance = jnp.finfo(precision).eps / 0.001  # 1 − 0.999ᵏ cancels that much
-    np.testing.assert_allclose(weights_of(run.autoencoder), path[-1], atol=tolerance)
-    np.testing.assert_allclose(run.metrics, [numpy_squares(weights) for weights in path], rtol=tolerance)
+    tolerance = rounding(precision, condition=1 / 0.001)  # 1 − 0.999ᵏ cancels that much
+    np.testing.assert_allclose(weights_of(run.module), path[-1], atol=tolerance)
+    np.testing.assert_allclose(run.values.arrays[0], [numpy_squares(weights) for weights in path], rtol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["decayed", "line search"])
@@ -174,9 +178,9 @@ def test_any_optax_optimiser_agrees_with_a_loop_over_it(name, x64):
             parameters, state = step(parameters, state)
             losses.append(objective(parameters))
     assert losses[-1] < losses[0]
-    np.testing.assert_allclose(run.metrics, losses, rtol=1e-9)
-    np.testing.assert_allclose(run.autoencoder.slopes, parameters[0], atol=1e-9)
-    np.testing.assert_allclose(run.autoencoder.offset, parameters[1], atol=1e-9)
+    np.testing.assert_allclose(run.values.arrays[0], losses, rtol=1e-9)
+    np.testing.assert_allclose(run.module.slopes, parameters[0], atol=1e-9)
+    np.testing.assert_allclose(run.module.offset, parameters[1], atol=1e-9)
 
 
 def test_mini_batches_are_drawn_uniformly_with_replacement():
@@ -200,8 +204,8 @@ def test_mini_batches_are_a_function_of_the_key():
 def test_metrics_of_mini_batches_see_all_of_the_data(x64):
     options = {"batch_size": 2, "key": KEY, "record_at": [0, 10]}
     run = gradient_descent(regression(jnp.float64), squares, SGD, 10, training_set(jnp.float64), **options)
-    np.testing.assert_allclose(run.metrics[0], numpy_squares(np.append(SLOPES, 0)), rtol=1e-14)
-    np.testing.assert_allclose(run.metrics[1], numpy_squares(weights_of(run.autoencoder)), rtol=1e-14)
+    np.testing.assert_allclose(run.values.arrays[0][0], numpy_squares(np.append(SLOPES, 0)), rtol=SQUARES_ERROR)
+    np.testing.assert_allclose(run.values.arrays[0][1], numpy_squares(weights_of(run.module)), rtol=SQUARES_ERROR)
 
 
 def fresh(key=KEY, num_steps=100, **options):
@@ -211,7 +215,7 @@ def fresh(key=KEY, num_steps=100, **options):
 
 
 def test_fresh_batches_are_new_and_of_the_right_law(x64):
-    positions, _ = fresh().metrics
+    positions, _ = fresh().values.arrays[0]
     batches = np.diff(positions, axis=0)
     assert np.unique(batches).size == batches.size
     assert stats.kstest(batches.ravel(), stats.norm(2, 0.5).cdf).pvalue > 1e-3
@@ -219,22 +223,23 @@ def test_fresh_batches_are_new_and_of_the_right_law(x64):
 
 
 def test_metrics_without_data_see_the_batch_of_their_step(x64):
-    positions, batches = fresh().metrics
-    np.testing.assert_allclose(np.diff(positions, axis=0), batches[1:], rtol=1e-12)
+    positions, batches = fresh().values.arrays[0]
+    error = rounding(jnp.float64, size=np.abs(positions).max())
+    np.testing.assert_allclose(np.diff(positions, axis=0), batches[1:], rtol=0, atol=error)
     np.testing.assert_array_equal(batches[0], batches[1])  # before the first step, the batch it is going to take
 
 
 def test_fresh_batches_are_a_function_of_the_key(x64):
-    first, again, other = (fresh(key).autoencoder.position for key in (KEY, KEY, OTHER_KEY))
+    first, again, other = (fresh(key).module.position for key in (KEY, KEY, OTHER_KEY))
     assert (first == again).all()
     assert (first != other).all()
 
 
 def test_metrics_see_the_data_where_fresh_batches_are_drawn_too(x64):
     held_out = jnp.array([5.0, 6.0, 7.0])
-    _, seen = fresh(data=held_out).metrics
+    _, seen = fresh(data=held_out).values.arrays[0]
     np.testing.assert_array_equal(seen, np.tile(held_out, (101, 1)))
-    np.testing.assert_array_equal(fresh(data=held_out).autoencoder.position, fresh().autoencoder.position)
+    np.testing.assert_array_equal(fresh(data=held_out).module.position, fresh().module.position)
 
 
 @pytest.mark.parametrize(
@@ -252,8 +257,8 @@ def test_metrics_are_recorded_after_exactly_the_given_steps(num_steps, record_at
     start = Point(jnp.asarray(0.0))
     run = gradient_descent(start, falling, UNIT_STEPS, num_steps, 0.0, metrics=at, record_at=record_at)
     assert run.times.tolist() == steps
-    assert run.metrics.tolist() == steps
-    assert run.autoencoder.position == num_steps
+    assert run.values.arrays[0].tolist() == steps
+    assert run.module.position == num_steps
 
 
 def test_the_default_records_are_spread_evenly():
@@ -278,10 +283,10 @@ def test_any_pytree_of_metrics_is_recorded():
         },
         record_at=[0, 2],
     )
-    assert run.metrics["whole"][0].tolist() == [[0, 1], [2, 3]]
-    assert run.metrics["large"].tolist() == [[False, False], [False, True]]
-    assert run.metrics["large"].dtype == bool
-    assert run.metrics["outer"].shape == (2, 2, 1)
+    assert run.values["whole"][0].tolist() == [[0, 1], [2, 3]]
+    assert run.values["large"].tolist() == [[False, False], [False, True]]
+    assert run.values["large"].dtype == bool
+    assert run.values["outer"].shape == (2, 2, 1)
 
 
 def runaway(point, data):
@@ -305,14 +310,14 @@ def test_a_diverging_run_names_the_step(precision):
     with pytest.raises(FloatingPointError, match=message.format(step)):  # only the last loss is infinite
         gradient_descent(start, runaway, SGD, step, 0.0)
     run = gradient_descent(start, runaway, SGD, step - 1, 0.0)
-    assert np.isfinite(run.metrics).all()
+    assert np.isfinite(run.values.arrays[0]).all()
 
 
 def test_a_diverging_run_is_returned_when_asked_for():
     step, start = step_of_overflow(np.dtype("float32")), Point(jnp.ones(()))
     run = gradient_descent(start, runaway, SGD, step + 20, 0.0, throw=False)
     assert run.times.tolist() == list(range(step + 21))
-    assert np.isfinite(run.metrics).tolist() == [True] * step + [False] * 21
+    assert np.isfinite(run.values.arrays[0]).tolist() == [True] * step + [False] * 21
 
 
 def test_bad_data_fail_at_the_first_step():
@@ -324,7 +329,7 @@ def test_bad_data_fail_at_the_first_step():
 @pytest.mark.parametrize("transform", ["jit", "vmap"])
 def test_a_diverging_run_raises_when_a_traced_program_runs(transform):
     def run(position):
-        return gradient_descent(Point(position), runaway, SGD, 40, 0.0).metrics
+        return gradient_descent(Point(position), runaway, SGD, 40, 0.0).values.arrays[0]
 
     traced = {"jit": eqx.filter_jit(run), "vmap": jax.vmap(run)}[transform]
     bad, good = {"jit": (1.0, 1e-3), "vmap": ([1e-3, 1.0], [1e-3, 2e-3])}[transform]
@@ -340,33 +345,35 @@ def test_vmap_and_jit_over_initialisations_agree_with_single_runs(x64):
     @jax.vmap
     def train(slopes):
         run = gradient_descent(regression(jnp.float64, slopes), squares, SGD, 30, training_set(jnp.float64))
-        return run.metrics, run.autoencoder.slopes, run.autoencoder.offset
+        return run.values.arrays[0], run.module.slopes, run.module.offset
 
     losses, slopes, offsets = train(jnp.asarray(starts))
     for k, start in enumerate(starts):
         path = descend_by_hand(lambda step, weights, gradient: -0.1 * gradient, 30, start)
-        np.testing.assert_allclose(losses[k], [numpy_squares(weights) for weights in path], rtol=1e-12)
-        np.testing.assert_allclose(np.append(slopes[k], offsets[k]), path[-1], atol=1e-13)
+        np.testing.assert_allclose(losses[k], [numpy_squares(weights) for weights in path], rtol=30 * SQUARES_ERROR)
+        error = rounding(jnp.float64, terms=30 * 6, size=np.abs(path).max())
+        np.testing.assert_allclose(np.append(slopes[k], offsets[k]), path[-1], rtol=0, atol=error)
 
 
 def test_vmap_over_keys_draws_different_batches(x64):
-    ends = jax.vmap(lambda key: fresh(key).autoencoder.position)(jnp.stack([KEY, OTHER_KEY]))
+    ends = jax.vmap(lambda key: fresh(key).module.position)(jnp.stack([KEY, OTHER_KEY]))
     for key, end in zip((KEY, OTHER_KEY), ends, strict=True):
-        np.testing.assert_allclose(fresh(key).autoencoder.position, end, rtol=1e-13)
+        np.testing.assert_allclose(fresh(key).module.position, end, rtol=rounding(jnp.float64, terms=100))
 
 
 def test_a_run_can_be_differentiated(x64):
     def last_loss(slopes):
         return gradient_descent(
             regression(jnp.float64, slopes), squares, SGD, 30, training_set(jnp.float64), record_at=[30]
-        ).metrics[0]
+        ).values.arrays[0][0]
 
     def reference(slopes):
         return numpy_squares(descend_by_hand(lambda step, weights, gradient: -0.1 * gradient, 30, slopes)[-1])
 
     steps = 1e-5 * np.eye(3)
     numerical = [(reference(SLOPES + step) - reference(SLOPES - step)) / 2e-5 for step in steps]
-    np.testing.assert_allclose(jax.grad(last_loss)(jnp.asarray(SLOPES)), numerical, rtol=1e-8)
+    error = 30 * SQUARES_ERROR * reference(SLOPES) / 1e-5  # a difference divides the error of both values by the step
+    np.testing.assert_allclose(jax.grad(last_loss)(jnp.asarray(SLOPES)), numerical, rtol=0, atol=error)
 
 
 def test_nothing_is_compiled_again_for_new_numbers():
@@ -375,7 +382,9 @@ def test_nothing_is_compiled_again_for_new_numbers():
     count = len(TRACES)
     run = gradient_descent(regression(jnp.float32, 2 * SLOPES), squares, SGD, 30, (2 * inputs, targets))
     assert len(TRACES) == count
-    assert run.metrics[0] == pytest.approx(numpy_squares(np.append(4 * SLOPES, 0)), rel=1e-5)
+    assert run.values.arrays[0][0] == pytest.approx(
+        numpy_squares(np.append(4 * SLOPES, 0)), rel=rounding(jnp.float32, terms=12, condition=4)
+    )
 
 
 @pytest.mark.parametrize("batches", [{"batch_size": 2}, {"sample": lambda key: training_set(jnp.float64)}])
@@ -390,10 +399,10 @@ def test_a_run_cut_in_two_is_the_same_run(batches, x64):
     with jax.numpy_dtype_promotion("standard"):
         whole = train(regression(jnp.float64), 9)
         first = train(regression(jnp.float64), 5)  # in the middle of an accumulated step
-        second = train(first.autoencoder, 4, optimizer_state=first.optimizer_state, first_step=5)
-    np.testing.assert_array_equal(weights_of(second.autoencoder), weights_of(whole.autoencoder))
+        second = train(first.module, 4, optimizer_state=first.optimizer_state, first_step=5)
+    np.testing.assert_array_equal(weights_of(second.module), weights_of(whole.module))
     np.testing.assert_array_equal(second.times, whole.times[5:])
-    np.testing.assert_allclose(second.metrics[1:], whole.metrics[6:], rtol=1e-14)
+    np.testing.assert_allclose(second.values.arrays[0][1:], whole.values.arrays[0][6:], rtol=SQUARES_ERROR)
     for ours, theirs in zip(
         jax.tree.leaves(second.optimizer_state), jax.tree.leaves(whole.optimizer_state), strict=True
     ):
@@ -405,7 +414,7 @@ def test_a_continued_run_that_diverges_names_the_step_of_the_whole():
     first = gradient_descent(start, runaway, SGD, 2, 0.0)
     with pytest.raises(FloatingPointError, match=f"infinite at step {step} of {step + 22}"):
         gradient_descent(
-            first.autoencoder,
+            first.module,
             runaway,
             SGD,
             step + 20,
@@ -483,5 +492,5 @@ def test_a_decaying_step_follows_its_schedule(x64):
         targets,
         metrics=at,
     )
-    np.testing.assert_allclose(run.metrics, [9, 3, 3, 3, 3], rtol=1e-14)
-    assert math.isclose(run.autoencoder.position, 3)
+    np.testing.assert_allclose(run.values.arrays[0], [9, 3, 3, 3, 3], rtol=rounding(jnp.float64, terms=4 * 3))
+    assert math.isclose(run.module.position, 3)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 from aetheory.core.solve import (
     SolverStats,
@@ -58,7 +59,7 @@ def test_a_driven_flow_agrees_with_its_solution(precision):
         assert observed["state"][name].dtype == precision
         np.testing.assert_allclose(observed["state"][name], exact, atol=tolerance)
         np.testing.assert_allclose(final[name], exact[-1], atol=tolerance)
-    np.testing.assert_allclose(observed["time"], TIMES.astype(precision), rtol=1e-6)
+    np.testing.assert_allclose(observed["time"], TIMES.astype(precision), rtol=rounding(precision, terms=4))
     assert observed["rate"].tolist() == [1.5] * len(TIMES)
     assert stats.succeeded
     assert 0 <= stats.num_rejected_steps < stats.num_steps < 100
@@ -80,7 +81,9 @@ def test_steps_written_out_are_the_same_steps(precision):
     # fast enough at first for a step to be rejected
     start = {"rate": 8.0, "start": 3.0, "times": np.linspace(0, 6, 40)}
     looped, written = (solve(precision, written_out=written_out, **start) for written_out in (False, True))
-    tolerance = {"float32": 2e-5, "float64": 1e-12}[precision.name]
+    # in float32 rounding moves the steps, and what counts is the solver's tolerance
+    stages = 7 * int(np.sum(looped[2].num_steps))
+    tolerance = {"float32": 2e-5, "float64": rounding(jnp.float64, terms=stages, size=2 * 3)}[precision.name]
     for ours, diffraxs in zip(jax.tree.leaves(written[:2]), jax.tree.leaves(looped[:2]), strict=True):
         assert ours.dtype == precision
         np.testing.assert_allclose(ours, diffraxs, atol=tolerance)
@@ -159,8 +162,9 @@ def test_a_step_size_makes_it_the_explicit_euler_method(x64):
     expected = (1 - fraction) * np.array(path)[left] + fraction * np.array(path)[left + 1]
 
     observed, final, stats = solve(jnp.float64, rate=rate, step_size=jnp.asarray(step))
-    np.testing.assert_allclose(observed["state"]["a"], expected, atol=1e-14)
-    np.testing.assert_allclose(final["a"], path[-1], atol=1e-14)
+    error = rounding(jnp.float64, terms=8 * 4, size=2)
+    np.testing.assert_allclose(observed["state"]["a"], expected, rtol=0, atol=error)
+    np.testing.assert_allclose(final["a"], path[-1], rtol=0, atol=error)
     assert stats.num_steps == 8
     assert stats.num_rejected_steps == 0
 

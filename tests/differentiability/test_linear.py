@@ -21,7 +21,7 @@ def predicted(regime, ratios=RATIOS, **options):
         )
         return jnp.concatenate([curve.train, curve.population])
 
-    return Case(function, ratios, 1e-4 if "path_length" in options else 1e-5)
+    return Case(function, ratios)
 
 
 def through_a_closed_form(regime, ratios=RATIOS, **options):
@@ -67,16 +67,9 @@ def least(parameters, forward):
 
 
 CASES = {
-    "predict, large-data": through_a_closed_form("large-data"),
     "predict, large-data, finite size": through_a_closed_form("large-data", finite_size=True),
-    "predict, mean-field": through_a_closed_form("mean-field", finite_size=True),
+    "predict, mean-field, finite size": through_a_closed_form("mean-field", finite_size=True),
     "predict, large-data, flow": predicted("large-data", method="flow", rtol=1e-9, num_nodes=16),
-    "predict, narrow-latent": predicted("narrow-latent", rtol=1e-9, num_nodes=16),
-    "predict, small-data": predicted("small-data", rtol=1e-9, num_nodes=4),
-    "predict, edge": through_a_closed_form(("large-data", "free")),
-    "predict, vertex": through_a_closed_form(("small-data", "mean-field", "free")),
-    "predict, free": predicted("free", method="path-space", path_length=2, rtol=1e-7),
-    "predict, interior": predicted("interior", method="path-space", path_length=2, rtol=1e-7),
     "predict, times": Case(in_times, (0.2, 0.5)),
     "simulate": Case(simulated, (0.3,)),
     "expansion.coefficients": expansion(lambda problem: ae.expansion.coefficients(2).evaluate(problem)),
@@ -97,9 +90,6 @@ CASES = {
 }
 
 
-SLOW = ("predict, small-data", "predict, free", "predict, interior")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CASES])
+@pytest.mark.parametrize("name", CASES)
 def test_derivatives_are_central_differences(x64, name):
     check(CASES[name])

@@ -68,12 +68,11 @@ def test_the_published_gradient_is_its_formula_group_by_group(precision):
         group_size=2,
         active_probability=0.3,
         shrinkage=jnp.asarray(shrinkage, precision),
-        code_variance=8.0,
     )
     assert result.dtype == precision
     for g, tau in enumerate(shrinkage):
         mine, own = learnt[:, 2 * g : 2 * g + 2], truth[:, 2 * g : 2 * g + 2]
-        expected = 8 * tau * 0.3 * (2 - tau) * (mine - own) @ own.T @ mine
+        expected = tau * 0.3 * (2 - tau) * (mine - own) @ own.T @ mine
         np.testing.assert_allclose(result[:, 2 * g : 2 * g + 2], expected, rtol=1e-4)
 
 
@@ -82,10 +81,10 @@ def test_the_published_gradient_points_where_the_exact_one_does(problem, average
     learnt, source = problem
     tau = 1 - 2 / (4 / math.sqrt(1 + 0.06**2 * 60))
     published = recovery.published_gradient(
-        learnt, source.dictionary, group_size=2, active_probability=1 / 8, shrinkage=tau, code_variance=8.0
+        learnt, source.dictionary, group_size=2, active_probability=1 / 8, shrinkage=tau
     )
     pairs = []
-    for matrix in (averaged.mean, published):
+    for matrix in (averaged.mean, 8 * published):  # E x_i² = 8
         groups = np.asarray(matrix).reshape(60, 8, 2).transpose(1, 0, 2)
         own = np.asarray(learnt).reshape(60, 8, 2).transpose(1, 0, 2)
         bases = np.linalg.qr(own)[0]

@@ -92,7 +92,7 @@ def test_training_is_the_same(x64):
     )
     draw = eqx.Partial(source.sample, num_samples=16)
     trained = [
-        ae.gradient_descent(autoencoder, loss, optax.sgd(3e-2), 30, sample=draw, key=KEY).autoencoder.dictionary
+        ae.gradient_descent(autoencoder, loss, optax.sgd(3e-2), 30, sample=draw, key=KEY).module.dictionary
         for loss in (ae.sparse_reconstruction_loss, ae.reconstruction_loss)
     ]
     assert np.abs(trained[0] - autoencoder.dictionary).max() > 0.01

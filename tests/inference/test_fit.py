@@ -104,7 +104,12 @@ def test_intervals_cover_noise_that_is_correlated_over_all_times(x64, kind):
             observed = {"time": times, "train": curves}
         elif kind == "bound":
             mean, spread = jnp.asarray(curves.mean(axis=0)), jnp.asarray(curves.std(axis=0, ddof=1))
-            observed = ae.Curve(jnp.asarray(times), mean, mean, ae.Risks(spread, spread), num_repeats=repeats)
+            observed = ae.Curve(
+                jnp.asarray(times),
+                ae.Values(train=mean, population=mean),
+                ae.Values(train=spread, population=spread),
+                num_repeats=repeats,
+            )
         else:
             noise = 0.01 * generator.standard_normal(21).cumsum() / 4
             observed = {"time": times, "train": np.asarray(draw(1.0)) + noise}
@@ -131,7 +136,7 @@ def test_simulated_correction_for_finite_size(x64, monkeypatch):
     # the mean of so many draws that what is left of the error is the bias of the limit
     problem, times = ae.LinearProblem(30, 2, 15, 0.6 / 30), np.linspace(0, 0.6, 13)
     batches = [ae.simulate(problem, times, key, num_repeats=100) for key in jax.random.split(jax.random.key(0), 16)]
-    options = {"model": "narrow-latent", "fixed": {"sample_ratio": 2.0}, "num_starts": 2}
+    options = {"theories": "narrow-latent", "fixed": {"sample_ratio": 2.0}, "num_starts": 2}
     plain = ae.fit(batches, **options)
     found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=3200)
     assert plain.correction is None
@@ -234,9 +239,9 @@ def test_bad_input(x64):
     curve = limit("large-data")
     observed = {"time": np.asarray(curve.times), "train": np.asarray(curve.train)}
     for options, message in (
-        ({"model": "laminar"}, "`model` must be one or several of"),
-        ({"model": "free"}, "`model` must be one or several of"),
-        ({"model": []}, "`model` must be at least one regime"),
+        ({"theories": "laminar"}, "`theory` must be one of"),
+        ({"theories": "free"}, "`theories` must be one or several of"),
+        ({"theories": []}, "`theories` must be one or several of"),
         ({"free": ["temperature"]}, "`free` must be made of"),
         ({"free": []}, "`free` must be at least one parameter"),
         ({"free": ["init_scale"]}, "`latent_ratio` must be either free or given"),

@@ -1,8 +1,8 @@
 import pytest
 
 from aetheory.linear.faces import FACES
-from aetheory.linear.geometry import FACE_DESCRIPTIONS, pareto_monomials, prism
-from aetheory.linear.theories.edges import CLOSED_FORMS
+from aetheory.linear.geometry import pareto_monomials, prism
+from aetheory.linear.theories import THEORIES
 
 RISKS = ("train", "population")
 
@@ -28,7 +28,7 @@ def test_hull_is_a_triangular_prism(order, risk):
     top = order if risk == "train" else order - 1
     corners = {(order + 2, 1), (order + 2, order + 2), (1, 1)}
     assert {vertex.monomials for vertex in hull.vertices} == {((m, n, j),) for m, n in corners for j in (0, top)}
-    assert tuple(face.names[0] for face in hull.faces) == FACES
+    assert tuple(face.names[0] for face in hull.faces) == tuple(FACES)
     triangle = (order + 2) * (order + 3) // 2
     sides = (order + 2) * (top + 1)
     assert [len(face.monomials) for face in hull.faces] == [triangle, triangle, sides, sides, sides]
@@ -44,13 +44,11 @@ def test_faces_describe_themselves():
     assert corner.time_unit == "p/N · pσ²"
     assert "N/p → 0" in corner.scaling
     assert hull.faces[0].time_unit == "1"
-    assert set(FACE_DESCRIPTIONS) == set(FACES)
 
 
 def test_all_but_two_edges_and_every_vertex_are_explicit():
     hull = prism(2)
-    solved = {face.names for face in (*hull.edges, *hull.vertices) if frozenset(face.names) in CLOSED_FORMS}
-    missing = {face.names for face in (*hull.edges, *hull.vertices)} - solved
+    missing = {face.names for face in (*hull.edges, *hull.vertices) if not THEORIES[face.label].is_explicit}
     assert missing == {("small-data", "free"), ("narrow-latent", "free")}
 
 

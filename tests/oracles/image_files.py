@@ -3,6 +3,7 @@
 import gzip
 
 import numpy as np
+from tolerance import rounding
 
 
 def draw_images(rng, *shape):
@@ -34,5 +35,7 @@ def write_cifar(path, images, labels):
 
 def assert_holds(source, images, labels):
     assert source.image_shape == images.shape[1:]
-    np.testing.assert_allclose(source.samples, images.reshape(len(images), -1) / 255, rtol=1e-6)
+    np.testing.assert_allclose(
+        source.samples, images.reshape(len(images), -1) / 255, rtol=rounding(source.samples.dtype)
+    )
     np.testing.assert_array_equal(source.labels, labels)

@@ -13,15 +13,17 @@ from aetheory.plotting import plot, plot_fit, plot_sensitivities
 @pytest.fixture
 def curves():
     times = jnp.asarray([0.0, 1.0, 2.0])
-    theory = ae.Curve(times, 1 / (1 + times), 1 / (1 + times / 2), label="large-data")
-    std = ae.Risks(jnp.full(3, 0.1), jnp.full(3, 0.2))
-    return theory, ae.Curve(times, theory.train, theory.population, std, label="simulation", num_repeats=4)
+    theory = ae.Curve(times, ae.Values(train=1 / (1 + times), population=1 / (1 + times / 2)), label="large-data")
+    std = ae.Values(train=jnp.full(3, 0.1), population=jnp.full(3, 0.2))
+    return theory, ae.Curve(
+        times, ae.Values(train=theory.train, population=theory.population), std, label="simulation", num_repeats=4
+    )
 
 
 def test_lines_for_theory_dots_and_bands_for_simulation(curves):
     theory, simulation = curves
     _, ax = plt.subplots()
-    assert theory.plot(ax=ax) is ax
+    assert ae.plot(theory, ax) is ax
     assert plot(simulation, ax, colour="red", label="mine") is ax
     solid, dashed, dots, squares = ax.get_lines()
     assert (solid.get_linestyle(), dashed.get_linestyle()) == ("-", "--")
@@ -41,7 +43,7 @@ def test_lines_for_theory_dots_and_bands_for_simulation(curves):
 
 
 def test_one_risk_in_new_axes(curves):
-    ax = curves[0].plot(risks=("population",))
+    ax = plot(curves[0], values=("population",))
     (line,) = ax.get_lines()
     np.testing.assert_allclose(line.get_ydata(), curves[0].population)
     assert ax.get_xlabel()
@@ -50,19 +52,19 @@ def test_one_risk_in_new_axes(curves):
 
 
 def test_bad_input(curves):
-    batch = ae.Curve(curves[0].times, jnp.ones((2, 3)), jnp.ones((2, 3)))
-    with pytest.raises(ValueError, match=r"`curve` must be a single curve, but has shape \(2, 3\)"):
+    batch = ae.Curve(curves[0].times, ae.Values(train=jnp.ones((2, 3)), population=jnp.ones((2, 3))))
+    with pytest.raises(ValueError, match=r"`curve` must be a single curve, but is a batch of \(2,\)"):
         plot(batch)
-    with pytest.raises(ValueError, match="`risks` must be made of 'train' and 'population'"):
-        curves[0].plot(risks=("test",))
+    with pytest.raises(ValueError, match="`values` must be made of 'train', 'population'"):
+        plot(curves[0], values=("test",))
 
 
 def test_bracket_is_drawn_as_a_band(curves):
     theory, _ = curves
     plain = plot(theory)
     bounds = (
-        ae.Risks(theory.train - 0.1, theory.population - 0.1),
-        ae.Risks(theory.train + 0.1, theory.population + 0.1),
+        ae.Values(train=theory.train - 0.1, population=theory.population - 0.1),
+        ae.Values(train=theory.train + 0.1, population=theory.population + 0.1),
     )
     banded = plot(dataclasses.replace(theory, lower=bounds[0], upper=bounds[1]))
     assert len(plain.collections) == 0
@@ -75,8 +77,8 @@ def test_bracket_is_drawn_as_a_band(curves):
 def test_fit_shows_observations_with_errors_and_the_fitted_curve(x64):
     times = np.linspace(0, 1, 11)
     limit = ae.predict(ae.LinearRatios(2.0, 0.3, 0.0), times, "large-data")
-    spread = ae.Risks(jnp.full(11, 0.02), jnp.full(11, 0.02))
-    observed = ae.Curve(limit.times, limit.train, limit.population, spread, num_repeats=4)
+    spread = ae.Values(train=jnp.full(11, 0.02), population=jnp.full(11, 0.02))
+    observed = ae.Curve(limit.times, ae.Values(train=limit.train, population=limit.population), spread, num_repeats=4)
     found = ae.fit(observed, "large-data")
     ax = plot_fit(found)
     assert "large-data regime" in ax.get_title()

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import xarray
 
+import aetheory as ae
 from aetheory.reproduce import recovery, recovery_clustering, run_recovery
 from aetheory.reproduce.recovery_clustering import Clustering, Network
 from aetheory.reproduce.recovery_phases import Phases, interval_violations, phase_diagrams
 from aetheory.reproduce.recovery_training import Experiment
 
-EXPERIMENT = Experiment(
-    input_dim=60, num_groups=12, num_active=1, num_epochs=10, examples_per_epoch=60, examples_per_pass=60
-)
+EXPERIMENT = Experiment(ae.RecoveryProblem(60, 12, num_active=1, batch_size=60), num_epochs=10, examples_per_pass=60)
 PHASES = Phases(
     input_dim=500,
     num_groups=8,
@@ -76,7 +75,7 @@ def test_the_summary_agrees_with_the_data(finished):
     summary, folder, _ = finished
     runs = xarray.open_zarr(folder / "curves.zarr", group="runs", consolidated=False, chunks=None)
     (run,) = summary["runs"]
-    assert run["squared_distance_at"]["0"] == pytest.approx(float(runs.squared_distance[0, 0]))
+    assert run["squared_distance_at"]["0"] == pytest.approx(float(runs.distance[0, 0]))
     assert run["largest_published_contraction"] < 0 < run["largest_measured_contraction"]
     assert run["published_neighbourhood"] is None  # infinite
     table = xarray.open_zarr(folder / "curves.zarr", group="clusters-digits", consolidated=False, chunks=None)
@@ -125,12 +124,13 @@ def test_the_sizes_keep_the_ratios_of_the_published_simulation(size):
     job = recovery.job(size, seed=5)
     for one in job.experiments:
         assert one.seed == 5
-        assert one.input_dim / one.num_groups == pytest.approx(1.9)
-        assert one.examples_per_epoch / one.num_groups == 20
-        assert (one.group_size, one.num_active, one.threshold) == (2, 3, 2)
-    assert {one.network for one in job.experiments} >= {"group", "sparse"}
+        problem = one.problem
+        assert problem.input_dim / problem.num_groups == pytest.approx(1.9)
+        assert problem.batch_size / problem.num_groups == 20
+        assert (problem.group_size, problem.num_active, problem.threshold) == (2, 3, 2)
+    assert {one.problem.network for one in job.experiments} >= {"group", "sparse"}
     if size == "full":
-        assert job.experiments[0].input_dim == 950
+        assert job.experiments[0].problem.input_dim == 950
         assert [setting.data for setting in job.clusterings] == ["digits", "mnist", "fashion-mnist"]
 
 

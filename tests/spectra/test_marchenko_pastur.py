@@ -5,6 +5,7 @@ import pytest
 from oracles.prism import marchenko_pastur_integral
 from scipy import stats
 from scipy.integrate import quad
+from tolerance import rounding
 
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, free_poisson
 from aetheory.spectra.sampling import _sample_chi, sample_bartlett_factor, sample_wishart_spectrum
@@ -46,11 +47,12 @@ def test_density_and_atom_make_a_probability(x64, ratio):
 @pytest.mark.parametrize("ratio", [0.0, *RATIOS])
 def test_quadratures_are_exact_to_their_degree(precision, ratio):
     law = MarchenkoPastur(ratio, mean=1.5)
-    tolerance = 1e-12 if precision == jnp.float64 else 3e-5
     degrees = np.arange(1, 9)
     expected = np.asarray(law.moments(8))
     for rule in (law.gauss_quadrature(5), law.radau_quadrature(4), law.edge_quadrature(96)):
         assert rule.nodes.dtype == precision
+        # an eigendecomposition; the highest moment magnifies an error of the largest node eightfold
+        tolerance = rounding(precision, terms=rule.nodes.size**2, condition=8)
         moments = [float(jnp.sum(rule.weights * rule.nodes ** int(k))) for k in degrees]
         np.testing.assert_allclose(moments, expected, rtol=tolerance if rule.nodes.size < 90 else max(tolerance, 1e-9))
         assert float(jnp.sum(rule.weights)) == pytest.approx(1, abs=tolerance)
@@ -70,7 +72,7 @@ def test_jacobi_matrix_and_factor_carry_the_moments(x64, ratio):
     jacobi, factor = np.asarray(law.jacobi_matrix(4)), np.asarray(law.factor(4))
     for matrix in (jacobi, factor @ factor.T):
         powers = [np.linalg.matrix_power(matrix, k)[0, 0] for k in range(1, 7)]
-        np.testing.assert_allclose(powers, moments, rtol=1e-12)
+        np.testing.assert_allclose(powers, moments, rtol=rounding(jnp.float64, terms=4, condition=6))
 
 
 @pytest.mark.parametrize("ratio", RATIOS)
@@ -171,7 +173,9 @@ def test_free_poisson_is_the_scaled_law(x64):
     law = free_poisson(rate=0.4, jump=3.0)
     assert float(law.atom) == pytest.approx(0.6)
     # free cumulants of a free Poisson law are rate·jumpᵏ: m₁ = κ₁, m₂ = κ₂ + κ₁²
-    np.testing.assert_allclose(law.moments(2), [1.2, 0.4 * 9 + 1.2**2], rtol=1e-12)
+    np.testing.assert_allclose(
+        law.moments(2), [1.2, 0.4 * 9 + 1.2**2], rtol=rounding(jnp.float64, terms=4, condition=6)
+    )
 
 
 @pytest.mark.parametrize(

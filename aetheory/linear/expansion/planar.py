@@ -22,7 +22,10 @@ _Z_DIGITS = 13
 
 
 def leading_risk_derivative(order: int, risk: str) -> Polynomial:
-    """The limit of E R^{(s)}(0), s = `order`, at fixed x, y, z: a polynomial with integer coefficients."""
+    """The limit of E R^{(s)}(0), s = `order`, at fixed x, y, z: a polynomial with integer coefficients.
+
+    Source: the large-size limit of arXiv:2602.04548, Section 4.
+    """
     moment = _free_moments()
     totals: dict[tuple[int, ...], int] = {}
     for word, coefficient in risk_derivative(order, risk).items():
@@ -40,7 +43,7 @@ def _free_moments() -> Callable[[str], int]:
 
         τ(M A) = y τ(A) + Σ_{A = B M C} τ(M B) τ(C),        τ(S A) = τ(A) + z Σ_{A = B S C} τ(S B) τ(C).
 
-    Source: the planar part of the loop equation in `wick.py`; R. Speicher's moment–cumulant recursion.
+    Source: the planar part of the loop equation in `wick.py`; moments from free cumulants: R. Speicher (1994).
     """
     known = {"": 1}
 

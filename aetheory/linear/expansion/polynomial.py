@@ -1,11 +1,9 @@
-"""Exact polynomials in several variables: printing, exact arithmetic at a point, derivatives, export to SymPy."""
+"""Exact polynomials in several variables: printing, exact arithmetic at a point, export to SymPy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
-
-from aetheory.core.checks import fail
 
 if TYPE_CHECKING:
     import sympy
@@ -43,31 +41,6 @@ class Polynomial:
             total = total + monomial
         return total
 
-    def multiply(self, factor: Fraction, exponents: tuple[int, ...]) -> "Polynomial":
-        """The product with one monomial."""
-        return Polynomial.from_terms(
-            self.variables,
-            {tuple(map(sum, zip(own, exponents, strict=True))): factor * value for own, value in self.terms},
-        )
-
-    def derivative(self, variable: str) -> "Polynomial":
-        """The partial derivative with respect to one of `variables`.
-
-        Raises:
-            ValueError: if `variable` is not one of the names.
-        """
-        if variable not in self.variables:
-            raise fail("variable", f"one of {self.variables}", variable)
-        place = self.variables.index(variable)
-        return Polynomial.from_terms(
-            self.variables,
-            {
-                (*exponents[:place], exponents[place] - 1, *exponents[place + 1 :]): value * exponents[place]
-                for exponents, value in self.terms
-                if exponents[place]
-            },
-        )
-
     def to_sympy(self) -> "sympy.Expr":
         """The polynomial as a SymPy expression in plain symbols: p, H, sigma, N (exact) or x, y, z (planar).
 
@@ -95,11 +68,12 @@ class Polynomial:
 
 def _term(variables: tuple[str, ...], exponents: tuple[int, ...], coefficient: Fraction) -> str:
     factors = "".join(_power(name, exponent) for name, exponent in zip(variables, exponents, strict=True) if exponent)
-    size = abs(coefficient)
-    number = "" if size == 1 and factors and not factors.startswith("/") else str(size)
-    return (
-        f"{'−' if coefficient < 0 else '+'} {number}{' ' if number and factors and factors[0] != '/' else ''}{factors}"
-    )
+    sign, size = "−" if coefficient < 0 else "+", str(abs(coefficient))
+    if not factors:
+        return f"{sign} {size}"
+    if factors.startswith("/"):
+        return f"{sign} {size}{factors}"
+    return f"{sign} {factors}" if size == "1" else f"{sign} {size} {factors}"
 
 
 def _power(name: str, exponent: int) -> str:

@@ -1,24 +1,24 @@
 """Coefficients of the loss expansion as objects: exact at finite size, or leading in large dimension."""
 
+import abc
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
 from aetheory.core.checks import as_float, common_float_dtype
-from aetheory.linear.expansion.planar import VARIABLES as PLANAR_VARIABLES
 from aetheory.linear.expansion.planar import leading_risk_derivative
 from aetheory.linear.expansion.polynomial import Polynomial
 from aetheory.linear.expansion.stored import cached
-from aetheory.linear.expansion.wick import VARIABLES as EXACT_VARIABLES
 from aetheory.linear.expansion.wick import expected_risk_derivative
 from aetheory.linear.expansion.words import check_order_and_risk
 from aetheory.linear.faces import check_faces, lies_on
@@ -27,35 +27,14 @@ if TYPE_CHECKING:
     import sympy
 
 
-@runtime_checkable
-class Problem(Protocol):
-    """What an expansion reads of a problem: numbers or arrays whose shapes broadcast. `LinearProblem` is one."""
-
-    @property
-    def input_dim(self) -> Any:
-        """Dimension p of an input."""
-
-    @property
-    def latent_dim(self) -> Any:
-        """Number H of hidden units."""
-
-    @property
-    def num_samples(self) -> Any:
-        """Number N of training samples, which may be infinite."""
-
-    @property
-    def init_variance(self) -> Any:
-        """Variance σ² of a weight at initialisation."""
-
-
 @dataclass(frozen=True)
-class ExactCoefficient:
-    """E R^{(s)}(0), the s-th time derivative of the expected risk at initialisation, at every p, H, N and σ².
+class AbstractCoefficient(abc.ABC):
+    """E R^{(s)}(0), the s-th time derivative of the expected risk at initialisation, or a part of it.
 
     Arguments:
         order: s.
         risk: "train" or "population".
-        polynomial: the derivative as a polynomial in p, H, σ² and 1/N with integer coefficients.
+        polynomial: the derivative as a polynomial with integer coefficients.
     """
 
     order: int
@@ -63,12 +42,12 @@ class ExactCoefficient:
     polynomial: Polynomial
 
     @property
-    def loss(self) -> Polynomial:
-        """E L^{(s)}(0) of the loss L = pR/2 that the flow descends."""
-        return self.polynomial.multiply(Fraction(1, 2), (1, 0, 0, 0))
+    @abc.abstractmethod
+    def monomials(self) -> dict[tuple[int, ...], Fraction]:
+        """The exponents (m, n, j, e) of xᵐ yⁿ zʲ p^{−e} and their coefficients."""
 
-    def evaluate(self, problem: Problem) -> Float[Array, "..."]:
-        """E R^{(s)}(0) at a problem, of the shape that the problem's fields broadcast to.
+    def evaluate(self, problem: Any) -> Float[Array, "..."]:
+        """The value at a problem's p, H, N and σ², of the shape that these broadcast to.
 
         Raises:
             RuntimeError: the value exceeds the range of the floating-point type.
@@ -76,36 +55,55 @@ class ExactCoefficient:
         return _evaluate(self._tensor[None], problem)[..., 0]
 
     def to_sympy(self) -> "sympy.Expr":
-        """The polynomial as a SymPy expression in p, H, sigma and N."""
+        """The polynomial as a SymPy expression; see `Polynomial.to_sympy`."""
         return self.polynomial.to_sympy()
 
     def __str__(self) -> str:
         return str(self.polynomial)
 
     def __repr__(self) -> str:
-        return f"<exact coefficient of order {self.order}, {self.risk} risk: {len(self.polynomial.terms)} monomials>"
+        where, size = f"order {self.order}, {self.risk} risk", len(self.polynomial.terms)
+        return f"<{type(self).__name__}, {where}: {size} monomials>"
 
     @cached_property
     def _tensor(self) -> Float64[np.ndarray, "m n j e"]:
-        # p^a H^b σ^{2m} N^{−c} = (pσ²)ᵐ (H/p)ᵇ (p/N)ᶜ (1/p)^e, where e ≥ 0 is the number of lost loops.
-        return _dense({(m, b, c, m + c - a - b): float(value) for (a, b, m, c), value in self.polynomial.terms})
+        """The coefficients by exponents."""
+        tensor = np.zeros(np.max([*self.monomials, (0, 0, 0, 0)], axis=0) + 1)
+        for exponents, value in self.monomials.items():
+            tensor[exponents] = value
+        return tensor
 
 
-@dataclass(frozen=True)
-class PlanarCoefficient:
+@dataclass(frozen=True, repr=False)
+class ExactCoefficient(AbstractCoefficient):
+    """E R^{(s)}(0) at every p, H, N and σ², a polynomial in p, H, σ² and 1/N."""
+
+    @property
+    def loss(self) -> Polynomial:
+        """E L^{(s)}(0) of the loss L = pR/2 that the flow descends."""
+        halves = {(p + 1, *others): value / 2 for (p, *others), value in self.polynomial.terms}
+        return Polynomial.from_terms(self.polynomial.variables, halves)
+
+    @property
+    def monomials(self) -> dict[tuple[int, ...], Fraction]:
+        """As p^a H^b σ^{2m} N^{−c} = (pσ²)ᵐ (H/p)ᵇ (p/N)ᶜ (1/p)^e, where e ≥ 0 is the number of lost loops."""
+        return {(m, b, c, m + c - a - b): value for (a, b, m, c), value in self.polynomial.terms}
+
+
+@dataclass(frozen=True, repr=False)
+class PlanarCoefficient(AbstractCoefficient):
     """The limit of E R^{(s)}(0) as p, H, N → ∞ at fixed x = pσ², y = H/p, z = p/N, or its part on some faces.
 
     Arguments:
-        order: s.
-        risk: "train" or "population".
-        polynomial: the limit as a polynomial in x, y and z with integer coefficients.
         faces: the faces of the prism that the monomials lie on; empty for the whole prism.
     """
 
-    order: int
-    risk: str
-    polynomial: Polynomial
     faces: tuple[str, ...] = ()
+
+    @property
+    def monomials(self) -> dict[tuple[int, ...], Fraction]:
+        """Without powers of 1/p."""
+        return {(*exponents, 0): value for exponents, value in self.polynomial.terms}
 
     def restrict(self, *faces: str) -> "PlanarCoefficient":
         """The monomials that lie on all of `faces`: one for a face, two for an edge, three for a vertex.
@@ -116,43 +114,13 @@ class PlanarCoefficient:
         Raises:
             ValueError: an unknown face, or faces that do not meet.
 
-        Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335.
+        Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the scalings: arXiv:2602.04548, Table 2, App. E.
         """
         together = tuple(dict.fromkeys(self.faces + faces))
         check_faces(together)
         kept = {m: c for m, c in self.polynomial.terms if lies_on(together, m, self.order, self.risk)}
-        return PlanarCoefficient(
-            self.order, self.risk, Polynomial.from_terms(self.polynomial.variables, kept), together
-        )
-
-    def evaluate(self, problem: Problem) -> Float[Array, "..."]:
-        """The coefficient at a problem's x, y and z, of the shape that the problem's fields broadcast to.
-
-        Raises:
-            RuntimeError: the value exceeds the range of the floating-point type.
-        """
-        return _evaluate(self._tensor[None], problem)[..., 0]
-
-    def time_unit(self, problem: Problem) -> Float[Array, "..."]:
-        """T such that the faces' own time is T·t: z on the small-data face, x on the free face, 1 otherwise."""
-        x, _, z, _ = _ratios(problem)
-        return (x if "free" in self.faces else jnp.ones_like(x)) * (z if "small-data" in self.faces else 1.0)
-
-    def to_sympy(self) -> "sympy.Expr":
-        """The polynomial as a SymPy expression in x, y and z."""
-        return self.polynomial.to_sympy()
-
-    def __str__(self) -> str:
-        return str(self.polynomial)
-
-    def __repr__(self) -> str:
-        where = f" on {' ∩ '.join(self.faces)}" if self.faces else ""
-        terms = len(self.polynomial.terms)
-        return f"<planar coefficient of order {self.order}, {self.risk} risk{where}: {terms} monomials>"
-
-    @cached_property
-    def _tensor(self) -> Float64[np.ndarray, "m n j e"]:
-        return _dense({(*exponents, 0): float(value) for exponents, value in self.polynomial.terms})
+        polynomial = Polynomial.from_terms(self.polynomial.variables, kept)
+        return PlanarCoefficient(self.order, self.risk, polynomial, together)
 
 
 def coefficients(order: int, risk: str = "train") -> ExactCoefficient:
@@ -167,10 +135,10 @@ def coefficients(order: int, risk: str = "train") -> ExactCoefficient:
     Raises:
         ValueError: an order outside this range, or another risk.
 
-    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the method is that of arXiv:2602.04548.
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the method is that of arXiv:2602.04548, Theorem 3.1.
     """
     check_order_and_risk(order, risk)
-    return ExactCoefficient(order, risk, cached("exact", order, risk, EXACT_VARIABLES, expected_risk_derivative))
+    return ExactCoefficient(order, risk, cached(expected_risk_derivative, order, risk))
 
 
 def planar(order: int, risk: str = "train") -> PlanarCoefficient:
@@ -185,14 +153,14 @@ def planar(order: int, risk: str = "train") -> PlanarCoefficient:
     Raises:
         ValueError: an order outside this range, or another risk.
 
-    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the method is that of arXiv:2602.04548.
+    Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the method is that of arXiv:2602.04548, Section 4.
     """
     check_order_and_risk(order, risk)
-    return PlanarCoefficient(order, risk, cached("planar", order, risk, PLANAR_VARIABLES, leading_risk_derivative))
+    return PlanarCoefficient(order, risk, cached(leading_risk_derivative, order, risk))
 
 
 def taylor_series(
-    coefficients: Sequence[ExactCoefficient | PlanarCoefficient], problem: Problem
+    coefficients: Sequence[ExactCoefficient | PlanarCoefficient], problem: Any
 ) -> Float[Array, "*batch order_plus_one"]:
     """Taylor coefficients R^{(s)}(0)/s! at a problem, along the last axis, from coefficients of orders 0, 1, 2, ….
 
@@ -208,25 +176,12 @@ def taylor_series(
     return _evaluate(np.stack(padded), problem)
 
 
-def _dense(terms: dict[tuple[int, ...], float]) -> Float64[np.ndarray, "m n j e"]:
-    """Coefficients of xᵐ yⁿ zʲ p^{−e} as an array."""
-    tensor = np.zeros(np.max(list(terms), axis=0, initial=0) + 1 if terms else (1, 1, 1, 1))
-    for monomial, value in terms.items():
-        tensor[monomial] = value
-    return tensor
-
-
-def _ratios(problem: Problem) -> tuple[Float[Array, "..."], ...]:
-    """x = pσ², xy = Hσ², z = p/N and 1/p, of one shape and type."""
+def _evaluate(tensor: Float64[np.ndarray, "k m n j e"], problem: Any) -> Float[Array, "... k"]:
+    """Σ c xᵐ yⁿ zʲ p^{−e} at a `LinearProblem`, or at anything that carries its four numbers."""
     fields = (problem.input_dim, problem.latent_dim, problem.num_samples, problem.init_variance)
     dtype = common_float_dtype(*fields)
     p, H, N, variance = jnp.broadcast_arrays(*(as_float(field).astype(dtype) for field in fields))
-    return p * variance, H * variance, p / N, 1 / p
-
-
-def _evaluate(tensor: Float64[np.ndarray, "k m n j e"], problem: Problem) -> Float[Array, "... k"]:
-    ratios = _ratios(problem)
-    return _sum_monomials(jnp.asarray(tensor, ratios[0].dtype), *ratios)
+    return _sum_monomials(jnp.asarray(tensor, dtype), p * variance, H * variance, p / N, 1 / p)
 
 
 @eqx.filter_jit
@@ -243,13 +198,10 @@ def _sum_monomials(
     monomials of one m have the same sign: only the last sum, over m, cancels.
     """
     _, m_size, n_size, j_size, e_size = tensor.shape
-    exact = jax.lax.Precision.HIGHEST
-    by_z = jnp.einsum("kmnje,...e->...kmnj", tensor, _powers(inverse_p, e_size), precision=exact)
-    by_xy = jnp.einsum("...kmnj,...j->...kmn", by_z, _powers(z, j_size), precision=exact)
     m, n = np.indices((m_size, n_size))
     weights = _powers(x, m_size)[..., np.maximum(m - n, 0)] * _powers(xy, n_size)[..., n]
-    weights = jnp.where(jnp.broadcast_to(m >= n, weights.shape), weights, jnp.zeros_like(weights))
-    value = jnp.einsum("...kmn,...mn->...km", by_xy, weights, precision=exact).sum(axis=-1)
+    factors = (weights, _powers(z, j_size), _powers(inverse_p, e_size))
+    value = jnp.einsum("kmnje,...mn,...j,...e->...km", tensor, *factors, precision="highest").sum(axis=-1)
     checked: Float[Array, "... k"] = eqx.error_if(
         value,
         ~jnp.isfinite(value),
@@ -260,7 +212,4 @@ def _sum_monomials(
 
 def _powers(base: Float[Array, "..."], size: int) -> Float[Array, "... size"]:
     """base⁰, base¹, …, along a new last axis, by multiplication: differentiable at 0."""
-    powers = [jnp.ones_like(base)]
-    for _ in range(size - 1):
-        powers.append(powers[-1] * base)
-    return jnp.stack(powers, axis=-1)
+    return jnp.stack(list(accumulate([base] * (size - 1), operator.mul, initial=jnp.ones_like(base))), axis=-1)

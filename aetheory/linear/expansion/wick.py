@@ -43,7 +43,7 @@ def loop_equation(traces: Traces, wishart: _Wishart) -> list[tuple[Traces, int]]
 
     where the first sum runs over the letters L in A, the second over those in the other traces of the product.
 
-    Source: Wick's formula as used in arXiv:2602.04548, summed by integration by parts.
+    Source: Wick's formula as used for Theorem 3.1 of arXiv:2602.04548, summed by integration by parts.
     """
     # The trace with the fewest of these letters meets the fewest new products.
     chosen = min(
@@ -86,13 +86,14 @@ def expected_risk_derivative(order: int, risk: str) -> Polynomial:
     """E R^{(s)}(0) for s = `order`, a polynomial in p, H, σ² and 1/N with integer coefficients.
 
     The samples are integrated out first, then the weights; the expectation of L = pR/2 is p/2 times the result.
+
+    Source: arXiv:2602.04548, Theorem 3.1: the coefficients are polynomials.
     """
     expression: Expression = {}
     for word, coefficient in risk_derivative(order, risk).items():
         traces, monomial = _collect((word,), 0)
         expression[traces] = {monomial: coefficient}
-    [(traces, polynomial)] = integrate_out(integrate_out(expression, SAMPLES), WEIGHTS).items()
-    assert traces == ()
+    polynomial = integrate_out(integrate_out(expression, SAMPLES), WEIGHTS)[()]
     return Polynomial.from_terms(
         VARIABLES, {_unpack(exponents - _P): coefficient for exponents, coefficient in polynomial.items()}
     )

@@ -35,7 +35,8 @@ def canonical(word: str) -> str:
 def flow_derivative(expression: dict[str, int]) -> dict[str, int]:
     """Time derivative of a combination of traces of canonical words, letter by letter along the flow.
 
-    Source: the flow dW/dt = −[(M−I)S + S(M−I)]W of E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335.
+    Source: the flow dW/dt = −[(M−I)S + S(M−I)]W of E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; its words as
+    diagrams: arXiv:2602.04548, Section 3.
     """
     derivative: dict[str, int] = {}
     for word, coefficient in expression.items():
@@ -63,13 +64,7 @@ def check_order_and_risk(order: int, risk: str) -> None:
     if isinstance(order, bool) or not isinstance(order, int) or order < 0:
         raise fail("order", "a nonnegative integer", order)
     if order > HIGHEST_ORDER:
-        steps = order - HIGHEST_ORDER
-        raise fail(
-            "order",
-            f"at most {HIGHEST_ORDER} (order {HIGHEST_ORDER} takes about a minute and half a gigabyte, and every "
-            f"further order about four times more: order {order} would take about 4^{steps} minutes and 4^{steps}/2 "
-            f"gigabytes)",
-            order,
-        )
+        cost = "takes about a minute and half a gigabyte, every further order four times more"
+        raise fail("order", f"at most {HIGHEST_ORDER} (which {cost})", order)
     if risk not in _RISK_WORDS:
         raise fail("risk", "'train' or 'population'", risk)

@@ -25,7 +25,11 @@ from jaxtyping import Array, Float
 from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories import narrow_latent, small_data
+from aetheory.linear.theories.narrow_latent import NARROW_LATENT
+from aetheory.linear.theories.narrow_latent import sample_spectrum as radau_spectrum
+from aetheory.linear.theories.narrow_latent import target_free_ensemble as free_columns
+from aetheory.linear.theories.small_data import SMALL_DATA
+from aetheory.linear.theories.small_data import target_free_ensemble as free_sample
 from aetheory.linear.theories.theory import Law, LinearTheory, Times, decayed, relaxed, same
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
@@ -173,8 +177,8 @@ EDGES = (
     _where_faces_meet(
         "small-data ∩ free",
         "the flow of one sample's Krylov space without the target",
-        num_nodes=small_data.SMALL_DATA.num_nodes,
-        ensemble=small_data.target_free_ensemble,
+        num_nodes=SMALL_DATA.num_nodes,
+        ensemble=free_sample,
     ),
     _where_faces_meet(
         "mean-field ∩ narrow-latent",
@@ -189,9 +193,9 @@ EDGES = (
     _where_faces_meet(
         "narrow-latent ∩ free",
         "Ȧ = −xφ(A)², φ(A) = ∫ e^{2sA} dμ",
-        num_nodes=narrow_latent.NARROW_LATENT.num_nodes,
-        law=narrow_latent.sample_spectrum,
-        ensemble=narrow_latent.target_free_ensemble,
+        num_nodes=NARROW_LATENT.num_nodes,
+        law=radau_spectrum,
+        ensemble=free_columns,
     ),
 )
 """Where two faces meet."""

@@ -4,6 +4,11 @@ from aetheory.core.theory import Citation
 from aetheory.linear.theories.interior import BracketedTheory
 from aetheory.linear.theories.theory import Face
 
+
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return m == order + 2
+
+
 FREE = BracketedTheory(
     name="free",
     formula="Ṁ = −[2MSM + SM² + M²S] of two free Wishart elements: no closed form is known",
@@ -17,7 +22,7 @@ FREE = BracketedTheory(
     target_free=True,
     face=Face(
         "free",
-        lambda m, n, j, s, top: m == s + 2,
+        _on_face,
         monomials="m = s + 2",
         scaling="pσ² → ∞; H ≍ p ≍ N",
         time_unit="pσ²",

@@ -6,7 +6,7 @@ rotations of the limiting spectra (as accurate at all times).
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import diffrax
 import jax
@@ -63,12 +63,14 @@ class BracketedTheory(AbstractTheory):
     target_free: bool = False
     face: Face | None = None
 
+    is_approximate: ClassVar[bool] = True
+
     def curve(
         self,
         problem: AbstractLinear,
         times: Any,
         *,
-        method: Approximation | None = None,
+        method: Any = None,
         tolerance: float | int = 0.01,
         rtol: float | Float[Array, ""] = 1e-6,
         max_steps: int = DEFAULT_MAX_STEPS,

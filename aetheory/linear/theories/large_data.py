@@ -1,6 +1,7 @@
 """Large data, N/p → ∞: every eigenvalue of M = W Wᵀ moves alone."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -44,7 +45,7 @@ def spectral(times: Times, ratios: AbstractLinear, law: Law) -> Values:
     return same(law.spectrum.integrate(error**2))
 
 
-def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None) -> Law:
+def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
     """The law of the eigenvalues of M(0) = W Wᵀ, free Poisson of rate y and jump x, corrected in 1/p where p is given.
 
     Source of the correction: Z. Bai, J. Silverstein (2004).
@@ -56,6 +57,10 @@ def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: 
 def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
     """S = 1 on every node of the law of M(0)."""
     return decoupled(law.spectrum.nodes, jnp.ones_like(law.spectrum.nodes), law)
+
+
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return j == 0
 
 
 LARGE_DATA = LinearTheory(
@@ -77,7 +82,7 @@ LARGE_DATA = LinearTheory(
     corrected=True,
     face=Face(
         "large-data",
-        lambda m, n, j, s, top: j == 0,
+        _on_face,
         monomials="j = 0",
         scaling="N/p → ∞; H ≍ p, σ² ≍ 1/p",
         time_unit="1",

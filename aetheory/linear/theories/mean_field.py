@@ -1,5 +1,7 @@
 """Mean field, H/p → ∞: M stays a function of the sample covariance S."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from aetheory.core.curve import Values
@@ -26,7 +28,7 @@ def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
     return Values(train=error**2 @ (weights * nodes), population=error**2 @ seen)
 
 
-def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None) -> Law:
+def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
     """The Marchenko–Pastur law of ratio z = p/N, corrected in 1/p where p is given (H still infinite).
 
     Source of the correction: Z. Bai, J. Silverstein (2004).
@@ -37,6 +39,10 @@ def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: floa
 def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
     """M(0) = c on every node of the spectrum of S."""
     return decoupled(jnp.full_like(law.spectrum.nodes, ratios.init_strength), law.spectrum.nodes, law)
+
+
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return n == m
 
 
 MEAN_FIELD = LinearTheory(
@@ -53,7 +59,7 @@ MEAN_FIELD = LinearTheory(
     corrected=True,
     face=Face(
         "mean-field",
-        lambda m, n, j, s, top: n == m,
+        _on_face,
         monomials="n = m",
         scaling="H/p → ∞, σ² ≍ 1/H; N ≍ p",
         time_unit="1",

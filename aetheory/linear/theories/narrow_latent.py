@@ -1,5 +1,7 @@
 """Narrow latent, H/p → 0: the columns of W move alone."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from aetheory.core.theory import Citation
@@ -9,7 +11,7 @@ from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 
 
-def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: float | None = None) -> Law:
+def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any = None) -> Law:
     """The Marchenko–Pastur law of ratio z = p/N, by Gauss–Radau quadrature with a node at 0."""
     return Law(MarchenkoPastur(ratios.sample_ratio).radau_quadrature(num_nodes))
 
@@ -41,6 +43,10 @@ def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
     )
 
 
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return n == min(m, 1)
+
+
 NARROW_LATENT = LinearTheory(
     name="narrow-latent",
     formula="R_tr ≃ tr S/p + 2y(−b + ½ab), R ≃ 1 + 2y(−a + ½a²), Ȧ = 2−a, Ḃ = b, (a, b) = x∫(1, s) e^{2sA−2B} dμ",
@@ -53,7 +59,7 @@ NARROW_LATENT = LinearTheory(
     ensemble=ensemble,
     face=Face(
         "narrow-latent",
-        lambda m, n, j, s, top: n == min(m, 1),
+        _on_face,
         monomials="n = 1",
         scaling="H/p → 0, σ² ≍ 1/p; N ≍ p",
         time_unit="1",

@@ -40,6 +40,10 @@ def _sample(ratios: AbstractLinear, num_nodes: int, target: float) -> Ensemble:
     )
 
 
+def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
+    return j == top
+
+
 SMALL_DATA = LinearTheory(
     name="small-data",
     formula="R_tr = m₂ − 2m₁ + 1, R(t) − R(0) = −(8N/p) ∫₀^τ (m₃ − 2m₂ + m₁), m_k = e₀ᵀMᵏe₀ under S = e₀e₀ᵀ, τ = tp/N",
@@ -51,7 +55,7 @@ SMALL_DATA = LinearTheory(
     ensemble=ensemble,
     face=Face(
         "small-data",
-        lambda m, n, j, s, top: j == top,
+        _on_face,
         monomials="j largest",
         scaling="N/p → 0; H ≍ p, σ² ≍ 1/p",
         time_unit="p/N",

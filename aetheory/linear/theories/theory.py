@@ -86,7 +86,7 @@ class LinearTheory(AbstractTheory):
     Arguments:
         faces: the names of the faces that meet in it: one, or two for an edge, three for a vertex.
         num_nodes: size of the default quadrature.
-        law: the law it stands on, from the ratios, the number of nodes and p (for the first correction in 1/p) or None.
+        law: the law it stands on, from the ratios, the number of nodes and p (for the correction) or None.
         explicit: the curve as an integral over that law; `None` where there is none.
         closed_form: the curve without one, where there is such a form.
         ensemble: the deterministic ensemble whose flow it is, from the ratios, the law and the number of nodes.
@@ -97,7 +97,7 @@ class LinearTheory(AbstractTheory):
 
     faces: tuple[str, ...] = ()
     num_nodes: int = 0
-    law: Callable[[AbstractLinear, int, Any], Law | None] = lambda ratios, num_nodes, dim: None
+    law: Callable[[AbstractLinear, int, Any], Law] | None = None
     explicit: Callable[[Times, AbstractLinear, Any], Values] | None = None
     closed_form: Callable[[Times, AbstractLinear], Values] | None = None
     ensemble: Callable[[AbstractLinear, Any, int], Ensemble] | None = None
@@ -240,7 +240,7 @@ def evaluate(
     """Both risks of one problem: explicit without a `solver`, along the flow of the limit's ensemble with one."""
     if solver is None and theory.closed_form is not None and not finite_size:
         return theory.closed_form(times, ratios), None
-    if law is None:
+    if law is None and theory.law is not None:
         law = theory.law(ratios, num_nodes, ratios.input_dim if finite_size else None)
     if solver is None:
         assert theory.explicit is not None

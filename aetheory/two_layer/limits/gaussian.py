@@ -136,7 +136,7 @@ def rate_distortion(variances: Any, rate: Any = 1.0, *, multiplicities: Any = No
     Raises:
         ValueError: an argument is out of its range.
 
-    Source: T. Cover, J. Thomas, "Elements of Information Theory", Theorem 10.3.3.
+    Source: T. Cover, J. Thomas (2006), "Elements of Information Theory", Theorem 10.3.3.
     """
     return _distortion(*_check_spectrum("variances", variances, "rate", rate, multiplicities))
 

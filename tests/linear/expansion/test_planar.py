@@ -33,7 +33,7 @@ def test_planar_limit_at_the_highest_orders(order, risk):
 
 @pytest.mark.parametrize("risk", RISKS)
 def test_large_data_face_is_the_flow_without_noise(risk, flow_series, quadratic_series, free_poisson):
-    x, y, order = 0.6, 0.7, 8
+    x, y, order = 0.6, 0.7, 7
     M = free_poisson(y, x, 24)
     terms = quadratic_series(flow_series(M, np.eye(24), order), np.eye(24))
     for s, term in enumerate(terms):

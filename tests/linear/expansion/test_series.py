@@ -1,7 +1,5 @@
-import json
 import math
 import os
-import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,8 +9,8 @@ import numpy as np
 import pytest
 
 from aetheory.linear import expansion
-from aetheory.linear.expansion import stored as _cache
-from aetheory.linear.expansion.wick import VARIABLES
+from aetheory.linear.expansion.stored import cached
+from aetheory.linear.expansion.wick import expected_risk_derivative
 from aetheory.linear.problem import LinearProblem
 
 RISKS = ("train", "population")
@@ -30,8 +28,7 @@ def exact_value(coefficient, p, H, N, variance):
     return coefficient.polynomial(*point), size
 
 
-@pytest.mark.parametrize("risk", RISKS)
-@pytest.mark.parametrize("order", range(6))
+@pytest.mark.parametrize(("order", "risk"), [(0, "population"), (1, "train"), (3, "population"), (5, "train")])
 def test_evaluation_agrees_with_rational_arithmetic(order, risk, precision):
     coefficient = expansion.coefficients(order, risk)
     problems = [
@@ -61,13 +58,16 @@ def test_evaluation_broadcasts_and_transforms(x64):
     np.testing.assert_allclose(table[1], single, rtol=1e-13)
 
 
-@pytest.mark.parametrize(("variable", "place"), [("p", 0), ("H", 1), ("sigma^2", 2), ("1/N", 3)])
-def test_gradient_agrees_with_the_exact_derivative(variable, place, x64):
-    coefficient = expansion.coefficients(3, "population")
-    point = (5.0, 3.0, 0.3, 0.25)
-    gradient = jax.grad(lambda p, H, v, r: coefficient.evaluate(LinearProblem(p, H, 1 / r, v)), argnums=place)(*point)
-    exact = coefficient.polynomial.derivative(variable)(*point)
-    np.testing.assert_allclose(gradient, exact, rtol=1e-11)
+def test_gradient_agrees_with_rational_differences(x64):
+    coefficient, step = expansion.coefficients(3, "population"), Fraction(1, 10**9)
+    point = (Fraction(5), Fraction(3), Fraction(3, 10), Fraction(1, 4))
+    slopes = jax.grad(lambda p, H, v, r: coefficient.evaluate(LinearProblem(p, H, 1 / r, v)), argnums=tuple(range(4)))(
+        *map(float, point)
+    )
+    for place, slope in enumerate(slopes):
+        ends = [(*point[:place], point[place] + sign * step, *point[place + 1 :]) for sign in (1, -1)]
+        difference = (coefficient.polynomial(*ends[0]) - coefficient.polynomial(*ends[1])) / (2 * step)
+        np.testing.assert_allclose(slope, float(difference), rtol=1e-11)
 
 
 def test_gradient_is_finite_at_the_ends_of_the_range(x64):
@@ -84,21 +84,19 @@ def test_a_value_out_of_range_is_not_returned():
 def test_bad_input(kind):
     with pytest.raises(ValueError, match="Argument `order` must be a nonnegative integer, but got -1"):
         kind(-1)
-    with pytest.raises(ValueError, match=r"at most 10 \(.*would take about 4\^2 minutes.*but got 12"):
+    with pytest.raises(ValueError, match=r"at most 10 \(which takes about a minute.*but got 12"):
         kind(12)
     with pytest.raises(ValueError, match="Argument `risk` must be 'train' or 'population', but got 'test'"):
         kind(1, "test")
 
 
-def test_polynomial_prints_and_rejects_unknown_names():
+def test_polynomial_prints_and_is_immutable():
     coefficient = expansion.coefficients(1, "population")
     assert str(coefficient).startswith("−8 Hσ² + 16 Hσ⁴ − 32 Hσ⁶")
     assert "8 Hσ²/N" in str(expansion.coefficients(1))
     assert str(expansion.coefficients(0, "population").loss).startswith("1/2 p − pHσ²")
-    assert str(coefficient.polynomial.derivative("1/N")) == "0"
-    assert repr(coefficient) == "<exact coefficient of order 1, population risk: 10 monomials>"
-    with pytest.raises(ValueError, match="Argument `variable` must be one of"):
-        coefficient.polynomial.derivative("N")
+    assert str(expansion.planar(2).restrict("free", "narrow-latent", "small-data")).count("x") == 1
+    assert repr(coefficient) == "<ExactCoefficient, order 1, population risk: 10 monomials>"
     with pytest.raises(ValueError, match="one value for each"):
         coefficient.polynomial(1, 2)
     with pytest.raises(AttributeError):
@@ -113,7 +111,7 @@ def test_sympy_export():
     assert expansion.planar(1).to_sympy().free_symbols == set(sympy.symbols("x y z"))
 
 
-def test_taylor_series_and_time_units(x64):
+def test_taylor_series(x64):
     problem = LinearProblem(300, jnp.array([150, 600]), 600, 1 / 300)
     orders = [expansion.planar(s).restrict("free") for s in range(4)]
     series = expansion.taylor_series(orders, problem)
@@ -121,10 +119,6 @@ def test_taylor_series_and_time_units(x64):
     np.testing.assert_allclose(series[:, 3], orders[3].evaluate(problem) / 6, rtol=1e-13)
     with pytest.raises(ValueError, match="orders 0, 1, 2"):
         expansion.taylor_series(orders[1:], problem)
-    problem = LinearProblem(300, 150, 50, 1 / 600)
-    assert expansion.planar(1).time_unit(problem) == 1.0
-    np.testing.assert_allclose(orders[0].time_unit(problem), 0.5)
-    np.testing.assert_allclose(orders[0].restrict("small-data").time_unit(problem), 3.0)
 
 
 def test_planar_limit_is_approached_as_the_problem_grows(x64):
@@ -142,16 +136,13 @@ def test_the_cache_is_used_and_survives_damage(tmp_path, monkeypatch):
     [path] = Path(tmp_path).rglob("*.json")
     assert [p for p in path.parent.iterdir() if p != path] == []
 
-    def refuse(order, risk):
-        raise AssertionError("The cache was not used.")
-
-    start = time.perf_counter()
-    assert _cache.cached("exact", 4, "train", VARIABLES, refuse) == polynomial
-    assert time.perf_counter() - start < 1.0
+    monkeypatch.setattr("aetheory.linear.expansion.wick.integrate_out", None)  # whoever computes now fails
+    assert cached(expected_risk_derivative, 4, "train") == polynomial
+    monkeypatch.undo()
+    monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path))
     content = path.read_text()
-    tampered = json.loads(content)
-    tampered["terms"][0][1] += 1
-    for damage in ("", content[:100], "[1, 2]", "{}", json.dumps(tampered), "\x00"):
+    tampered = content.replace("1", "2", 1) if content[0] == "1" else "1" + content[1:]
+    for damage in ("", content[:100], "[1, 2]", "{}", tampered, content[:-3] + "9]]", "\x00"):
         path.write_text(damage)
         assert expansion.coefficients(4).polynomial == polynomial
         assert path.read_text() == content
@@ -171,12 +162,3 @@ def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path, monkeypatch):
 
 def _no_home():
     raise RuntimeError("Could not determine home directory.")
-
-
-def test_exact_coefficients_to_order_five_are_quick(tmp_path, monkeypatch):
-    monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path))
-    start = time.perf_counter()
-    for order in range(6):
-        for risk in RISKS:
-            expansion.coefficients(order, risk)
-    assert time.perf_counter() - start < 30

@@ -7,25 +7,26 @@ from oracles.prism import marchenko_pastur_integral
 from scipy.integrate import solve_ivp
 
 import aetheory as ae
-from aetheory.linear.parameters import LimitParameters
-from aetheory.linear.theories.edges import CLOSED_FORMS
+from aetheory.linear.theories import THEORIES
+from aetheory.linear.theories.edges import EDGES, VERTICES
+from aetheory.linear.theories.theory import Law
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 ORDERS = 6
 DIM = 10**6
-EDGES = sorted((tuple(sorted(faces)) for faces in CLOSED_FORMS), key=lambda faces: (len(faces), faces))
+EXPLICIT = [theory.faces for theory in (*EDGES, *VERTICES) if theory.is_explicit]
 
 
 def problem(scale, latent_ratio, sample_ratio):
     return ae.LinearProblem(DIM, round(latent_ratio * DIM), round(DIM / sample_ratio), scale / DIM)
 
 
-@pytest.mark.parametrize("faces", EDGES, ids=" ∩ ".join)
+@pytest.mark.parametrize("faces", EXPLICIT, ids=" ∩ ".join)
 def test_derivatives_at_the_start_are_the_restricted_planar_coefficients(x64, faces):
     """Orders 0 to 5, both risks: the closed form sums exactly the monomials of the edge or vertex."""
     case = problem(0.3, 0.7, 1.6)
-    parameters = LimitParameters.of(case, jnp.dtype("float64"))
-    law = MarchenkoPastur(parameters.sample_ratio).gauss_quadrature(8)
+    parameters, theory = case.ratios(jnp.float64), THEORIES[" ∩ ".join(faces)]
+    law = Law(MarchenkoPastur(parameters.sample_ratio).gauss_quadrature(8))
 
     reach = 0.06
     unit = np.array([reach**order / math.factorial(order) for order in range(ORDERS)])
@@ -34,7 +35,11 @@ def test_derivatives_at_the_start_are_the_restricted_planar_coefficients(x64, fa
         """Of orders 0, 1, …, by Chebyshev interpolation around time 0."""
 
         def values(times):
-            return np.asarray(getattr(CLOSED_FORMS[frozenset(faces)](jnp.asarray(times), parameters, law), risk))
+            times = jnp.asarray(times)
+            curve = (
+                theory.closed_form(times, parameters) if theory.closed_form else theory.explicit(times, parameters, law)
+            )
+            return np.asarray(curve[risk])
 
         series = np.polynomial.Chebyshev.interpolate(values, 18, domain=[-reach, reach])
         return [series.deriv(order)(0.0) if order else series(0.0) for order in range(ORDERS)]
@@ -107,10 +112,3 @@ def test_large_data_free_is_the_integral_over_the_law_of_the_weights(x64):
     curve = ae.predict(problem(x, y, 1e-6), times, ("large-data", "free"))
     np.testing.assert_allclose(curve.train, expected, rtol=1e-8)
     np.testing.assert_allclose(curve.population, expected, rtol=1e-8)
-
-
-def test_float32(precision):
-    for faces in EDGES:
-        curve = ae.predict(problem(0.3, 0.7, 1.6), [0.0, 0.2], faces)
-        assert curve.train.dtype == precision
-        assert bool(jnp.all(jnp.isfinite(curve.population)))

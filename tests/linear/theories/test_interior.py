@@ -1,14 +1,13 @@
 """The free face and the interior through `predict`, with their brackets."""
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import aetheory as ae
-from aetheory.core.curve import Risks
-from aetheory.linear.theories import interior
+from aetheory.core.curve import Values
+from aetheory.linear.theories import bracket, path_space
 
 SETTINGS = ((0.7, 0.8), (1.6, 1.2), (0.5, 2.0), (2.0, 0.5))
 DIM = 10**4
@@ -35,8 +34,12 @@ def curves():
     with jax.enable_x64(True):
         case = problem(1.0, 0.7, 0.8)
         return {
-            method: ae.predict(case, times, "interior", method=method, path_length=9, tolerance=1.0)
-            for method in ("path-space", "rotations", "combined")
+            name: ae.predict(case, times, "interior", method=method, tolerance=1.0)
+            for name, method in {
+                "path-space": ae.PathSpace(9),
+                "rotations": ae.Rotations(),
+                "combined": ae.Combined(ae.PathSpace(9)),
+            }.items()
         }
 
 
@@ -83,8 +86,8 @@ def test_bracket_contains_the_curve_and_starts_at_the_initial_risk(x64, curves):
 def test_free_curve_scales_with_the_initial_scale(x64):
     """R(t; x) = x² R(xt; 1): the target has no scale of its own."""
     times = np.array([0.0, 0.1, 0.4])
-    unit = ae.predict(problem(1.0, 0.7, 0.8), times, "free", path_length=7, tolerance=1.0)
-    scaled = ae.predict(problem(50.0, 0.7, 0.8), times / 50, "free", path_length=7, tolerance=1.0)
+    unit = ae.predict(problem(1.0, 0.7, 0.8), times, "free", method=ae.PathSpace(7), tolerance=1.0)
+    scaled = ae.predict(problem(50.0, 0.7, 0.8), times / 50, "free", method=ae.PathSpace(7), tolerance=1.0)
     np.testing.assert_allclose(scaled.train, 2500 * unit.train, rtol=1e-5)
     np.testing.assert_allclose(scaled.population, 2500 * unit.population, rtol=1e-5)
 
@@ -98,98 +101,38 @@ def test_tolerance_chooses_the_truncation_and_says_when_it_fails(x64):
     assert max(width.max() for width in widths(tight).values()) <= 0.0015 * scale
     assert widths(tight)["population"].max() < widths(loose)["population"].max()
     with pytest.warns(UserWarning, match=r"bracket of the free curve is ± .* wider than the `tolerance` 1e-06"):
-        ae.predict(case, times, "free", method="path-space", path_length=7, tolerance=1e-6)
-
-
-@pytest.mark.parametrize("method", [pytest.param("path-space", marks=pytest.mark.slow), "rotations"])
-def test_gradients_agree_with_differences(x64, method, monkeypatch):
-    """In all three ratios at once; small sizes, the same code."""
-    monkeypatch.setattr(interior, "_ROTATION_SIZE", 12)
-    monkeypatch.setattr(interior, "_NUM_ROTATIONS", 2)
-
-    def risk(shift, adjoint=None):
-        case = ae.LinearProblem(10.0, 6.3 + 2 * shift, 14.1 - 3 * shift, 0.08 + 0.05 * shift)
-        curve = ae.predict(
-            case, np.array([0.02, 0.1]), "interior", method=method, path_length=5, rtol=1e-9, adjoint=adjoint
-        )
-        return curve.train[1] + 0.5 * curve.population[1]
-
-    value = jax.jit(jax.value_and_grad(risk))
-    step = 1e-5
-    slope = value(jnp.asarray(0.0))[1]
-    difference = (value(jnp.asarray(step))[0] - value(jnp.asarray(-step))[0]) / (2 * step)
-    assert float(slope) == pytest.approx(float(difference), rel=1e-5)
-    forward = jax.jit(lambda shift: jax.jvp(lambda s: risk(s, diffrax.ForwardMode()), (shift,), (jnp.ones(()),))[1])
-    assert float(forward(jnp.asarray(0.0))) == pytest.approx(float(slope), rel=1e-6)
+        ae.predict(case, times, "free", method=ae.PathSpace(7), tolerance=1e-6)
 
 
 def test_batches_and_vmap_reuse_one_program(x64, monkeypatch):
     traces = []
-    original = interior.evolve_paths
-    monkeypatch.setattr(
-        interior, "evolve_paths", lambda *args, **options: (traces.append(1), original(*args, **options))[1]
-    )
+    original = path_space.evolve_paths
+    monkeypatch.setattr(path_space, "evolve_paths", lambda *args: (traces.append(1), original(*args))[1])
     times = jnp.asarray([0.0, 0.11, 0.23])  # used by no other test
     latent_dims = jnp.asarray([5_000.0, 7_000.0, 16_000.0])
 
     def risk(latent_dim):
         case = ae.LinearProblem(DIM, latent_dim, 12_500, 1.0 / DIM)
-        return ae.predict(case, times, "free", method="path-space", path_length=5).population
+        return ae.predict(case, times, "free", method=ae.PathSpace(5)).population
 
     mapped = jax.jit(jax.vmap(risk))
     first = mapped(latent_dims)
     mapped(latent_dims + 1000)
     assert len(traces) == 2  # two truncations, each traced once
     batch = ae.LinearProblem(DIM, latent_dims, 12_500, 1.0 / DIM)
-    curve = ae.predict(batch, times, "free", method="path-space", path_length=5, tolerance=1.0)
+    curve = ae.predict(batch, times, "free", method=ae.PathSpace(5), tolerance=1.0)
     np.testing.assert_allclose(curve.population, first, rtol=1e-8)
     assert curve.lower.train.shape == (3, 3)
 
 
-def test_float32(precision):
-    curve = ae.predict(problem(1.0, 0.7, 0.8), [0.0, 0.3], "free", method="path-space", path_length=7, tolerance=1.0)
-    assert curve.train.dtype == precision
-    with jax.enable_x64(True):
-        exact = ae.predict(
-            problem(1.0, 0.7, 0.8), [0.0, 0.3], "free", method="path-space", path_length=7, tolerance=1.0
-        )
-    np.testing.assert_allclose(curve.population, exact.population, rtol=2e-5)
-
-
 def test_combine_takes_the_exact_one():
-    exact = interior.Estimate(*(Risks(jnp.ones(2), jnp.ones(2)) for _ in range(3)))
-    vague = interior.Estimate(*(Risks(jnp.full(2, value), jnp.full(2, value)) for value in (3.0, 2.0, 4.0)))
-    for combined in (interior.combine(exact, vague), interior.combine(vague, exact)):
-        np.testing.assert_allclose(combined.risks.train, 1.0)
+    exact = bracket.Estimate(*(Values(train=jnp.ones(2), population=jnp.ones(2)) for _ in range(3)))
+    vague = bracket.Estimate(
+        *(Values(train=one, population=one) for one in map(jnp.asarray, ([3.0, 3.0], [2.0, 2.0], [4.0, 4.0])))
+    )
+    for combined in (bracket.combine(exact, vague), bracket.combine(vague, exact)):
+        np.testing.assert_allclose(combined.values.train, 1.0)
         np.testing.assert_allclose(combined.upper.population, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"regime": "free", "num_nodes": 5}, "`num_nodes` must be None for the free regime"),
-        (
-            {"regime": "interior", "method": "flow"},
-            "`method` must be one of 'path-space', 'rotations', 'combined' or None",
-        ),
-        ({"regime": "interior", "root": "bias"}, "`root` must be one of 'input', 'latent', 'samples', but got 'bias'"),
-        ({"regime": "interior", "path_length": 40}, "`path_length` must be between 2 and 20"),
-        ({"regime": "free", "tolerance": 0.0}, "`tolerance` must be finite and positive"),
-        ({"regime": "large-data", "tolerance": 0.1}, "`tolerance` must be None for the large-data regime"),
-        ({"regime": "large-data", "path_length": 9}, "`path_length` must be None for the large-data regime"),
-        ({"regime": ("large-data", "small-data")}, "`faces` must be faces that meet"),
-        ({"regime": ("large-data", "interior")}, "`regime` must be one of"),
-        (
-            {"regime": ("large-data", "free"), "method": "flow"},
-            "`method` must be 'closed-form' for the large-data ∩ free",
-        ),
-        ({"regime": ("narrow-latent", "free"), "method": "closed-form"}, "`method` must be 'flow'"),
-        ({"regime": "interior", "data": np.ones((4, 3))}, "`data` must be None for the interior regime"),
-    ],
-)
-def test_bad_input_names_the_argument(options, message):
-    with pytest.raises(ValueError, match=message):
-        ae.predict(problem(1.0, 0.7, 0.8), [0.0, 1.0], **options)
 
 
 @pytest.mark.slow

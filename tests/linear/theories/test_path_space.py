@@ -9,7 +9,8 @@ import pytest
 import aetheory as ae
 from aetheory.linear.expansion.planar import _digits, _free_moments
 from aetheory.linear.expansion.words import canonical
-from aetheory.linear.theories.path_space import ROOTS, evolve_paths, path_space
+from aetheory.linear.theories.path_space import evolve_paths, path_ensemble
+from aetheory.linear.theories.theory import Solver
 
 X, Y, Z = 0.8, 0.7, 1.6
 RTOL = 1e-10
@@ -24,16 +25,15 @@ LATER = {
 }
 
 
-def paths_of(root, length, **options):
-    return path_space(root, length, *(jnp.asarray(value) for value in (X, Y, Z)), **options)
+def paths_of(length, target_free=False):
+    return path_ensemble(length, ae.LinearRatios(X, Y, Z).ratios(jnp.float64), target_free)
 
 
-def matrices(paths):
-    """W, S and the root state, as NumPy arrays."""
-    ensemble = paths.ensemble
+def matrices(ensemble):
+    """W and S, as NumPy arrays."""
     coupling = np.asarray(ensemble.coupling)
     covariance = np.diag(ensemble.spectrum) + np.diag(coupling, 1) + np.diag(coupling, -1)
-    return np.asarray(ensemble.weights), covariance, np.asarray(paths.state)
+    return np.asarray(ensemble.weights), covariance
 
 
 def moment(word):
@@ -48,39 +48,28 @@ def words(first, length):
 
 
 @pytest.mark.parametrize("length", [6, 7])
-@pytest.mark.parametrize("root", ROOTS)
-def test_moments_are_those_of_free_wishart_matrices(x64, root, length):
+def test_moments_are_those_of_free_wishart_matrices(x64, length):
     """All words short enough not to reach the end of the longest paths."""
-    weights, covariance, state = matrices(paths_of(root, length))
+    weights, covariance = matrices(paths_of(length))
     letters = {"M": weights @ weights.T, "S": covariance}
-
-    def apply(word, vector):
+    for word in words("M", length - 2):
+        vector = np.eye(len(weights))[0]
         for letter in reversed(word):
             vector = letters[letter] @ vector
-        return vector
-
-    for word in words({"input": "M", "latent": "M", "samples": "S"}[root], length - 2):
-        if root == "input":
-            value = state @ apply(word, state)
-        elif root == "latent":  # (1/p) tr M A = y (1/H) tr Wᵀ A W
-            value = Y * state @ weights.T @ apply(word[1:], weights @ state)
-        else:  # (1/p) tr S A in the state that the first edge X leads to
-            value = state @ apply(word[1:], state)
-        assert value == pytest.approx(moment(word), rel=1e-12), word
+        assert vector[0] == pytest.approx(moment(word), rel=1e-12), word
 
 
 @eqx.filter_jit
 def flow(paths, times):
-    return evolve_paths(paths, times, rtol=jnp.asarray(RTOL), max_steps=1000)[0]
+    return evolve_paths(paths, times, Solver(jnp.asarray(RTOL), 1000, None))[0]
 
 
 @pytest.mark.parametrize("target_free", [False, True])
-@pytest.mark.parametrize("root", ROOTS)
-def test_flow_has_the_taylor_coefficients_of_the_planar_expansion(x64, root, target_free):
-    """Root and truncation change the remainder only, which is small at early times; later the roots still agree."""
+def test_flow_has_the_taylor_coefficients_of_the_planar_expansion(x64, target_free):
+    """The truncation changes the remainder only, which is small at early times."""
     problem = ae.LinearProblem(10**6, 700_000, 625_000, X / 10**6)
     times = jnp.asarray([0.0, 0.001, 0.003, 0.1])
-    observed = flow(paths_of(root, 10, target_free=target_free), times)
+    observed = flow(paths_of(10, target_free), times)
     for risk in ("train", "population"):
         series = [ae.expansion.planar(order, risk) for order in range(9)]
         if target_free:
@@ -89,7 +78,7 @@ def test_flow_has_the_taylor_coefficients_of_the_planar_expansion(x64, root, tar
         ours = np.asarray(getattr(observed, risk))
         np.testing.assert_allclose(ours[:3], sums, atol=1e-8)
         exact = LATER[target_free, risk]
-        assert ours[3] == pytest.approx(exact, abs=0.01 * ours[0]), (root, risk)
+        assert ours[3] == pytest.approx(exact, abs=0.01 * ours[0]), risk
 
 
 def test_without_samples_noise_every_covariance_is_the_identity(x64):
@@ -98,7 +87,7 @@ def test_without_samples_noise_every_covariance_is_the_identity(x64):
     @jax.jit
     @jax.value_and_grad
     def risk(init_scale):
-        paths = path_space("input", 8, init_scale, jnp.asarray(0.7), jnp.asarray(0.0))
+        paths = path_ensemble(8, ae.LinearRatios(init_scale, jnp.asarray(0.7), jnp.asarray(0.0)))
         return flow(paths, jnp.asarray([0.15])).train[0]
 
     def exact(init_scale):
@@ -108,14 +97,3 @@ def test_without_samples_noise_every_covariance_is_the_identity(x64):
     expected, expected_slope = jax.value_and_grad(exact)(0.4)
     assert float(value) == pytest.approx(float(expected), abs=1e-4)
     assert float(slope) == pytest.approx(float(expected_slope), abs=1e-3)
-
-
-def test_float32(precision):
-    times = np.array([0.0, 0.001, 0.003, 0.1])
-    ratios = (jnp.asarray(value, precision) for value in (X, Y, Z))
-    risks = flow(path_space("input", 10, *ratios), jnp.asarray(times, precision))
-    assert risks.train.dtype == precision
-    with jax.enable_x64(True):
-        exact = flow(paths_of("input", 10), jnp.asarray(times))
-    np.testing.assert_allclose(risks.train, exact.train, rtol=1e-5)
-    np.testing.assert_allclose(risks.population, exact.population, rtol=1e-5)

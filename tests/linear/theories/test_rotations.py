@@ -1,10 +1,12 @@
 import itertools
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import aetheory as ae
 from aetheory.linear.expansion.planar import _digits, _free_moments
 from aetheory.linear.expansion.words import canonical
 from aetheory.linear.theories.rotations import rotated
@@ -14,10 +16,8 @@ RANKS = (96, 80)
 
 
 def ensemble(seed, dtype=None):
-    ratios = (jnp.asarray(value, dtype) for value in (X, Y, Z))
-    return rotated(
-        jax.random.key(seed), SIZE, *ratios, jnp.asarray(RANKS, jnp.result_type(float) if dtype is None else dtype)
-    )
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    return rotated(jax.random.key(seed), SIZE, ae.LinearRatios(X, Y, Z).ratios(dtype), jnp.asarray(RANKS, dtype))
 
 
 def test_mixed_moments_are_those_of_free_matrices(x64):
@@ -49,3 +49,21 @@ def test_ranks_and_means_are_exact(precision):
     assert float(jnp.mean(draw.spectrum)) == pytest.approx(1, rel=1e-5)
     assert float(jnp.sum(draw.weights**2)) / SIZE == pytest.approx(X * Y, rel=1e-5)
     assert float(draw.train_offset) == pytest.approx(1, rel=1e-5)
+
+
+def test_derivatives_in_all_ratios_are_central_differences(x64):
+    """Both modes; a small size, the same code."""
+    method, times = ae.Rotations(12, 2), np.array([0.02, 0.1])
+    point, step = jnp.asarray([0.8, 0.63, 0.71]), 1e-5
+
+    def risk(ratios, adjoint=None):
+        problem = ae.LinearRatios(*(ratios[k] for k in range(3)))
+        curve = ae.predict(problem, times, "interior", method=method, rtol=1e-9, adjoint=adjoint)
+        return curve.train[1] + 0.5 * curve.population[1]
+
+    value = jax.jit(jax.value_and_grad(risk))
+    slope = value(point)[1]
+    ends = np.array([[value(point + sign * step * unit)[0] for sign in (1, -1)] for unit in jnp.eye(3)])
+    np.testing.assert_allclose(slope, (ends[:, 0] - ends[:, 1]) / (2 * step), rtol=1e-5, atol=1e-6)
+    forward = jax.jit(jax.jacfwd(lambda ratios: risk(ratios, diffrax.ForwardMode())))
+    np.testing.assert_allclose(forward(point), slope, rtol=1e-6, atol=1e-8)

@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import optimize
+from tolerance import rounding
 
 from aetheory import limits
 from aetheory.two_layer.activations import as_activation
 from aetheory.two_layer.network import optimal_risk
 
 ALPHA = math.pi / 2 - 1
+BLOCKS_ERROR = rounding(jnp.float64, terms=100, condition=1 + 100 * ALPHA / 20)  # d/μ − α cancels at 20 units
 BLOCKS = np.repeat([2.5, 0.7, 0.1], [30, 30, 40])
 BLOCKS = BLOCKS / BLOCKS.mean()
 
@@ -42,10 +44,13 @@ def test_the_isotropic_limit(precision):
     risks = limits.gaussian(jnp.asarray(rates, precision))
     assert risks.dtype == precision
     np.testing.assert_allclose(risks, [0.6817, 0.4907, 0.3634, 0.2756, 0.2220, 0.1599], atol=5e-5)
-    np.testing.assert_allclose(risks[:3], 1 - 2 * rates[:3] / np.pi, rtol=1e-5)
-    np.testing.assert_allclose(limits.gaussian(jnp.asarray(rates, precision), "linear"), np.maximum(1 - rates, 0))
+    np.testing.assert_allclose(risks[:3], 1 - 2 * rates[:3] / np.pi, rtol=rounding(precision, terms=8, condition=2))
+    linear = limits.gaussian(jnp.asarray(rates, precision), "linear")
+    np.testing.assert_allclose(linear, np.maximum(1 - rates, 0), rtol=0, atol=rounding(precision, terms=2))
     slope = jax.vmap(jax.grad(limits.gaussian))(jnp.asarray([0.5, 2.0], precision))
-    np.testing.assert_allclose(slope, [-2 / np.pi, -ALPHA / (2 + ALPHA) ** 2], rtol=1e-5)
+    np.testing.assert_allclose(
+        slope, [-2 / np.pi, -ALPHA / (2 + ALPHA) ** 2], rtol=rounding(precision, terms=8, condition=2)
+    )
 
 
 def test_the_relu_has_another_limit(x64):
@@ -60,7 +65,7 @@ def test_the_numbers_of_the_general_covariance(x64):
     units = jnp.asarray([20, 50, 100, 150, 200])
     solution = limits.water_filling(np.sqrt(BLOCKS), units)
     np.testing.assert_allclose(solution.risk, [0.6817, 0.4092, 0.2637, 0.2000, 0.1611], atol=5e-5)
-    np.testing.assert_allclose(jnp.sum(solution.allocation, axis=-1), units, rtol=1e-13)
+    np.testing.assert_allclose(jnp.sum(solution.allocation, axis=-1), units, rtol=BLOCKS_ERROR)
 
 
 @pytest.mark.parametrize("index", range(20))
@@ -77,7 +82,9 @@ def test_water_filling_agrees_with_a_constrained_optimiser(index, x64):
     marginal = largest**2 * alpha / (mine + alpha) ** 2
     np.testing.assert_allclose(marginal[mine > 0], float(solution.multiplier), rtol=1e-12)
     assert (marginal[mine == 0] <= float(solution.multiplier) * (1 + 1e-12)).all()
-    assert mine.sum() == pytest.approx(num_units, rel=1e-14)
+    assert mine.sum() == pytest.approx(
+        num_units, rel=rounding(jnp.float64, 4 + len(mine), condition=1 + alpha * len(mine) / num_units)
+    )
 
 
 @pytest.mark.parametrize("index", range(5))
@@ -102,8 +109,8 @@ def test_derivatives_of_water_filling(index, x64):
 def test_water_filling_of_equal_deviations_is_the_isotropic_limit(x64):
     rates = jnp.asarray([0.25, 0.9, 1.0, 1.7, 4.0])
     solution = limits.water_filling(np.ones((5, 20)), 20 * rates)
-    np.testing.assert_allclose(solution.risk, limits.gaussian(rates), rtol=1e-13)
-    np.testing.assert_allclose(solution.allocation[3], 1.7, rtol=1e-13)
+    np.testing.assert_allclose(solution.risk, limits.gaussian(rates), rtol=rounding(jnp.float64, terms=20, condition=2))
+    np.testing.assert_allclose(solution.allocation[3], 1.7, rtol=rounding(jnp.float64, terms=20, condition=2))
 
 
 def test_the_block_form_is_the_long_form(x64):
@@ -113,9 +120,9 @@ def test_the_block_form_is_the_long_form(x64):
     blocks = limits.water_filling(values, units, multiplicities=counts)
     shares = limits.water_filling(values, units / 100, multiplicities=counts / 100)
     for short in (blocks, shares):
-        np.testing.assert_allclose(short.risk, long.risk, rtol=1e-13)
-        np.testing.assert_allclose(short.multiplier, long.multiplier, rtol=1e-12)
-    np.testing.assert_allclose(np.asarray(blocks.allocation) @ counts, units, rtol=1e-13)
+        np.testing.assert_allclose(short.risk, long.risk, rtol=BLOCKS_ERROR)
+        np.testing.assert_allclose(short.multiplier, long.multiplier, rtol=BLOCKS_ERROR)
+    np.testing.assert_allclose(np.asarray(blocks.allocation) @ counts, units, rtol=BLOCKS_ERROR)
     np.testing.assert_allclose(blocks.allocation, shares.allocation, rtol=1e-12)
     np.testing.assert_allclose(blocks.allocation[3, ::-1], long.allocation[3, [0, 30, 60]], rtol=1e-12)
 
@@ -128,8 +135,12 @@ def test_water_filling_is_batched_and_keeps_precision(precision):
     for row, units in enumerate((1, 4)):
         for column in range(2):
             one = jax.jit(limits.water_filling, static_argnums=2)(deviations[column], units, "sign")
-            np.testing.assert_allclose(batched.risk[row, column], one.risk, rtol=1e-5)
-            np.testing.assert_allclose(batched.allocation[row, column], one.allocation, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                batched.risk[row, column], one.risk, rtol=rounding(precision, terms=8, condition=2)
+            )
+            np.testing.assert_allclose(
+                batched.allocation[row, column], one.allocation, atol=rounding(precision, 8, size=4 + ALPHA)
+            )
     # a direction without variance gets nothing
     assert float(batched.allocation[1, 1, 2]) == 0
 
@@ -138,10 +149,17 @@ def test_linear_water_filling_is_principal_components(x64):
     units = jnp.arange(1, 8)
     variances = np.random.default_rng(0).uniform(size=5)
     expected = [np.sort(variances)[: max(5 - n, 0)].sum() / 5 for n in range(1, 8)]
-    np.testing.assert_allclose(limits.principal_components(variances, units), expected, atol=1e-15)
-    np.testing.assert_allclose(limits.water_filling(np.sqrt(variances), units, "linear").risk, expected, atol=1e-15)
+    np.testing.assert_allclose(
+        limits.principal_components(variances, units), expected, rtol=0, atol=rounding(jnp.float64, terms=5)
+    )
+    np.testing.assert_allclose(
+        limits.water_filling(np.sqrt(variances), units, "linear").risk,
+        expected,
+        rtol=0,
+        atol=rounding(jnp.float64, terms=5),
+    )
     halves = limits.principal_components(variances, units / 5, multiplicities=np.full(5, 0.2))
-    np.testing.assert_allclose(halves, expected, atol=1e-15)
+    np.testing.assert_allclose(halves, expected, rtol=0, atol=rounding(jnp.float64, terms=5))
 
 
 def test_rate_distortion_by_bisection(x64):
@@ -158,7 +176,9 @@ def test_rate_distortion_by_bisection(x64):
     np.testing.assert_allclose(limits.rate_distortion(np.full(7, 3.0), jnp.asarray([0.5, 1.0])), [1.5, 0.75])
     np.testing.assert_allclose(limits.rate_distortion([1.0, 0.0], 1.0), 0.5 * 2.0**-4)
     blocks = limits.rate_distortion([2.0, 0.5], 0.8, multiplicities=[0.25, 0.75])
-    np.testing.assert_allclose(blocks, limits.rate_distortion([2.0, 0.5, 0.5, 0.5], 0.8), rtol=1e-13)
+    np.testing.assert_allclose(
+        blocks, limits.rate_distortion([2.0, 0.5, 0.5, 0.5], 0.8), rtol=rounding(jnp.float64, terms=8, condition=2)
+    )
 
 
 def test_no_limit_is_below_shannon(x64):

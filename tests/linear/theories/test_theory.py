@@ -1,6 +1,5 @@
 import itertools
 
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +7,8 @@ import pytest
 from oracles import prism as oracle
 
 import aetheory as ae
-from aetheory.linear import ensembles
-from aetheory.linear.parameters import LimitParameters
-from aetheory.linear.theories import regimes
+from aetheory.linear.theories import THEORIES
+from aetheory.linear.theories import theory as theory_module
 
 SOLVED = ("large-data", "small-data", "mean-field", "narrow-latent")
 SCALES = (0.01, 0.3, 3.0)
@@ -154,43 +152,6 @@ def test_mean_field_on_data_uses_the_data_spectrum(x64):
         np.testing.assert_allclose(tested.population, (error**2 * held_out_variance).mean(1), atol=1e-6)
 
 
-@pytest.mark.parametrize("regime", SOLVED)
-def test_float32_agrees_with_float64(regime):
-    case = problem(0.5, 0.7, 1.5)
-    with jax.enable_x64(True):
-        exact = ae.predict(case, TIMES, regime)
-    with jax.enable_x64(False):
-        single = ae.predict(case, TIMES, regime)
-    assert single.train.dtype == jnp.float32
-    np.testing.assert_allclose(single.train, exact.train, atol=3e-5)
-    np.testing.assert_allclose(single.population, exact.population, atol=3e-5)
-
-
-@pytest.mark.parametrize(
-    "regime",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name in ("large-data", "narrow-latent"))) for name in SOLVED],
-)
-def test_gradient_batch_and_jit(x64, regime):
-    """With respect to init_variance: reverse and forward mode against central differences, for a batch, under jit."""
-    times = np.array([0.1, 0.5])
-
-    def risk(variance, adjoint=None, method="flow"):
-        case = ae.LinearProblem(100, 60, 150, variance)
-        curve = ae.predict(case, times, regime, method=method, rtol=1e-10, adjoint=adjoint)
-        return jnp.sum(curve.train + 0.5 * curve.population)
-
-    variances, step = jnp.asarray([0.003, 0.02]), 1e-6
-    gradient = jax.jit(jax.vmap(jax.grad(risk)))(variances)
-    values = jax.vmap(risk)
-    difference = (values(variances + step) - values(variances - step)) / (2 * step)
-    np.testing.assert_allclose(gradient, difference, rtol=1e-5)
-    forward = jax.jacfwd(lambda variance: risk(variance, diffrax.ForwardMode()))(variances[0])
-    assert float(forward) == pytest.approx(float(gradient[0]), rel=1e-6)
-    if regime in ("large-data", "mean-field"):
-        closed = jax.grad(risk)(0.02, method="closed-form")
-        assert float(closed) == pytest.approx(float(gradient[1]), rel=1e-5)
-
-
 def test_derivative_in_the_latent_ratio_is_smooth_across_one(x64):
     """y = H/p through a traced latent_dim, in both methods of the large-data regime."""
 
@@ -204,40 +165,8 @@ def test_derivative_in_the_latent_ratio_is_smooth_across_one(x64):
         assert float(slope) == pytest.approx(expected[0], rel=1e-4)
 
 
-@pytest.mark.parametrize("regime", SOLVED)
-def test_a_batch_of_problems_equals_single_ones(x64, regime):
-    batch = ae.LinearProblem(jnp.asarray([[50], [80]]), jnp.asarray([30, 60, 90]), 100, jnp.asarray([[0.01], [0.02]]))
-    curve = ae.predict(batch, [0.0, 0.2, 1.0], regime)
-    assert curve.train.shape == (2, 3, 3)
-    for row, column in itertools.product(range(2), range(3)):
-        single = ae.LinearProblem((50, 80)[row], (30, 60, 90)[column], 100, (0.01, 0.02)[row])
-        expected = ae.predict(single, [0.0, 0.2, 1.0], regime)
-        np.testing.assert_allclose(curve.train[row, column], expected.train, atol=1e-9)
-        np.testing.assert_allclose(curve.population[row, column], expected.population, atol=1e-9)
-
-
-@pytest.mark.parametrize(
-    ("regime", "method"), [*((regime, "flow") for regime in SOLVED), ("large-data", None), ("mean-field", None)]
-)
-def test_one_compilation_serves_every_problem(x64, monkeypatch, regime, method):
-    traces = []
-
-    def counted(function):
-        return lambda *args, **options: (traces.append(1), function(*args, **options))[1]
-
-    monkeypatch.setattr(regimes, "evolve", counted(regimes.evolve))
-    for name in ("large_data", "mean_field"):
-        monkeypatch.setattr(regimes.closed_forms, name, counted(getattr(regimes.closed_forms, name)))
-    times = jnp.asarray([0.0, 0.123, 0.456, 0.789])  # a length no other test uses
-    counts = []
-    for dims in ((50, 30, 70), (60, 90, 40), (1000, 100, 20_000)):
-        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime, method=method)
-        counts.append(len(traces))
-    assert counts == [1, 1, 1]
-
-
 def test_accuracy_range_is_announced(x64):
-    with pytest.warns(UserWarning, match=r"p σ² in \[20, 20\].*num_nodes"):
+    with pytest.warns(UserWarning, match=r"`init_scale` in \[20, 20\].*num_nodes"):
         ae.predict(problem(20.0, 1.0), [0.1], "large-data")
     with pytest.warns(UserWarning, match="t p/N up to 200"):
         ae.predict(problem(0.5, 1.0, 100.0), [2.0], "small-data")
@@ -263,17 +192,17 @@ def test_more_nodes_change_less_than_the_stated_accuracy(x64):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (
-            {"regime": "lazy"},
-            "`regime` must be one of 'large-data', .*, 'interior', several faces, or None, but got 'lazy'",
-        ),
+        ({"regime": "lazy"}, "`theory` must be one of 'large-data', .*, 'interior', .* but got 'lazy'"),
+        ({"regime": ("large-data", "small-data")}, "`faces` must be faces that meet"),
+        ({"regime": ("large-data", "interior")}, "`regime` must be the name of a regime, or several of"),
+        ({"theory": "free", "regime": "free"}, "`theory` and `regime` are two names of one choice"),
         ({"regime": "small-data", "finite_size": True}, "`finite_size` must be False for the small-data regime"),
-        ({"regime": "narrow-latent", "finite_size": True}, "`finite_size` must be False for the narrow-latent regime"),
-        ({"regime": "small-data", "method": "closed-form"}, "`method` must be 'flow' for the small-data regime"),
         (
-            {"regime": "large-data", "method": "magic"},
-            "`method` must be one of 'flow', 'closed-form' or None for the large-data",
+            {"regime": "small-data", "method": "closed-form"},
+            "`method` must be one of 'flow' or None",
         ),
+        ({"regime": "large-data", "method": "magic"}, "`method` must be one of 'closed-form', 'flow' or None"),
+        ({"regime": ("large-data", "free"), "method": "flow"}, "`method` must be one of 'closed-form' or None"),
         ({"regime": "large-data", "num_nodes": 0}, "`num_nodes` must be a positive integer"),
         ({"regime": "large-data", "rtol": 0.0}, "`rtol` must be finite and positive"),
         ({"regime": "large-data", "max_steps": 0}, "`max_steps` must be a positive integer"),
@@ -283,12 +212,13 @@ def test_more_nodes_change_less_than_the_stated_accuracy(x64):
         ({"regime": "mean-field", "held_out": np.ones((2, 100))}, "`held_out` must be None without `data`"),
         ({"regime": "mean-field", "data": np.ones((9, 100))}, "`num_samples` must be 9, the number of rows of `data`"),
         ({"regime": "mean-field", "data": np.ones((150, 7))}, "`data` must have 100 columns"),
-        ({"regime": "mean-field", "data": np.ones(100)}, r"`data` must be .* got shape \(100,\)"),
         ({"regime": "mean-field", "data": np.full((150, 100), np.nan)}, "`data` must be .* 15000 entries are NaN"),
         (
             {"regime": "mean-field", "data": np.ones((150, 100)), "held_out": np.ones((3, 4))},
             "`held_out` must have 100 columns",
         ),
+        ({"regime": "interior", "method": "flow"}, "`method` must be a PathSpace, Rotations or Combined, or None"),
+        ({"regime": "free", "tolerance": 0.0}, "`tolerance` must be finite and positive"),
     ],
 )
 def test_bad_input_names_the_argument(options, message):
@@ -297,9 +227,41 @@ def test_bad_input_names_the_argument(options, message):
         ae.predict(ae.LinearProblem(100, 60, 150, 0.01), **options)
 
 
+def test_options_of_another_theory_are_refused():
+    for regime, option in (("free", "num_nodes"), ("large-data", "tolerance"), ("interior", "data")):
+        with pytest.raises(ValueError, match=rf"`{option}` must be one of the options of {regime} \(method, "):
+            ae.predict(ae.LinearProblem(100, 60, 150, 0.01), [0.0, 1.0], regime, **{option: 9})
+    with pytest.raises(ValueError, match="`length` must be between 2 and 20"):
+        ae.PathSpace(40)
+
+
 def test_small_data_needs_data():
-    with pytest.raises(ValueError, match="`num_samples` must be finite for the small-data regime"):
+    with pytest.raises(ValueError, match=r"`sample_ratio` must be positive .* for the small-data regime"):
         ae.predict(ae.LinearProblem(100, 60, jnp.inf, 0.01), [1.0], "small-data")
+
+
+@pytest.mark.parametrize(
+    ("regime", "method"), [*((regime, "flow") for regime in SOLVED), ("large-data", None), ("mean-field", None)]
+)
+def test_one_compilation_serves_every_problem(x64, monkeypatch, regime, method):
+    traces = []
+    original = theory_module.evaluate
+    monkeypatch.setattr(theory_module, "evaluate", lambda *args: (traces.append(1), original(*args))[1])
+    times = jnp.asarray([0.0, 0.123, 0.456, 0.789])  # a length no other test uses
+    counts = []
+    for dims in ((50, 30, 70), (60, 90, 40), (1000, 100, 20_000)):
+        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime, method=method)
+        counts.append(len(traces))
+    assert counts == [1, 1, 1]
+
+
+def test_limits_are_small_ensembles(x64):
+    """What the flow of each limit integrates: not a large random matrix in disguise."""
+    ratios = ae.LinearRatios(0.5, 0.6, 1.5, 100.0).ratios(jnp.float64)
+    for regime, shape in {"large-data": (65, 1, 1), "mean-field": (104, 1, 1), "narrow-latent": (129, 1)}.items():
+        theory = THEORIES[regime]
+        ensemble = theory.ensemble(ratios, theory.law(ratios, theory.num_nodes, None), theory.num_nodes)
+        assert ensemble.weights.shape == shape
 
 
 def test_a_flow_that_runs_out_of_steps_says_so(x64):
@@ -309,13 +271,3 @@ def test_a_flow_that_runs_out_of_steps_says_so(x64):
     curve = ae.predict(case, [5.0], "narrow-latent", max_steps=3, throw=False)
     assert not bool(curve.stats.succeeded)
     assert "stopped early" in repr(curve)
-
-
-def test_limits_are_small_ensembles(x64):
-    """What the flow of each limit integrates: not a large random matrix in disguise."""
-    parameters = LimitParameters(*(jnp.asarray(value) for value in (0.5, 0.6, 1.5, 100.0)))
-    for regime, shape in {"large-data": (65, 1, 1), "mean-field": (104, 1, 1), "narrow-latent": (129, 1)}.items():
-        nodes = regimes.ACCURACY[regime].num_nodes
-        ensemble = regimes.limit_ensemble(parameters, None, regimes.LimitOptions((regime,), nodes))
-        assert isinstance(ensemble, ensembles.Ensemble)
-        assert ensemble.weights.shape == shape

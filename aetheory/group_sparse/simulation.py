@@ -1,0 +1,166 @@
+"""What training does to the dictionary of a group-sparse autoencoder, against the one that the samples come from."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from aetheory.core.checks import fail, is_concrete, static_integer
+from aetheory.core.curve import Curve, Values
+from aetheory.core.gradient_descent import gradient_descent
+from aetheory.core.problem import AbstractExperiment, Outcome
+from aetheory.group_sparse.dictionaries import gaussian_dictionary, perturbed_dictionary
+from aetheory.group_sparse.kernels import sparse_reconstruction_loss
+from aetheory.group_sparse.metrics import active_groups, squared_distance, support_recovery
+from aetheory.group_sparse.network import GroupSparseAutoencoder
+from aetheory.sources.group_sparse import GroupSparseSamples, GroupSparseSource
+
+_HELD_OUT = 1000
+_EXAMPLES_PER_PASS = 1000
+
+
+class RecoveryExperiment(AbstractExperiment):
+    """One step of the optimiser on ½‖y − ŷ‖² for each batch of fresh examples, in passes that bound the memory.
+
+    Source: arXiv:2102.07003, update (14) and the simulation of Fig. 3.
+    """
+
+    times: Int[Array, " times"]
+    problem: Any
+    steps: tuple[int, ...] = eqx.field(static=True)
+    examples_per_pass: int = eqx.field(static=True)
+    metrics: Callable[..., Any] = eqx.field(static=True)
+
+    @classmethod
+    def of(
+        cls, problem: Any, times: Any, examples_per_pass: int | None, metrics: Callable[..., Any]
+    ) -> "RecoveryExperiment":
+        """Of checked arguments; see `RecoveryProblem.experiment`."""
+        steps, size = check_steps(times), problem.batch_size
+        if steps[-1] == 0:
+            raise fail("times", "numbers of steps, the last one positive", times)
+        if examples_per_pass is None:
+            examples_per_pass = max(k for k in range(1, min(size, _EXAMPLES_PER_PASS) + 1) if size % k == 0)
+        if size % static_integer("examples_per_pass", examples_per_pass):
+            raise fail("examples_per_pass", f"a divisor of `batch_size` = {size}", examples_per_pass)
+        for name in ("min_norm", "max_norm", "signal_to_noise", "start_correlation", "learning_rate", "threshold"):
+            if np.ndim(getattr(problem, name)) and problem.given is None:
+                raise fail(name, "a scalar (map over several with `jax.vmap`)", getattr(problem, name))
+        return cls(jnp.asarray(steps), problem.as_arrays(), steps, examples_per_pass, metrics)
+
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """One draw, trained; a number that is not finite shows in the values."""
+        curve = self.descend(key, throw=False)
+        return Outcome(curve.values, module=curve.module)
+
+    def draw(self, key: PRNGKeyArray) -> tuple[GroupSparseSource, GroupSparseAutoencoder]:
+        """The source, and the network at its start: A* + noise with columns of norm 1, the same for each kind."""
+        one = self.problem
+        if one.given is not None:
+            source, network = one.given
+            laws = (one.min_norm, one.max_norm, one.signal_to_noise)
+            source = eqx.tree_at(
+                lambda s: (s.min_norm, s.max_norm, s.signal_to_noise), source, laws, is_leaf=lambda leaf: leaf is None
+            )
+            return source, eqx.tree_at(lambda n: n.threshold, network, one.threshold)
+        truth = gaussian_dictionary(jax.random.fold_in(key, 0), one.input_dim, one.num_groups * one.group_size)
+        source = GroupSparseSource(
+            truth.astype(one.threshold.dtype), one.group_size, one.num_active, min_norm=one.min_norm,
+            max_norm=one.max_norm, signal_to_noise=one.signal_to_noise,
+        )  # fmt: skip
+        noise_scale = jnp.sqrt((one.start_correlation**-2 - 1) / one.input_dim)
+        start = perturbed_dictionary(jax.random.fold_in(key, 1), source.dictionary, noise_scale)
+        group_size = one.group_size if one.network == "group" else 1
+        return source, GroupSparseAutoencoder(start, one.threshold, group_size, nonnegative=one.network == "relu")
+
+    def descend(self, key: PRNGKeyArray, after: Curve | None = None, throw: bool = True) -> Curve:
+        """The training from one draw, with the state of its optimiser; `simulate` averages such runs.
+
+        Arguments:
+            key: of the draw, the held-out samples and the batches.
+            after: where to go on, a curve of the same key and problem: this one's steps then count from its end, and
+                both are what one run without a cut would be.
+            throw: raise when the loss leaves the finite numbers; the message counts passes.
+
+        Raises:
+            FloatingPointError: the loss became NaN or infinite (with `throw`).
+        """
+        source, start = self.draw(key)
+        rate, passes = self.problem.learning_rate, self.problem.batch_size // self.examples_per_pass
+        make = _kept if is_concrete(rate) else _optimizer
+        optimizer = make(self.problem.optimizer, float(rate) if is_concrete(rate) else rate, passes, rate.dtype)
+        run = gradient_descent(
+            start if after is None else after.module,
+            sparse_reconstruction_loss,
+            optimizer,
+            self.steps[-1] * passes,
+            (source.dictionary, source.draw(jax.random.fold_in(key, 2), _HELD_OUT)),
+            sample=eqx.Partial(source.sample, num_samples=self.examples_per_pass),
+            key=jax.random.fold_in(key, 3),
+            metrics=self.metrics,
+            record_at=[step * passes for step in self.steps],
+            optimizer_state=None if after is None else after.optimizer_state,
+            first_step=0 if after is None else after.times[-1] * passes,
+            throw=throw,
+        )
+        return dataclasses.replace(run, times=run.times // passes)
+
+
+def measure(
+    network: GroupSparseAutoencoder, data: tuple[Float[Array, "input_dim latent_dim"], GroupSparseSamples]
+) -> Values:
+    """What a simulation records, against the true dictionary and on held-out samples.
+
+    Returns:
+        `distance`, ‖A − A*‖_F² of columns scaled to norm 1; `correlation`, the mean of a_iᵀa*_i of those;
+        `column_norm`, the mean before; `found`, `invented` and `exact`, see `support_recovery`; and the `loss`.
+    """
+    truth, samples = data
+    codes = network.encode(samples.observations)
+    errors = samples.observations - network.decode(codes)
+    support = support_recovery(
+        active_groups(codes, network.group_size), active_groups(samples.codes, network.group_size)
+    )
+    found, invented, exact = (rate.astype(errors.dtype) for rate in support)
+    distance = squared_distance(network.dictionary, truth)
+    return Values(
+        distance=distance,
+        correlation=1 - distance / (2 * network.latent_dim),
+        column_norm=jnp.mean(jnp.linalg.norm(network.atoms, axis=0)),
+        found=found,
+        invented=invented,
+        exact=exact,
+        loss=0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)),
+    )
+
+
+def check_steps(times: Any) -> tuple[int, ...]:
+    """Numbers of steps, checked to be whole, nonnegative and increasing; they decide what is recorded."""
+    requirement = "a non-empty vector of whole, nonnegative numbers of steps in increasing order"
+    if not is_concrete(times):
+        raise ValueError("Argument `times` must be known when the program is traced, but got a traced value.")
+    steps = np.asarray(times)
+    if steps.ndim != 1 or steps.size == 0 or steps.dtype.kind not in "iuf":
+        raise fail("times", requirement, times)
+    if steps[0] < 0 or not (np.isfinite(steps) & (steps == np.floor(steps))).all() or (np.diff(steps) <= 0).any():
+        raise fail("times", requirement, times)
+    return tuple(int(step) for step in steps)
+
+
+def _optimizer(
+    optimizer: str | optax.GradientTransformation, rate: Any, passes: int, dtype: Any
+) -> optax.GradientTransformation:
+    """One step for all passes of a batch, whose gradients Optax would by itself add up in float32."""
+    inner = getattr(optax, optimizer)(rate) if isinstance(optimizer, str) else optimizer
+    return optax.MultiSteps(inner, passes, accumulator_dtype=dtype).gradient_transformation()
+
+
+_kept = functools.cache(_optimizer)
+"""The same object for equal settings, which saves compilations."""

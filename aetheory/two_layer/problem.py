@@ -1,0 +1,182 @@
+"""The two-layer autoencoder as a problem: what is trained, how, on which inputs, from which start."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+from jaxtyping import Real as Real_
+
+from aetheory.core.checks import check_covariance, check_real, check_samples, fail, is_concrete, static_integer
+from aetheory.core.problem import AbstractExperiment, AbstractProblem
+from aetheory.core.theory import AbstractTheory, Citation
+from aetheory.two_layer.activations import as_activation
+from aetheory.two_layer.alternating import AlternatingDescent
+from aetheory.two_layer.descent import RiskFlow, SampleDescent
+from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, checked_encoder
+from aetheory.two_layer.theories import GAUSSIAN, THEORIES, WATER_FILLING
+
+Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
+
+_EXPERIMENTS: dict[str, Any] = {
+    "tied": RiskFlow,
+    "joint": RiskFlow,
+    "alternating": AlternatingDescent,
+    "sgd": SampleDescent,
+}
+_OWN_NUMBERS = {"alternating": ("step_size",), "sgd": ("batch_size", "learning_rate", "optimizer")}
+_TRAINING_THE_DECODER = ("joint", "sgd")
+
+
+class TwoLayerProblem(AbstractProblem):
+    """A two-layer autoencoder x̂ = A σ(B x), its inputs, and a gradient method from a random or given start.
+
+    Simulated curves have the values `risk`, R of Gaussian inputs with this covariance; `second_moment`, tr K²/n of
+    K = B Σ Bᵀ; and `overlap`, (1/n) tr B(t) Σ B(0)ᵀ; all of normalised rows.
+
+    | method | what is trained | times | see |
+    | --- | --- | --- | --- |
+    | "tied" | B by gradient flow on spheres, A = β Bᵀ with the best β | flow times | `RiskFlow` |
+    | "joint" | A and B by that flow | flow times | `RiskFlow` |
+    | "alternating" | B by steps, each after the best A | step numbers | `AlternatingDescent` |
+    | "sgd" | A and B by steps on fresh samples | step numbers | `SampleDescent` |
+
+    Flow times are in units where the flow is that of L = (d/2) R. The `of` of the class on the right says which
+    options `simulate` takes.
+
+    Arguments:
+        input_dim: d; a positive integer for a simulation, for a limit any positive number.
+        num_units: n, the same.
+        activation: σ: a name (see `aetheory.two_layer.ACTIVATIONS`), an `Activation`, or any function.
+        method: one of the four above.
+        covariance: Σ of the inputs: `None` for the identity, a vector of variances, a positive semidefinite matrix, or
+            a source, which is then also sampled from.
+        source: what "sgd" draws samples from, instead of `covariance`; by default Gaussian.
+        start: B(0), shape (num_units, input_dim), no zero row, or an autoencoder where A is trained too. By default
+            every repeat draws random unit rows, and A(0) is 0 ("joint") or (c₁/f(1)) Bᵀ ("sgd").
+        step_size: of "alternating", positive; .1 when omitted.
+        batch_size: of "sgd", a positive integer; 256 when omitted.
+        learning_rate: of Adam in "sgd", positive, falling to 0 along a cosine until the last time; .005 when omitted.
+        optimizer: any Optax optimiser for "sgd" instead.
+
+    Raises:
+        ValueError: an argument is out of its range, or not one of the method's.
+
+    Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; sparse sources: arXiv:2402.05013.
+    """
+
+    input_dim: Real
+    num_units: Real
+    activation: Any = "sign"
+    method: str = eqx.field(static=True, default="tied")
+    covariance: Any = None
+    source: Any = None
+    start: Any = None
+    step_size: Real | None = None
+    batch_size: int | None = eqx.field(static=True, default=None)
+    learning_rate: Real | None = None
+    optimizer: optax.GradientTransformation | None = eqx.field(static=True, default=None)
+
+    theories: ClassVar = THEORIES
+    citations: ClassVar = (Citation("shevchenko2023fundamental", "eq. (1.1)"), Citation("kogler2024compression"))
+    free_numbers: ClassVar = ("num_units",)
+
+    def __post_init__(self) -> None:
+        if self.method not in _EXPERIMENTS:
+            raise fail("method", f"one of {', '.join(map(repr, _EXPERIMENTS))}", self.method)
+        self.activation = as_activation(self.activation)
+        self.activation.require_linear_part()
+        if self.source is not None and self.covariance is not None:
+            raise fail("covariance", "None beside `source`, which has its own", self.covariance)
+        if hasattr(self.covariance, "covariance"):
+            self.source = self.covariance
+        self.covariance = _as_covariance(self.covariance if self.source is None else self.source.covariance)
+        self._check_numbers()
+        self._check_start()
+
+    def _check_numbers(self) -> None:
+        for name in ("input_dim", "num_units", "step_size", "learning_rate"):
+            if (value := getattr(self, name)) is not None:
+                check_real(name, value, "finite and positive", minimum=0.0, strict=True)
+        for name in (name for method, names in _OWN_NUMBERS.items() if method != self.method for name in names):
+            if (value := getattr(self, name)) is not None:
+                raise fail(name, f"None for the method {self.method!r}", value)
+        if self.batch_size is not None:
+            static_integer("batch_size", self.batch_size)
+        if self.optimizer is not None and self.learning_rate is not None:
+            raise fail("learning_rate", "None beside `optimizer`, which has its own", self.learning_rate)
+        if self.covariance is not None and is_concrete(self.input_dim) and len(self.covariance) != self.input_dim:
+            raise fail("input_dim", f"{len(self.covariance)}, that of the covariance", self.input_dim)
+
+    def _check_start(self) -> None:
+        if isinstance(self.start, TwoLayerAutoencoder):
+            if self.method not in _TRAINING_THE_DECODER:
+                raise fail("start", f"an encoder alone for the method {self.method!r}", self.start)
+            if self.start.activation != self.activation:
+                raise fail("activation", "that of `start`", self.activation.name)
+            self.start = eqx.tree_at(lambda one: one.encoder, self.start, self._checked(self.start.encoder))
+        elif self.start is not None:
+            self.start = self._checked(self.start)
+
+    def _checked(self, encoder: Any) -> Rows:
+        encoder = check_samples("start", encoder, shape="(num_units, input_dim)")
+        for size, name in zip(encoder.shape, ("num_units", "input_dim"), strict=True):
+            if is_concrete(getattr(self, name)) and size != getattr(self, name):
+                raise fail("start", f"of {name} {getattr(self, name)}", encoder.shape)
+        return checked_encoder(encoder, self.covariance, "start")[0]
+
+    @property
+    def encoder(self) -> Float[Array, "num_units input_dim"] | None:
+        """B(0), where it is given."""
+        return self.start.encoder if isinstance(self.start, TwoLayerAutoencoder) else self.start
+
+    @property
+    def decoder(self) -> Float[Array, "input_dim num_units"] | None:
+        """A(0), where it is given."""
+        return self.start.decoder if isinstance(self.start, TwoLayerAutoencoder) else None
+
+    @property
+    def rate(self) -> Real:
+        """r = n/d, units per input dimension."""
+        value: Real = self.num_units / self.input_dim
+        return value
+
+    @property
+    def is_isotropic(self) -> bool:
+        """Whether the covariance is known to be the identity."""
+        return self.covariance is None or (is_concrete(self.covariance) and bool((self.covariance == 1).all()))
+
+    @property
+    def deviations(self) -> Float[Array, " input_dim"]:
+        """D_j, the square roots of the eigenvalues of Σ."""
+        if self.covariance is None:
+            return jnp.ones(static_integer("input_dim", self.input_dim))
+        variances = self.covariance if self.covariance.ndim == 1 else jnp.linalg.eigvalsh(self.covariance)
+        return jnp.sqrt(jnp.maximum(variances, 0))
+
+    def default_theory(self) -> AbstractTheory:
+        """The isotropic limit where the covariance is known to be the identity, otherwise water-filling."""
+        return GAUSSIAN if self.is_isotropic else WATER_FILLING
+
+    def experiment(self, times: Any, **options: Any) -> AbstractExperiment:
+        """The training made ready; the options are those of the method.
+
+        Raises:
+            ValueError: an argument is out of its range, or a dimension (for a descent also a time) is traced.
+        """
+        experiment: AbstractExperiment = _EXPERIMENTS[self.method].of(self, times, **options)
+        return experiment
+
+
+def _as_covariance(covariance: Any) -> Covariance:
+    """Checked, and as variances where it is diagonal."""
+    if covariance is None:
+        return None
+    sigma = check_covariance("covariance", covariance)
+    if sigma.ndim == 2 and is_concrete(sigma):
+        values = np.asarray(sigma)
+        if np.array_equal(values, np.diag(np.diag(values))):
+            return jnp.diag(sigma)
+    return sigma

@@ -1,0 +1,96 @@
+"""The limits of two-layer autoencoders as theories: where training ends."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from aetheory.core.checks import check_times, common_float_dtype, fail
+from aetheory.core.curve import Curve, Values
+from aetheory.core.theory import AbstractTheory, Citation
+from aetheory.two_layer.limits import denoised_risk, gaussian, rotation_risk, water_filling
+
+_SHEVCHENKO, _KOGLER = Citation("shevchenko2023fundamental"), Citation("kogler2024compression")
+
+
+@dataclass(frozen=True)
+class EndPoint(AbstractTheory):
+    """A limit that says where training ends, and not how it gets there.
+
+    Arguments:
+        risk: of a problem, shape (*batch).
+    """
+
+    risk: Callable[[Any], Float[Array, "*batch"]]
+
+    def curve(self, problem: Any, times: Any) -> Curve:
+        """The risk at the end, at all times.
+
+        Arguments:
+            problem: a `TwoLayerProblem`; its numbers of units and dimensions may be real, traced or arrays.
+            times: flow times, or numbers of steps.
+
+        Raises:
+            ValueError: the limit does not speak of such a problem.
+        """
+        dtype = common_float_dtype(check_times(times), problem.covariance)
+        risk = jnp.asarray(self.risk(problem)).astype(dtype)
+        shape = (*risk.shape, jnp.shape(times)[0])
+        values = Values(risk=jnp.broadcast_to(risk[..., None], shape))
+        return Curve(jnp.asarray(times), values, theory=self, problem_type=type(problem), label=self.name)
+
+
+def _isotropic(problem: Any) -> Float[Array, "*batch"]:
+    if not problem.is_isotropic:
+        raise fail("covariance", "None or the identity for the gaussian limit; see water-filling", problem.covariance)
+    return gaussian(problem.rate, problem.activation)
+
+
+def _filled(problem: Any) -> Float[Array, "*batch"]:
+    return water_filling(problem.deviations, problem.num_units, problem.activation).risk
+
+
+GAUSSIAN = EndPoint(
+    name="gaussian",
+    formula="R* = 1 − r/(1+α) for r = n/d ≤ 1 and 1 − r/(r+α) for r > 1, α = f(1)/c₁² − 1",
+    citations=(_SHEVCHENKO,),
+    tested="odd activations, r ≤ 3, d = 100, ten random starts of every method (tied: r ≤ 1; joint: erf, r ≤ 2)",
+    error="never above what was reached; after convergence below it by < .001 (r ≤ 1), < .002 (r ≤ 3), SGD by < .01",
+    risk=_isotropic,
+)
+"""Isotropic Gaussian inputs."""
+
+WATER_FILLING = EndPoint(
+    name="water-filling",
+    formula="R* = (1/d) [Σ D_j² − Σ D_j² s_j/(s_j+α)], s_j = (μ D_j − α)₊, Σ s_j = n, on the min(n, d) largest D_j",
+    citations=(_SHEVCHENKO,),
+    tested="three blocks of variances, d = 100, n/d from .2 to 2, alternating descent, ten random starts",
+    error="never above what was reached, below it by < .002; a bound only for tied weights, which end above it",
+    risk=_filled,
+)
+"""Gaussian inputs of any covariance."""
+
+ROTATION = EndPoint(
+    name="rotation",
+    formula="R* of isotropic Gaussian inputs, whatever the sparsity q",
+    citations=(_KOGLER,),
+    tested="Rademacher and Gaussian amplitudes, .1 ≤ q ≤ .9, r = 1, a random rotation and 4000 samples",
+    error="of order 1/(qd): < .02 at d = 300, q = .1",
+    risk=lambda problem: rotation_risk(problem.source, problem.rate, problem.activation),
+)
+"""Sparse inputs through a random rotation, with a linear decoder."""
+
+DENOISED = EndPoint(
+    name="denoised",
+    formula="R = 1 − E (E[x₁|z])², z = μx₁ + τg, μ = rc₁, τ² = c₁² r (α + (1−r)₊)",
+    citations=(_KOGLER,),
+    tested="four amplitude laws, .1 ≤ q ≤ 1, r ≤ 2; a random rotation at r = 1, q = .1",
+    error="10⁻¹⁰ by quadrature; below a rotation's samples by < .02 at d = 500",
+    risk=lambda problem: denoised_risk(problem.source, problem.rate, problem.activation),
+)
+"""Sparse inputs through a random rotation, with the posterior mean of each entry in place of the linear decoder."""
+
+THEORIES: dict[str, AbstractTheory] = {theory.name: theory for theory in (GAUSSIAN, WATER_FILLING, ROTATION, DENOISED)}
+"""Every limit of the two-layer system by name."""

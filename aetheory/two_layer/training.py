@@ -1,0 +1,78 @@
+"""What every training of a two-layer autoencoder starts from, and what is measured along it."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from aetheory.core.checks import check_times, common_float_dtype, fail, is_concrete, static_integer
+from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats
+from aetheory.two_layer.activations import Activation
+from aetheory.two_layer.network import Covariance, Rows, View, random_rows
+
+
+class Setting(eqx.Module):
+    """Inputs, activation and start of one training, in one precision.
+
+    Arguments:
+        covariance: Σ: `None` for the identity, variances, or a matrix.
+        activation: σ.
+        encoder: B(0), `None` where it is drawn.
+        decoder: A(0), `None` where the method has its own.
+        shape: of B.
+        dtype: the precision.
+    """
+
+    covariance: Covariance
+    activation: Activation
+    encoder: Float[Array, "latent_dim input_dim"] | None
+    decoder: Float[Array, "input_dim latent_dim"] | None
+    shape: tuple[int, int] = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, problem: Any, *numbers: Any) -> "Setting":
+        """That of a problem; further numbers have a say in the precision."""
+        shape = static_integer("num_units", problem.num_units), static_integer("input_dim", problem.input_dim)
+        given = (problem.covariance, problem.encoder, problem.decoder)
+        dtype = common_float_dtype(*given, *numbers)
+        covariance, encoder, decoder = (None if array is None else array.astype(dtype) for array in given)
+        return cls(covariance, problem.activation, encoder, decoder, shape, dtype)
+
+    def first(self, key: PRNGKeyArray) -> Rows:
+        """B(0)."""
+        return random_rows(key, self.shape, self.dtype) if self.encoder is None else self.encoder
+
+    def view(self, encoder: Rows) -> View:
+        """How the inputs see an encoder."""
+        return View.of(encoder, self.covariance, self.activation)
+
+    def measured(self, view: View, risk: Float[Array, ""], start: Rows) -> Values:
+        """What is recorded at one time; `start` are the normalised rows of B(0)."""
+        num_units = self.shape[0]
+        return Values(
+            risk=risk,
+            second_moment=jnp.sum(view.correlations**2) / num_units,
+            overlap=jnp.sum(view.projected * start) / num_units,
+        )
+
+
+def step_numbers(times: Any) -> Int[Array, " times"]:
+    """Numbers of steps, checked; they decide how long the program runs.
+
+    Raises:
+        ValueError: they are traced, or not nonnegative whole numbers in increasing order.
+    """
+    requirement = "numbers of steps, whole and known when the program is traced, for a descent"
+    if not is_concrete(times) or not jnp.issubdtype(jnp.asarray(times).dtype, jnp.integer):
+        raise fail("times", requirement, times)
+    check_times(times)
+    return jnp.asarray(times)
+
+
+def steps_taken(num_steps: Any) -> SolverStats:
+    """The statistics of a descent."""
+    steps = jnp.asarray(num_steps)
+    return SolverStats(steps, jnp.zeros_like(steps), jnp.ones_like(steps, bool))

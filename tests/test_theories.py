@@ -1,0 +1,131 @@
+"""One contract for every theory of every problem: being listed is being tested."""
+
+from typing import NamedTuple
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import aetheory as ae
+from aetheory.core.bibliography import entry
+from aetheory.core.problem import AbstractProblem
+from aetheory.core.theory import AbstractTheory
+
+STEP = 1e-5
+
+
+class Case(NamedTuple):
+    """A theory where it is used.
+
+    Arguments:
+        make: a problem from real numbers, the point's.
+        point: where.
+        times: when.
+        options: of the theory, small where it is a flow.
+        flow: whether it is one, with an `adjoint` for forward mode.
+        tolerance: of a derivative, relative to the largest: differences of what an adaptive solver computed.
+    """
+
+    make: type[AbstractProblem]
+    point: tuple[float, ...]
+    times: tuple[float, ...]
+    options: dict
+    flow: bool
+    tolerance: float = 1e-5
+
+
+def linear_case(theory: AbstractTheory) -> Case:
+    bracketed = theory.name in ("free", "interior")
+    flow = bracketed or not theory.is_explicit
+    options = {"rtol": 1e-10} if flow else {}
+    # few nodes and short paths: the same code
+    if bracketed:
+        options |= {"method": ae.PathSpace(3), "tolerance": 10.0}
+    elif flow:
+        options |= {"num_nodes": 6}
+    unit = 1 / 40 if "small-data" in theory.name else 1.0
+    ratio = 40.0 if "small-data" in theory.name else 1.3
+    return Case(ae.LinearRatios, (0.5, 0.7, ratio), (0.0, 0.1 * unit, 0.4 * unit), options, flow)
+
+
+CASES = {theory.name: linear_case(theory) for theory in ae.LinearProblem.theories.values()}
+
+
+def all_theories():
+    return {theory.name: theory for system in AbstractProblem.__subclasses__() for theory in _theories(system)}
+
+
+def _theories(system):
+    """Of a final class of problems, or of those below an abstract one."""
+    own = getattr(system, "theories", None)
+    found = list(own.values()) if isinstance(own, dict) else []
+    return found + [theory for below in system.__subclasses__() for theory in _theories(below)]
+
+
+THEORIES = all_theories()
+
+
+def predicted(name, point, dtype=None, **options):
+    case = CASES[name]
+    times = jnp.asarray(case.times, dtype)
+    numbers = [point[k] for k in range(len(case.point))]
+    curve = ae.predict(case.make(*numbers), times, name, **{**case.options, **options})
+    return jnp.stack([jnp.ravel(array) for array in curve.values.arrays])
+
+
+def test_every_theory_has_a_case():
+    assert set(THEORIES) == set(CASES)
+
+
+@pytest.mark.parametrize("name", THEORIES)
+def test_a_theory_says_what_it_is(name):
+    theory = THEORIES[name]
+    assert theory.formula
+    assert theory.tested
+    assert theory.error
+    assert theory.citations
+    for citation in theory.citations:
+        assert entry(citation.key).key == citation.key
+    assert entry(theory.citations[0].key).key in ae.citation(name)
+    assert theory.name in str(theory)
+
+
+@pytest.mark.filterwarnings("ignore:The bracket")
+@pytest.mark.parametrize("name", CASES)
+def test_single_batched_mapped_and_compiled_curves_are_one(x64, name):
+    """Eager single problems, a batch of them, `vmap` and `jit`; and float32 beside float64."""
+    points = jnp.asarray([CASES[name].point, [1.1 * number for number in CASES[name].point]])
+    single = np.stack([predicted(name, point) for point in points])
+    mapped = jax.jit(jax.vmap(lambda point: predicted(name, point)))(points)
+    np.testing.assert_allclose(mapped, single, rtol=1e-6, atol=1e-8)
+    batch = np.asarray(predicted(name, points.T)).reshape(single.shape[1], 2, -1)
+    np.testing.assert_allclose(np.moveaxis(batch, 0, 1), single, rtol=1e-6, atol=1e-8)
+    with jax.enable_x64(False):
+        options = {"rtol": 1e-6} if CASES[name].flow else {}
+        low = predicted(name, jnp.asarray(CASES[name].point, jnp.float32), jnp.float32, **options)
+        assert low.dtype == jnp.float32
+    np.testing.assert_allclose(low, single[0], atol=3e-5 * max(1.0, float(np.abs(single[0]).max())))
+
+
+@pytest.mark.filterwarnings("ignore:The bracket")
+@pytest.mark.parametrize("name", CASES)
+def test_derivatives_are_central_differences(x64, name):
+    """In all numbers at once, in both modes, under `jit`."""
+    case = CASES[name]
+    point = jnp.asarray(case.point)
+    weights = jnp.cos(1 + jnp.arange(2.0 * len(case.times)))
+
+    def scalar(point, **options):
+        values = jnp.ravel(predicted(name, point, **options))
+        return jnp.sum(values * weights[: values.size])
+
+    value = jax.jit(jax.value_and_grad(scalar))
+    steps = STEP * point[:, None] * jnp.eye(len(point))
+    ends = [[value(point + sign * step)[0] for sign in (1, -1)] for step in steps]
+    expected = np.array([(up - down) / (2 * STEP * size) for (up, down), size in zip(ends, point, strict=True)])
+    close = {"rtol": 0, "atol": case.tolerance * np.abs(expected).max()}
+    np.testing.assert_allclose(value(point)[1], expected, **close)
+    forward = {"adjoint": diffrax.ForwardMode()} if case.flow else {}
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(lambda one: scalar(one, **forward)))(point), expected, **close)
