@@ -59,7 +59,6 @@ def solve_flow(
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
-    dilution: Float[Array, ""] | None = None,
     goal_error: GoalError | None = None,
     keep_final_state: bool = False,
     steady_rate: Float[Array, ""] | None = None,
@@ -71,8 +70,7 @@ def solve_flow(
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
     `written_out` takes the adaptive steps faster where the state is large, for a longer compilation.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
-    `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
-    squares are over the latter. `goal_error` is that of a number that the flow is solved for, as a share of its size:
+    `goal_error` is that of a number that the flow is solved for, as a share of its size:
     that decides on the steps first, and the state is given more room (see `GoalController`). With `steady_rate` the
     flow stops early, once the root mean square of the vector field is below it; later times then observe the state it
     stopped at.
@@ -91,17 +89,9 @@ def solve_flow(
     if step_size is None:
         solver = WrittenOutTsit5() if written_out else diffrax.Tsit5()
         tolerance = effective_rtol(rtol, state)
-        size = _root_mean_square(state)
-        if dilution is not None:
-            undiluted, diluted_norm = jnp.sqrt(dilution), norm
-            size = size * undiluted
-
-            def norm(error: PyTree) -> Float[Array, ""]:
-                return diluted_norm(error) * undiluted
-
         controller = diffrax.PIDController(
             rtol=tolerance,
-            atol=tolerance * size,
+            atol=tolerance * _root_mean_square(state),
             pcoeff=_PROPORTIONAL,
             icoeff=_INTEGRAL,
             norm=_finite_or_infinite(norm),
