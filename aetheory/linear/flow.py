@@ -279,7 +279,6 @@ def evolve(
             observe,
             rtol=jnp.minimum(rtol, _LOOSEST_FOLLOWED_MAP) if follow_map else rtol,
             step_size=step_size,
-            written_out=follow_map,
             max_steps=max_steps,
             adjoint=adjoint,
             norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
