@@ -14,7 +14,6 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from aetheory.core.checks import check_real, fail, is_concrete
 from aetheory.core.control import GoalController, GoalError
-from aetheory.core.tsit5 import WrittenOutTsit5
 
 DEFAULT_MAX_STEPS = 16_384
 
@@ -55,11 +54,9 @@ def solve_flow(
     *,
     rtol: Float[Array, ""],
     step_size: Float[Array, ""] | None = None,
-    written_out: bool = False,
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
-    dilution: Float[Array, ""] | None = None,
     goal_error: GoalError | None = None,
     keep_final_state: bool = False,
     steady_rate: Float[Array, ""] | None = None,
@@ -69,10 +66,8 @@ def solve_flow(
     The state is never stored along the way. Without `step_size` the step is adaptive (Tsitouras' 5(4) method) with
     the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
-    `written_out` takes the adaptive steps faster where the state is large, for a longer compilation.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
-    `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
-    squares are over the latter. `goal_error` is that of a number that the flow is solved for, as a share of its size:
+    `goal_error` is that of a number that the flow is solved for, as a share of its size:
     that decides on the steps first, and the state is given more room (see `GoalController`). With `steady_rate` the
     flow stops early, once the root mean square of the vector field is below it; later times then observe the state it
     stopped at.
@@ -89,19 +84,11 @@ def solve_flow(
     solver: diffrax.AbstractSolver[Any]
     controller: diffrax.AbstractStepSizeController[Any, Any]
     if step_size is None:
-        solver = WrittenOutTsit5() if written_out else diffrax.Tsit5()
+        solver = diffrax.Tsit5()
         tolerance = effective_rtol(rtol, state)
-        size = _root_mean_square(state)
-        if dilution is not None:
-            undiluted, diluted_norm = jnp.sqrt(dilution), norm
-            size = size * undiluted
-
-            def norm(error: PyTree) -> Float[Array, ""]:
-                return diluted_norm(error) * undiluted
-
         controller = diffrax.PIDController(
             rtol=tolerance,
-            atol=tolerance * size,
+            atol=tolerance * _root_mean_square(state),
             pcoeff=_PROPORTIONAL,
             icoeff=_INTEGRAL,
             norm=_finite_or_infinite(norm),
