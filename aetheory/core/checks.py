@@ -1,4 +1,4 @@
-"""One voice for bad input: "Argument `name` must be …, but got …"."""
+"""One voice for bad input: "Argument `name` must be …, but got …". What is traced passes, or is checked at run time."""
 
 import inspect
 import math
@@ -12,8 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-_REAL_KINDS = (jnp.integer, jnp.floating)
-
 
 def is_concrete(value: Any) -> bool:
     """Whether `value` can be looked at now, rather than standing for a number under `jit`, `vmap` or `grad`."""
@@ -22,11 +20,8 @@ def is_concrete(value: Any) -> bool:
 
 def fail(name: str, requirement: str, value: Any) -> ValueError:
     """The error for an argument that is not what it must be; the caller raises it."""
-    shown = (
-        np.array2string(np.asarray(value), threshold=8)
-        if hasattr(value, "shape") and is_concrete(value)
-        else repr(value)
-    )
+    is_array = hasattr(value, "shape") and is_concrete(value)
+    shown = np.array2string(np.asarray(value), threshold=8) if is_array else repr(value)
     return ValueError(f"Argument `{name}` must be {requirement}, but got {shown}.")
 
 
@@ -46,23 +41,13 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], owne
 
 def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> None:
     """Raise unless every entry of `value` is a positive integer (or, where allowed, infinity). Traced values pass."""
-    if not is_concrete(value):
-        return
     requirement = "a positive integer" + (" or infinity" if allow_infinity else "")
-    numbers_ = _as_real(name, value, requirement)
-    whole = np.isfinite(numbers_) & (numbers_ == np.floor(numbers_))
-    valid = (numbers_ > 0) & (whole | (np.isposinf(numbers_) & allow_infinity))
-    if not valid.all():
-        raise fail(name, requirement, value)
+    _check_entries(name, value, requirement, lambda x: (x > 0) & (x == np.floor(x)) & (np.isfinite(x) | allow_infinity))
 
 
 def check_real(name: str, value: Any, requirement: str, *, minimum: float = -math.inf, strict: bool = False) -> None:
     """Raise unless every entry of `value` is finite and ≥ `minimum` (> when `strict`). Traced values pass."""
-    if not is_concrete(value):
-        return
-    numbers_ = _as_real(name, value, requirement)
-    if not (np.isfinite(numbers_) & ((numbers_ > minimum) if strict else (numbers_ >= minimum))).all():
-        raise fail(name, requirement, value)
+    _check_entries(name, value, requirement, lambda x: np.isfinite(x) & ((x > minimum) if strict else (x >= minimum)))
 
 
 def check_at_least(name: str, value: Any, other_name: str, other: Any) -> None:
@@ -72,12 +57,8 @@ def check_at_least(name: str, value: Any, other_name: str, other: Any) -> None:
 
 
 def static_integer(name: str, value: Any) -> int:
-    """`value` as a Python integer, for what decides an array's shape; a traced value raises."""
-    if not is_concrete(value):
-        raise ValueError(
-            f"Argument `{name}` must be known when the program is traced, because it decides the shape of an array, "
-            f"but got a traced value. Close over it, or pass the problem through `equinox.filter_jit`."
-        )
+    """`value` as a positive Python integer, for what decides an array's shape; a traced value raises."""
+    _check_static(name, value)
     if np.ndim(value) != 0:
         raise fail(name, "a single number (it decides the shape of an array)", value)
     check_dimension(name, value)
@@ -87,22 +68,33 @@ def static_integer(name: str, value: Any) -> int:
 def check_times(times: Any) -> Float[Array, " times"]:
     """`times` as a floating-point vector, checked to be finite, nonnegative and sorted.
 
-    Traced values are checked when the program runs.
+    Numbers of steps pass too. Traced values are checked when the program runs.
     """
     requirement = "a non-empty vector of finite, nonnegative times in increasing order"
-    try:
-        vector = as_float(times)
-    except (TypeError, ValueError) as error:
-        raise fail("times", requirement, times) from error
-    if vector.ndim != 1 or vector.size == 0:
-        raise fail("times", requirement, times)
-    invalid = ~jnp.all(jnp.isfinite(vector)) | jnp.any(vector < 0) | jnp.any(vector[1:] < vector[:-1])
+    vector = check_array("times", times, requirement, 1)
+    invalid = ~jnp.all(jnp.isfinite(vector) & (vector >= 0)) | jnp.any(vector[1:] < vector[:-1])
     if is_concrete(invalid):
         if invalid:
             raise fail("times", requirement, times)
         return vector
     checked: Array = eqx.error_if(vector, invalid, f"Argument `times` must be {requirement}.")
     return checked
+
+
+def check_steps(times: Any) -> tuple[int, ...]:
+    """`times` as the numbers of steps of a descent: Python integers, for they decide the program; checked as times are.
+
+    Raises:
+        ValueError: `times` is traced, or not a vector of whole, nonnegative numbers in increasing order.
+    """
+    _check_static("times", times)
+    requirement = "a non-empty vector of whole, nonnegative numbers of steps in increasing order"
+    check_array("times", times, requirement, 1)
+    # in NumPy, where integers stay exact, and where constants inside `jit` are not traced
+    steps = np.asarray(times)
+    if (steps != np.floor(steps)).any() or (steps < 0).any() or (steps[1:] < steps[:-1]).any():
+        raise fail("times", requirement, times)
+    return tuple(int(step) for step in steps)
 
 
 def check_samples(
@@ -112,18 +104,9 @@ def check_samples(
 
     `shape` is what a message calls the shape, for matrices that hold something else.
     """
-    requirement = f"a finite array of shape {shape}"
-    matrix = as_float(samples)
-    if matrix.ndim != 2 or matrix.size == 0:
-        raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {matrix.shape}.")
+    matrix = check_array(name, samples, f"a finite array of shape {shape}", 2)
     if dimension is not None and matrix.shape[1] != dimension:
-        raise ValueError(
-            f"Argument `{name}` must have {dimension} columns (the problem's `input_dim`), "
-            f"but got shape {matrix.shape}."
-        )
-    # in NumPy, because JAX would trace the test of a constant inside `jit`
-    if is_concrete(matrix) and (count := np.sum(~np.isfinite(np.asarray(matrix)))):
-        raise ValueError(f"Argument `{name}` must be {requirement}, but {count} entries are NaN or infinite.")
+        raise ValueError(f"Argument `{name}` must have {dimension} columns, but got shape {matrix.shape}.")
     return matrix
 
 
@@ -136,19 +119,14 @@ def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
         ValueError: a wrong shape, an entry that is not finite, a negative variance, an asymmetric or indefinite matrix.
     """
     requirement = "a non-empty vector of variances, or a symmetric positive semidefinite matrix"
-    try:
-        sigma = as_float(covariance)
-    except (TypeError, ValueError) as error:
-        raise fail(name, requirement, covariance) from error
-    if sigma.size == 0 or sigma.ndim not in (1, 2) or (sigma.ndim == 2 and sigma.shape[0] != sigma.shape[1]):
+    sigma = check_array(name, covariance, requirement, 1, 2)
+    if sigma.shape != (len(sigma),) * sigma.ndim:
         raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {sigma.shape}.")
     if not is_concrete(sigma):
         return sigma
     values = np.asarray(sigma, np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError(f"Argument `{name}` must be {requirement}, but has entries that are NaN or infinite.")
     tolerance = 100 * len(values) * float(np.finfo(sigma.dtype).eps) * float(np.abs(values).max())
-    if sigma.ndim == 2 and np.abs(values - values.T).max() > tolerance:
+    if np.abs(values - values.T).max() > tolerance:
         raise ValueError(f"Argument `{name}` must be {requirement}, but is not symmetric.")
     smallest = values.min() if sigma.ndim == 1 else np.linalg.eigvalsh(values)[0]
     if smallest < (0 if sigma.ndim == 1 else -tolerance):
@@ -156,33 +134,51 @@ def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
     return sigma
 
 
+def check_array(name: str, value: Any, requirement: str, *ranks: int) -> Float[Array, "..."]:
+    """`value` as a non-empty floating-point array of one of these ranks, checked to be finite (when concrete)."""
+    try:
+        array = as_float(value)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise fail(name, requirement, value) from error
+    if array.ndim not in ranks or array.size == 0:
+        raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {array.shape}.")
+    # in NumPy, because JAX would trace the test of a constant inside `jit`
+    if is_concrete(array) and (count := np.sum(~np.isfinite(np.asarray(array)))):
+        raise ValueError(f"Argument `{name}` must be {requirement}, but {count} entries are NaN or infinite.")
+    return array
+
+
 def as_float(value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
     array = jnp.asarray(value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError("a complex number where a real one is needed")
-    is_float = jnp.issubdtype(array.dtype, jnp.floating)
-    return array if is_float else jnp.asarray(array, jnp.result_type(float))
+    return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
 
 
 def common_float_dtype(*values: Any) -> jnp.dtype:
     """The widest floating-point type among the arrays in `values`; JAX's default one when there is none."""
-    dtypes = [
-        jnp.asarray(value).dtype
-        for value in values
-        if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)
-    ]
-    return jnp.result_type(*dtypes) if dtypes else jnp.result_type(float)
+    arrays = [value for value in values if hasattr(value, "dtype") and jnp.issubdtype(value.dtype, jnp.floating)]
+    # through JAX, for an array of NumPy may have a type that JAX does not use now
+    return jnp.result_type(*(jnp.asarray(array).dtype for array in arrays or [0.0]))
 
 
-def _as_real(name: str, value: Any, requirement: str) -> Float[np.ndarray, "..."]:
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real and not _is_numeric_array(value):
+def _check_static(name: str, value: Any) -> None:
+    if not is_concrete(value):
+        raise ValueError(
+            f"Argument `{name}` must be known when the program is traced, because it decides the shape of an array, "
+            f"but got a traced value. Close over it, or pass the problem through `equinox.filter_jit`."
+        )
+
+
+def _check_entries(name: str, value: Any, requirement: str, valid: Callable[[Float[np.ndarray, "..."]], Any]) -> None:
+    """Raise unless `value` is a real number, or an array of such, and every entry is valid. Traced values pass."""
+    if not is_concrete(value):
+        return
+    kind = getattr(value, "dtype", None)
+    if kind is None:
+        real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    else:
+        real = jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jnp.floating)
+    if not real or not np.all(valid(np.asarray(value, np.float64))):
         raise fail(name, requirement, value)
-    return np.asarray(value, dtype=np.float64)
-
-
-def _is_numeric_array(value: Any) -> bool:
-    """Whether `value` is an array of real numbers that can be looked at now."""
-    dtype = getattr(value, "dtype", None)
-    return dtype is not None and is_concrete(value) and any(jnp.issubdtype(dtype, kind) for kind in _REAL_KINDS)

@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, fail, is_concrete
+from aetheory.core.checks import check_array, fail, is_concrete
 
 
 def normalise_columns(dictionary: Float[Array, "input_dim latent_dim"]) -> Float[Array, "input_dim latent_dim"]:
@@ -16,16 +16,9 @@ def normalise_columns(dictionary: Float[Array, "input_dim latent_dim"]) -> Float
 
 def check_dictionary(name: str, dictionary: Float[AnyArrayLike, "..."]) -> Float[Array, "input_dim latent_dim"]:
     """`dictionary` as a floating-point matrix, checked to be finite and without zero columns (when concrete)."""
-    requirement = "a finite matrix of shape (input_dim, latent_dim)"
-    matrix = as_float(dictionary)
-    if matrix.ndim != 2 or matrix.size == 0:
-        raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {matrix.shape}.")
-    if is_concrete(matrix):
-        values = np.asarray(matrix)
-        if count := np.sum(~np.isfinite(values)):
-            raise ValueError(f"Argument `{name}` must be {requirement}, but {count} entries are NaN or infinite.")
-        if (zeros := np.flatnonzero(~values.any(axis=0))).size:
-            raise ValueError(f"Argument `{name}` must have no column of zeros, but column {zeros[0]} is one.")
+    matrix = check_array(name, dictionary, "a finite matrix of shape (input_dim, latent_dim)", 2)
+    if is_concrete(matrix) and (zeros := np.flatnonzero(~np.asarray(matrix).any(axis=0))).size:
+        raise ValueError(f"Argument `{name}` must have no column of zeros, but column {zeros[0]} is one.")
     return matrix
 
 

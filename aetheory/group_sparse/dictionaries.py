@@ -100,20 +100,14 @@ def subspace_dictionary(
     rows, classes = check_samples("samples", samples), np.asarray(assignments)
     group_size = static_integer("group_size", group_size)
     if classes.shape != rows.shape[:1]:
-        raise ValueError(
-            f"Argument `assignments` must have one entry for each of the {len(rows)} samples, "
-            f"but got shape {classes.shape}."
-        )
+        raise fail("assignments", f"a vector of {len(rows)} classes, one a sample", assignments)
     numbers, counts = np.unique(classes, return_counts=True)
     if group_size > min(counts.min(), rows.shape[1]):
         largest = f"at most {rows.shape[1]}, the dimension, and {counts.min()}, the size of the smallest class"
         raise fail("group_size", largest, group_size)
     # On the host, where classes of different sizes are not different programs. The eigenvectors of the second moments
     # are the singular vectors, and small to find where the classes are large.
-    values, dim = np.asarray(rows), rows.shape[1]
-    groups = []
-    for number in numbers:
-        members = values[classes == number]
-        _, basis = eigh(members.T @ members, subset_by_index=(dim - group_size, dim - 1))
-        groups.append(basis[:, ::-1])
+    values, leading = np.asarray(rows), (rows.shape[1] - group_size, rows.shape[1] - 1)
+    members = (values[classes == number] for number in numbers)
+    groups = [eigh(one.T @ one, subset_by_index=leading)[1][:, ::-1] for one in members]
     return jnp.asarray(np.concatenate(groups, axis=1), rows.dtype)

@@ -1,7 +1,6 @@
 """What autoencoders are trained on."""
 
 from aetheory.sources.amplitudes import DensityAmplitude
-from aetheory.sources.augmentation import augment
 from aetheory.sources.gaussian import GaussianSource
 from aetheory.sources.group_sparse import GroupSparseSamples, GroupSparseSource
 from aetheory.sources.images import ImageSource, Whitening, load_images, whiten
@@ -17,7 +16,6 @@ __all__ = [
     "Source",
     "SparseSource",
     "Whitening",
-    "augment",
     "load_images",
     "whiten",
 ]

@@ -7,7 +7,7 @@ where there is one, log p(z) and the posterior mean E[u | z]; a spike at 0 is ad
 import abc
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,15 +16,18 @@ import numpy as np
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_real, fail, static_integer
+from aetheory.core.checks import check_real, fail
 
 Scalar = Float[Array, ""]
 
+_NUM_PANELS, _NODES_PER_PANEL = 64, 16
+_FAR = 30.0
 
-class Posterior(eqx.Module):
+
+class Posterior(NamedTuple):
     """What the outputs z of a scalar channel say about its input u.
 
-    Arguments:
+    Attributes:
         log_evidence: log p(z), any shape.
         mean: E[u | z], the same shape.
     """
@@ -34,13 +37,15 @@ class Posterior(eqx.Module):
 
 
 class AbstractAmplitude(eqx.Module):
-    """A law of mean 0 and variance 1."""
+    """A law of mean 0 and variance 1.
 
-    name: eqx.AbstractVar[str]
-    mean_absolute: eqx.AbstractVar[float]
-    """E |u|."""
-    reach: eqx.AbstractVar[float]
-    """|u| beyond it has a share of the variance below 1e-14."""
+    Arguments:
+        mean_absolute: E |u|.
+        reach: |u| beyond it has a share of the variance below 1e-14.
+    """
+
+    mean_absolute: float = eqx.field(static=True)
+    reach: float = eqx.field(static=True)
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
@@ -53,13 +58,6 @@ class AbstractAmplitude(eqx.Module):
 
 class GaussianAmplitude(AbstractAmplitude):
     """u ~ N(0, 1)."""
-
-    name: str = eqx.field(static=True)
-    mean_absolute: float = eqx.field(static=True)
-    reach: float = eqx.field(static=True)
-
-    def __init__(self) -> None:
-        self.name, self.mean_absolute, self.reach = "gaussian", math.sqrt(2 / math.pi), 8.5
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Standard Gaussians."""
@@ -74,13 +72,6 @@ class GaussianAmplitude(AbstractAmplitude):
 class RademacherAmplitude(AbstractAmplitude):
     """u = ±1, each with probability ½."""
 
-    name: str = eqx.field(static=True)
-    mean_absolute: float = eqx.field(static=True)
-    reach: float = eqx.field(static=True)
-
-    def __init__(self) -> None:
-        self.name, self.mean_absolute, self.reach = "rademacher", 1.0, 1.0
-
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Signs."""
         return jax.random.rademacher(key, shape, jnp.result_type(float))
@@ -93,13 +84,6 @@ class RademacherAmplitude(AbstractAmplitude):
 
 class UniformAmplitude(AbstractAmplitude):
     """u uniform on [−√3, √3]."""
-
-    name: str = eqx.field(static=True)
-    mean_absolute: float = eqx.field(static=True)
-    reach: float = eqx.field(static=True)
-
-    def __init__(self) -> None:
-        self.name, self.mean_absolute, self.reach = "uniform", math.sqrt(3) / 2, math.sqrt(3)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Uniform draws."""
@@ -120,13 +104,6 @@ class UniformAmplitude(AbstractAmplitude):
 class LaplaceAmplitude(AbstractAmplitude):
     """u with density e^{−√2 |u|}/√2."""
 
-    name: str = eqx.field(static=True)
-    mean_absolute: float = eqx.field(static=True)
-    reach: float = eqx.field(static=True)
-
-    def __init__(self) -> None:
-        self.name, self.mean_absolute, self.reach = "laplace", math.sqrt(0.5), 30.0
-
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Laplace draws of variance 1."""
         return math.sqrt(0.5) * jax.random.laplace(key, shape)
@@ -138,10 +115,9 @@ class LaplaceAmplitude(AbstractAmplitude):
         halves = []
         for scaled in (outputs / noise, -outputs / noise):
             centre = scaled - shift
-            log_tail = log_ndtr(centre)
             # the mean of a Gaussian of this centre and variance 1, given that it is positive
             mean = centre + _inverse_mills(centre)
-            halves.append((log_tail - rate * noise * scaled + shift**2 / 2, mean))
+            halves.append((log_ndtr(centre) - shift * scaled + shift**2 / 2, mean))
         (log_right, right), (log_left, left) = halves
         share = jax.nn.sigmoid(log_right - log_left)
         log_evidence = jnp.logaddexp(log_right, log_left) + jnp.log(rate / 2)
@@ -151,15 +127,13 @@ class LaplaceAmplitude(AbstractAmplitude):
 class DensityAmplitude(AbstractAmplitude):
     """Any law given by its density on an interval, of mean 0 and variance 1.
 
-    The posterior by Gauss–Legendre quadrature on panels: resolved as long as noise/gain is above the width of the
-    interval over `num_nodes`. Draws by the inverse of the distribution function, interpolated between as many points.
+    The posterior by Gauss–Legendre quadrature on 64 panels of 16 nodes: resolved as long as noise/gain is above a
+    thousandth of the interval. Draws by the inverse of the distribution function, interpolated between the nodes.
 
     Arguments:
         density: from an array of u to that of the densities there.
         lower: the left end of the interval.
         upper: the right end.
-        num_nodes: nodes of the quadrature, at least 16.
-        name: what messages call it.
 
     Raises:
         ValueError: the interval is empty or infinite, or the density is negative or not finite, or on the interval
@@ -168,42 +142,26 @@ class DensityAmplitude(AbstractAmplitude):
 
     nodes: Float[np.ndarray, " nodes"]
     weights: Float[np.ndarray, " nodes"]
-    name: str = eqx.field(static=True)
-    mean_absolute: float = eqx.field(static=True)
-    reach: float = eqx.field(static=True)
 
-    def __init__(
-        self,
-        density: Callable[[Any], Any],
-        lower: float | int,
-        upper: float | int,
-        *,
-        num_nodes: int = 1024,
-        name: str = "density",
-    ):
+    def __init__(self, density: Callable[[Any], Any], lower: float | int, upper: float | int):
         check_real("lower", lower, "finite")
         check_real("upper", upper, f"finite and above `lower` = {lower}", minimum=float(lower), strict=True)
-        panels = max(1, static_integer("num_nodes", num_nodes) // 16)
-        unit_nodes, unit_weights = np.polynomial.legendre.leggauss(16)
-        edges = np.linspace(lower, upper, panels + 1)
-        half = (upper - lower) / (2 * panels)
-        nodes = (edges[:-1, None] + half * (1 + unit_nodes)).ravel()
+        unit_nodes, unit_weights = np.polynomial.legendre.leggauss(_NODES_PER_PANEL)
+        half = (upper - lower) / (2 * _NUM_PANELS)
+        nodes = (np.linspace(lower, upper, _NUM_PANELS + 1)[:-1, None] + half * (1 + unit_nodes)).ravel()
         dtype = jnp.result_type(float)
         values = np.asarray(density(jnp.asarray(nodes, dtype)), np.float64)
         if values.shape != nodes.shape or not np.isfinite(values).all() or (values < 0).any():
-            raise fail("density", "finite and nonnegative, with one value for each point", name)
-        weights = values * np.tile(half * unit_weights, panels)
+            raise fail("density", "finite and nonnegative, with one value for each point", density)
+        weights = values * np.tile(half * unit_weights, _NUM_PANELS)
         moments = [float(np.sum(weights * nodes**order)) for order in range(3)]
-        tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
-        if not np.allclose(moments, [1, 0, 1], rtol=0, atol=tolerance):
+        if not np.allclose(moments, [1, 0, 1], rtol=0, atol=1e-6 if dtype == jnp.float64 else 1e-4):
             raise ValueError(
                 f"Argument `density` must have integral 1, mean 0 and variance 1 between {lower} and {upper}, "
                 f"but has integral {moments[0]:.7g}, mean {moments[1]:.7g} and second moment {moments[2]:.7g}."
             )
         self.nodes, self.weights = nodes, weights
-        self.name = name
-        self.mean_absolute = float(np.sum(weights * np.abs(nodes)))
-        self.reach = max(abs(lower), abs(upper))
+        self.mean_absolute, self.reach = float(np.sum(weights * np.abs(nodes))), max(abs(lower), abs(upper))
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Draws by the inverse of the distribution function."""
@@ -226,13 +184,12 @@ class DensityAmplitude(AbstractAmplitude):
         return Posterior(log_ratio.reshape(outputs.shape) + _log_normal(outputs, noise), mean.reshape(outputs.shape))
 
 
-_BY_NAME: dict[str, Callable[[], AbstractAmplitude]] = {
-    "gaussian": GaussianAmplitude,
-    "rademacher": RademacherAmplitude,
-    "uniform": UniformAmplitude,
-    "laplace": LaplaceAmplitude,
+AMPLITUDES: dict[str, AbstractAmplitude] = {
+    "gaussian": GaussianAmplitude(mean_absolute=math.sqrt(2 / math.pi), reach=8.5),
+    "rademacher": RademacherAmplitude(mean_absolute=1.0, reach=1.0),
+    "uniform": UniformAmplitude(mean_absolute=math.sqrt(3) / 2, reach=math.sqrt(3)),
+    "laplace": LaplaceAmplitude(mean_absolute=math.sqrt(0.5), reach=30.0),
 }
-AMPLITUDES = tuple(_BY_NAME)
 
 
 def as_amplitude(amplitude: AbstractAmplitude | str) -> AbstractAmplitude:
@@ -243,8 +200,8 @@ def as_amplitude(amplitude: AbstractAmplitude | str) -> AbstractAmplitude:
     """
     if isinstance(amplitude, AbstractAmplitude):
         return amplitude
-    if isinstance(amplitude, str) and amplitude in _BY_NAME:
-        return _BY_NAME[amplitude]()
+    if isinstance(amplitude, str) and amplitude in AMPLITUDES:
+        return AMPLITUDES[amplitude]
     raise fail("amplitude", f"one of {', '.join(map(repr, AMPLITUDES))}, or an amplitude law", amplitude)
 
 
@@ -254,9 +211,6 @@ def _inverse_mills(points: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     series = 1 / inverse + inverse * (1 - inverse**2 * (2 - inverse**2 * (10 - 74 * inverse**2)))
     near = jnp.maximum(points, -_FAR)
     return jnp.where(points < -_FAR, series, jnp.exp(_log_normal(near) - log_ndtr(near)))
-
-
-_FAR = 30.0
 
 
 def _log_normal(points: Float[Array, "*shape"], deviation: float | Scalar = 1.0) -> Float[Array, "*shape"]:

@@ -1,6 +1,5 @@
 """Group-sparse signals: a few groups of columns of a dictionary, with random codes and noise."""
 
-import math
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,8 +10,6 @@ from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory.core.checks import as_float, check_at_least, check_real, fail, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size
-
-CODE_LAWS = ("uniform-norm", "gaussian", "nonnegative")
 
 
 class GroupSparseSamples(NamedTuple):
@@ -32,8 +29,9 @@ class GroupSparseSamples(NamedTuple):
 class GroupSparseSource(eqx.Module):
     """y = A* x* + noise, where γ of the Γ groups of x*, uniformly random ones, are active.
 
-    With one active group it is a mixture of subspaces, and the group is the cluster. `sample` runs inside compiled
-    loops, so that training sees fresh samples that are never stored.
+    An active group has a uniformly random direction, and a norm uniform in [B_min, B_max]. With one active group it
+    is a mixture of subspaces, and the group is the cluster. `sample` runs inside compiled loops, so that training sees
+    fresh samples that are never stored.
 
     Arguments:
         dictionary: A*, shape (input_dim, latent_dim), finite, no column zero.
@@ -41,17 +39,13 @@ class GroupSparseSource(eqx.Module):
         num_active: γ, from 1 to the number of groups.
         min_norm: B_min, the smallest norm of an active group; positive.
         max_norm: B_max ≥ B_min, the largest.
-        code_law: of an active group,
-            `"uniform-norm"`: a uniformly random direction with a norm uniform in [B_min, B_max];
-            `"nonnegative"`: the same, with the absolute values of the entries;
-            `"gaussian"`: independent N(0, v) entries, v such that E‖x_g‖² is that of the other two laws.
         signal_to_noise: 10 log₁₀ of E‖A*x*‖² over the E‖noise‖² of white Gaussian noise, in dB; None for no noise
             (0 means noise as strong as the signal).
 
     Raises:
         ValueError: an argument is not as described.
 
-    Source: arXiv:2102.07003 ("uniform-norm").
+    Source: arXiv:2102.07003, generative model (1)–(2).
     """
 
     dictionary: Float[Array, "input_dim latent_dim"]
@@ -60,7 +54,6 @@ class GroupSparseSource(eqx.Module):
     signal_to_noise: Float[Array, ""] | None
     group_size: int = eqx.field(static=True)
     num_active: int = eqx.field(static=True)
-    code_law: str = eqx.field(static=True)
 
     def __init__(
         self,
@@ -70,7 +63,6 @@ class GroupSparseSource(eqx.Module):
         *,
         min_norm: Num[AnyArrayLike, ""] = 1.0,
         max_norm: Num[AnyArrayLike, ""] = 1.0,
-        code_law: str = "uniform-norm",
         signal_to_noise: Num[AnyArrayLike, ""] | None = None,
     ):
         self.dictionary = check_dictionary("dictionary", dictionary)
@@ -82,14 +74,12 @@ class GroupSparseSource(eqx.Module):
         check_real("min_norm", min_norm, "finite and positive", minimum=0.0, strict=True)
         check_real("max_norm", max_norm, "finite and positive", minimum=0.0, strict=True)
         check_at_least("max_norm", max_norm, "min_norm", min_norm)
-        if code_law not in CODE_LAWS:
-            raise fail("code_law", f"one of {', '.join(map(repr, CODE_LAWS))}", code_law)
+        dtype = self.dictionary.dtype
+        self.min_norm, self.max_norm = as_float(min_norm).astype(dtype), as_float(max_norm).astype(dtype)
+        self.signal_to_noise = None
         if signal_to_noise is not None:
             check_real("signal_to_noise", signal_to_noise, "a finite number of decibels, or None for no noise")
-        dtype = self.dictionary.dtype
-        self.min_norm, self.max_norm = (as_float(norm).astype(dtype) for norm in (min_norm, max_norm))
-        self.code_law = code_law
-        self.signal_to_noise = None if signal_to_noise is None else as_float(signal_to_noise).astype(dtype)
+            self.signal_to_noise = as_float(signal_to_noise).astype(dtype)
 
     @property
     def input_dim(self) -> int:
@@ -108,16 +98,13 @@ class GroupSparseSource(eqx.Module):
 
     @property
     def mean_squared_norm(self) -> Float[Array, ""]:
-        """E‖x_g‖² of an active group, the same for every law."""
+        """E‖x_g‖² of an active group."""
         return (self.min_norm**2 + self.min_norm * self.max_norm + self.max_norm**2) / 3
 
     @property
     def signal_energy(self) -> Float[Array, ""]:
         """E‖A*x*‖², exactly."""
-        own, within, across = self._second_moments
-        group_sums = self._group_sums
-        columns, groups = jnp.sum(self.dictionary**2), jnp.sum(group_sums**2)
-        return own * columns + within * (groups - columns) + across * (jnp.sum(jnp.sum(group_sums, 1) ** 2) - groups)
+        return self._entry_variance * jnp.sum(self.dictionary**2)
 
     @property
     def noise_variance(self) -> Float[Array, ""]:
@@ -129,12 +116,8 @@ class GroupSparseSource(eqx.Module):
     @property
     def covariance(self) -> Float[Array, "input_dim input_dim"]:
         """The covariance of an observation, noise included, exactly."""
-        own, within, across = self._second_moments
-        group_sums, mean = self._group_sums, self._mean_entry * jnp.sum(self.dictionary, 1)
-        total = jnp.sum(group_sums, 1)
-        columns, groups = self.dictionary @ self.dictionary.T, group_sums @ group_sums.T
-        signal = own * columns + within * (groups - columns) + across * (jnp.outer(total, total) - groups)
-        return signal - jnp.outer(mean, mean) + self.noise_variance * jnp.eye(self.input_dim, dtype=mean.dtype)
+        signal = jnp.matmul(self.dictionary, self.dictionary.T, precision=jax.lax.Precision.HIGHEST)
+        return self._entry_variance * signal + self.noise_variance * jnp.eye(self.input_dim, dtype=signal.dtype)
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_drawn input_dim"]:
         """Fresh observations, shape (num_samples, input_dim).
@@ -142,7 +125,7 @@ class GroupSparseSource(eqx.Module):
         Raises:
             ValueError: `num_samples` is not a positive integer.
         """
-        return self._draw(key, static_integer("num_samples", num_samples))[0]
+        return self.draw(key, num_samples).observations
 
     def draw(self, key: PRNGKeyArray, num_samples: int) -> GroupSparseSamples:
         """The observations that `sample` draws from the same key, with their codes and active groups.
@@ -150,79 +133,43 @@ class GroupSparseSource(eqx.Module):
         Raises:
             ValueError: `num_samples` is not a positive integer.
         """
-        num_samples = static_integer("num_samples", num_samples)
-        observations, groups, entries = self._draw(key, num_samples)
-        rows = jnp.arange(num_samples)[:, None]
-        codes = jnp.zeros((num_samples, self.num_groups, self.group_size), entries.dtype).at[rows, groups].set(entries)
-        active = jnp.zeros((num_samples, self.num_groups), bool).at[rows, groups].set(True)
-        return GroupSparseSamples(observations, codes.reshape(num_samples, self.latent_dim), active)
+        return self._draw(key, static_integer("num_samples", num_samples))
 
     @eqx.filter_jit
-    def _draw(
-        self, key: PRNGKeyArray, num_samples: int
-    ) -> tuple[
-        Float[Array, "num_samples input_dim"],
-        Array,
-        Float[Array, "num_samples num_active group_size"],
-    ]:
-        """Observations, the numbers of their active groups, and the codes in those groups."""
+    def _draw(self, key: PRNGKeyArray, num_samples: int) -> GroupSparseSamples:
         groups_key, code_key, noise_key = jax.random.split(key, 3)
         groups = random_subsets(groups_key, num_samples, self.num_groups, self.num_active)
         entries = self._draw_codes(code_key, num_samples)
-        # γd columns of the dictionary, one after the other: a product with the dense code would cost Γ/γ times more.
-        columns = (groups[:, :, None] * self.group_size + jnp.arange(self.group_size)[None, None, :]).reshape(
-            num_samples, -1
-        )
-        weights, atoms = entries.reshape(num_samples, -1), self.dictionary.T
+        columns = groups[:, :, None] * self.group_size + jnp.arange(self.group_size)[None, None, :]
+        atoms, observations = self.dictionary.T, jnp.zeros((num_samples, self.input_dim), entries.dtype)
 
         def add(observations: Float[Array, "..."], column: tuple[Array, Array]) -> tuple[Float[Array, "..."], None]:
             index, weight = column
             return observations + weight[:, None] * atoms[index], None
 
-        observations, _ = jax.lax.scan(
-            add, jnp.zeros((num_samples, self.input_dim), weights.dtype), (columns.T, weights.T), unroll=4
-        )
+        # γd columns of the dictionary, one after the other: a product with the dense code would cost Γ/γ times more.
+        steps = (columns.reshape(num_samples, -1).T, entries.reshape(num_samples, -1).T)
+        observations, _ = jax.lax.scan(add, observations, steps, unroll=4)
         if self.signal_to_noise is not None:
             noise = jax.random.normal(noise_key, observations.shape, observations.dtype)
             observations = observations + jnp.sqrt(self.noise_variance) * noise
-        return observations, groups, entries
+        shape, rows = (num_samples, self.num_groups), jnp.arange(num_samples)[:, None]
+        codes = jnp.zeros((*shape, self.group_size), entries.dtype).at[rows, groups].set(entries)
+        active = jnp.zeros(shape, bool).at[rows, groups].set(True)
+        return GroupSparseSamples(observations, codes.reshape(num_samples, -1), active)
+
+    @property
+    def _entry_variance(self) -> Float[Array, ""]:
+        """E x_i² of an entry of a code, active or not; different entries are uncorrelated."""
+        return self.num_active / self.latent_dim * self.mean_squared_norm
 
     def _draw_codes(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples num_active group_size"]:
-        shape, dtype = (num_samples, self.num_active, self.group_size), self.dictionary.dtype
+        shape, dtype = (num_samples, self.num_active), self.dictionary.dtype
         direction_key, norm_key = jax.random.split(key)
-        entries = jax.random.normal(direction_key, shape, dtype)
-        if self.code_law == "gaussian":
-            return jnp.sqrt(self.mean_squared_norm / self.group_size) * entries
-        if self.code_law == "nonnegative":
-            entries = jnp.abs(entries)
-        uniform = jax.random.uniform(norm_key, (num_samples, self.num_active, 1), dtype)
-        norms = self.min_norm + (self.max_norm - self.min_norm) * uniform
-        directions: Array = entries / jnp.linalg.norm(entries, axis=-1, keepdims=True)
-        return norms * directions
-
-    @property
-    def _group_sums(self) -> Float[Array, "input_dim num_groups"]:
-        """The sum of the columns of each group."""
-        return jnp.sum(self.dictionary.reshape(self.input_dim, self.num_groups, self.group_size), axis=-1)
-
-    @property
-    def _mean_entry(self) -> Float[Array, ""]:
-        """E x_i: zero but for nonnegative codes, where E|u_i| = Γ(d/2)/(√π Γ((d+1)/2)) on the unit sphere."""
-        if self.code_law != "nonnegative":
-            return jnp.zeros((), self.dictionary.dtype)
-        half = self.group_size / 2
-        direction = math.exp(math.lgamma(half) - math.lgamma(half + 0.5)) / math.sqrt(math.pi)
-        return self.num_active / self.num_groups * direction * (self.min_norm + self.max_norm) / 2
-
-    @property
-    def _second_moments(self) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-        """E x_i², E x_i x_j within a group, and E x_i x_j across groups."""
-        probability = self.num_active / self.num_groups
-        own = probability * self.mean_squared_norm / self.group_size
-        if self.code_law != "nonnegative":
-            return own, jnp.zeros_like(own), jnp.zeros_like(own)
-        both = (self.num_active - 1) / max(self.num_groups - 1, 1)  # active, given that another group is
-        return own, own * (2 / math.pi), (self._mean_entry / probability) ** 2 * probability * both
+        directions = jax.random.normal(direction_key, (*shape, self.group_size), dtype)
+        norms = self.min_norm + (self.max_norm - self.min_norm) * jax.random.uniform(norm_key, (*shape, 1), dtype)
+        codes: Array = norms * (directions / jnp.linalg.norm(directions, axis=-1, keepdims=True))
+        return codes
 
 
 def random_subsets(key: PRNGKeyArray, num_subsets: int, size: int, num_chosen: int) -> Array:

@@ -60,7 +60,7 @@ def test_separate_clusters_are_found(options):
 
 def test_k_subspaces_finds_a_mixture_of_subspaces(precision):
     """Where k-means cannot, for the codes are symmetric about zero."""
-    source = GroupSparseSource(gaussian_dictionary(jax.random.key(0), 12, 6), 2, 1, code_law="gaussian")
+    source = GroupSparseSource(gaussian_dictionary(jax.random.key(0), 12, 6), 2, 1, min_norm=0.1, max_norm=2.0)
     samples = source.draw(jax.random.key(1), 300)
     classes = np.asarray(samples.active).argmax(axis=1)
     found = recovery.k_subspaces(samples.observations, 3, 2, num_starts=30)

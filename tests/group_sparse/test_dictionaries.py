@@ -91,7 +91,7 @@ def test_groups_from_classes_span_their_best_subspaces(precision):
         ),
         (
             lambda: subspace_dictionary(SAMPLES, np.zeros(4, int), 2),
-            "`assignments` must have one entry for each of the 30 samples, but got shape (4,).",
+            "`assignments` must be a vector of 30 classes, one a sample, but got [0 0 0 0].",
         ),
         (
             lambda: subspace_dictionary(SAMPLES, np.arange(30) // 28, 3),

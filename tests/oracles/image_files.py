@@ -10,21 +10,22 @@ def draw_images(rng, *shape):
     return rng.integers(0, 256, shape, dtype=np.uint8)
 
 
-def write_idx(path, array, *, code=8):
-    header = bytes([0, 0, code, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    data = header + array.astype(np.uint8).tobytes()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+def idx_bytes(array):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return header + array.astype(np.uint8).tobytes()
 
 
-def write_mnist(folder, rng, *, num_train=6, num_test=4, suffix=""):
+def write_mnist(folder, rng, *, suffix=""):
+    """Six training and four test images; returns both with their labels."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {}
-    for part, count in (("train", num_train), ("t10k", num_test)):
-        images, labels = draw_images(rng, count, 5, 3), np.arange(count) % 3
-        write_idx(folder / f"{part}-images-idx3-ubyte{suffix}", images)
-        write_idx(folder / f"{part}-labels-idx1-ubyte{suffix}", labels)
-        arrays[part] = images, labels
-    return arrays
+    for part, count in (("train", 6), ("t10k", 4)):
+        arrays[part] = draw_images(rng, count, 5, 3), np.arange(count) % 3
+        for name, array in zip(("images-idx3", "labels-idx1"), arrays[part], strict=True):
+            data = idx_bytes(array)
+            path = folder / f"{part}-{name}-ubyte{suffix}"
+            path.write_bytes(gzip.compress(data) if suffix else data)
+    return arrays["train"], arrays["t10k"]
 
 
 def write_cifar(path, images, labels):

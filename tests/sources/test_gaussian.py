@@ -1,5 +1,4 @@
 import math
-import re
 
 import jax
 import jax.numpy as jnp
@@ -80,15 +79,6 @@ def test_a_source_goes_through_jit(x64):
     ("make", "message"),
     [
         (lambda: GaussianSource([1.0, -1.0]), "`covariance` must be .* smallest eigenvalue is -1."),
-        (
-            lambda: GaussianSource(np.array([[1.0, 2.0], [2.0, 1.0]])),
-            "`covariance` must be .* smallest eigenvalue is -1",
-        ),
-        (lambda: GaussianSource(np.array([[1.0, 0.5], [0.0, 1.0]])), "`covariance` must be .* is not symmetric"),
-        (lambda: GaussianSource([1.0, np.nan]), "`covariance` must be .* NaN or infinite"),
-        (lambda: GaussianSource(np.ones((2, 3))), re.escape("`covariance` must be a non-empty vector of variances")),
-        (lambda: GaussianSource(2.0), "`covariance` must be a non-empty vector"),
-        (lambda: GaussianSource("one"), "`covariance` must be a non-empty vector"),
         (lambda: GaussianSource.isotropic(0), "`input_dim` must be a positive integer, but got 0."),
         (lambda: GaussianSource.power_law(3, -1.0), "`exponent` must be finite and nonnegative, but got -1.0."),
         (lambda: GaussianSource.isotropic(2).sample(KEY, 0), "`num_samples` must be a positive integer, but got 0."),

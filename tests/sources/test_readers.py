@@ -1,204 +1,163 @@
 import gzip
-import json
+import re
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
-from oracles.image_files import assert_holds, draw_images, write_cifar, write_idx, write_mnist
-from PIL import Image
+from oracles.image_files import assert_holds, draw_images, idx_bytes, write_cifar, write_mnist
 
 from aetheory.sources.images import load_images
 
+RNG = np.random.default_rng(0)
+ONES = np.ones((4, 2, 2))
+IDX = idx_bytes(draw_images(RNG, 4, 2, 5))
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
 
-
-# IDX.
+def refuses(path, message):
+    return pytest.raises(ValueError, match=f"^Argument `name_or_path` must .*{re.escape(str(path))}.*{message}")
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_idx_folder(tmp_path, rng, suffix):
-    arrays = write_mnist(tmp_path, rng, suffix=suffix)
-    assert_holds(load_images(tmp_path, split="train"), *arrays["train"])
-    assert_holds(load_images(str(tmp_path), split="test"), *arrays["t10k"])
-    both = load_images(tmp_path)
-    assert_holds(both, *(np.concatenate(pair) for pair in zip(arrays["train"], arrays["t10k"], strict=True)))
-    assert_holds(load_images(tmp_path / f"t10k-images-idx3-ubyte{suffix}"), *arrays["t10k"])
+def test_idx_folder(tmp_path, suffix):
+    train, test = write_mnist(tmp_path, RNG, suffix=suffix)
+    assert_holds(load_images(tmp_path, split="train"), *train)
+    assert_holds(load_images(tmp_path / f"t10k-images-idx3-ubyte{suffix}"), *test)
+    write_mnist(tmp_path, np.random.default_rng(1), suffix=".gz")  # twins count once, strays not at all
+    (tmp_path / "preview.npz").write_bytes(b"no archive")
+    if not suffix:
+        assert_holds(load_images(str(tmp_path)), *(np.concatenate(pair) for pair in zip(train, test, strict=True)))
 
 
-def test_idx_twins_count_once_and_strays_not_at_all(tmp_path, rng):
-    arrays = write_mnist(tmp_path, rng)
-    write_mnist(tmp_path, rng, suffix=".gz")
-    Image.fromarray(draw_images(rng, 3, 3)).save(tmp_path / "preview.png")
-    assert_holds(load_images(tmp_path, split="train"), *arrays["train"])
-
-
-def test_colour_idx_without_labels(tmp_path, rng):
-    images = draw_images(rng, 4, 2, 5, 3)
-    write_idx(tmp_path / "train-images.idx4-ubyte", images)
+def test_colour_idx_without_labels(tmp_path):
+    images = draw_images(RNG, 4, 2, 5, 3)
+    (tmp_path / "train-images.idx4-ubyte").write_bytes(idx_bytes(images))
     assert_holds(load_images(tmp_path), images, np.full(4, -1))
 
 
-def test_damaged_idx_files(tmp_path, rng):
-    images = tmp_path / "train-images-idx3-ubyte"
-    write_idx(images, draw_images(rng, 4, 2, 5))
-    whole = images.read_bytes()
-    cases = {
-        "should be 56 bytes long by its header": whole[:-1],
-        "has 57": whole + b"\0",
-        "should be .* bytes long": whole[:9],
-        "does not begin like an IDX file": b"\x01" + whole[1:],
-        "does not begin like an IDX file of unsigned bytes": whole[:2] + b"\x0d" + whole[3:],
-        "is not a whole gzip file": gzip.compress(whole)[:-10],
-        r"is an IDX file of shape \(4,\)": bytes([0, 0, 8, 1, 0, 0, 0, 4, 1, 2, 3, 4]),
-        "holds no images": bytes([0, 0, 8, 3, *[0] * 12]),
-    }
-    for message, data in cases.items():
-        images.write_bytes(data)
-        with pytest.raises(ValueError, match=f"`name_or_path` must .*{images.name}.*{message}"):
-            load_images(tmp_path)
-
-
-def test_idx_images_and_labels_must_agree(tmp_path, rng):
-    write_mnist(tmp_path, rng)
-    write_idx(tmp_path / "train-labels-idx1-ubyte", np.arange(5))
-    with pytest.raises(ValueError, match=r"has 6 images but labels of shape \(5,\)"):
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (IDX[:-1], r"should hold 40 values by its header \(shape \[4, 2, 5\]\), but holds only 39"),
+        (IDX + b"\0", "should hold 40 values .* but holds more"),
+        (IDX[:9], r"has images of shape \(4, 0, 0\)"),
+        (b"", "does not begin like an IDX file of unsigned bytes and rank 3 or 4; accepted are IDX .* NPY"),
+        (b"\x01" + IDX[1:], "does not begin like"),
+        (IDX[:2] + b"\x0d" + IDX[3:], "does not begin like"),
+        (idx_bytes(np.arange(4)), "does not begin like"),
+        (bytes([0, 0, 8, 255]), "does not begin like"),
+        (idx_bytes(np.zeros((0, 2, 2))), r"has images of shape \(0, 2, 2\)"),
+        (bytes([0, 0, 8, 3, *[255] * 12]), "cannot be read to the end that its header promises"),
+        (bytes([0, 0, 8, 3, 0, 255, *[255] * 10]), "cannot be read to the end that its header promises"),
+        (gzip.compress(IDX)[:-10], "cannot be read to the end"),
+        (gzip.compress(IDX)[:10] + b"\xff" * 30, "cannot be read to the end"),
+    ],
+)
+def test_idx_files_that_lie(tmp_path, data, message):
+    path = tmp_path / "train-images-idx3-ubyte"
+    path.write_bytes(data)
+    with refuses(path, message):
         load_images(tmp_path)
 
 
-# CIFAR-10's binary version.
+def test_idx_images_and_labels_must_agree(tmp_path):
+    write_mnist(tmp_path, RNG)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx_bytes(np.arange(5)))
+    with refuses(tmp_path / "train-images-idx3-ubyte", r"has 6 images but labels of type uint8 and shape \(5,\)"):
+        load_images(tmp_path)
 
 
-def test_cifar_batches(tmp_path, rng):
-    images, labels = draw_images(rng, 5, 32, 32, 3), np.array([3, 9, 0, 1, 3])
-    write_cifar(tmp_path / "data_batch_2.bin", images[2:4], labels[2:4])
-    write_cifar(tmp_path / "data_batch_1.bin", images[:2], labels[:2])
-    write_cifar(tmp_path / "test_batch.bin", images[4:], labels[4:])
+def test_cifar_batches(tmp_path):
+    images, labels = draw_images(RNG, 5, 32, 32, 3), np.array([3, 9, 0, 1, 3])
+    for name, rows in {"data_batch_2": slice(2, 4), "data_batch_1": slice(2), "test_batch": slice(4, 5)}.items():
+        write_cifar(tmp_path / f"{name}.bin", images[rows], labels[rows])
     (tmp_path / "batches.meta.txt").write_text("airplane\n")
     assert_holds(load_images(tmp_path), images, labels)
     assert_holds(load_images(tmp_path, split="train"), images[:4], labels[:4])
-    assert_holds(load_images(tmp_path / "test_batch.bin", split="test"), images[4:], labels[4:])
-    assert_holds(load_images(tmp_path, classes=[3]), images[[0, 4]], [3, 3])
-
-
-def test_damaged_cifar_batches(tmp_path, rng):
-    path = tmp_path / "data_batch_1.bin"
-    write_cifar(path, draw_images(rng, 2, 32, 32, 3), [1, 12])
-    with pytest.raises(ValueError, match=r"labels 0…9, but has label 12"):
+    path = tmp_path / "test_batch.bin"
+    assert_holds(load_images(path, split="test"), images[4:], labels[4:])
+    write_cifar(path, images[:2], [1, 12])
+    with refuses(path, "labels 0…9, but has label 12"):
         load_images(path)
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"3073 bytes an image, but has 6145 bytes"):
+    with refuses(path, "3073 bytes an image, but has 6145 bytes"):
         load_images(tmp_path)
 
 
-# NPZ.
-
-
-@pytest.mark.parametrize(
-    "keys", [("x_train", "y_train", "x_test", "y_test"), ("train_images", "train_labels", "test_images", "test_labels")]
-)
-def test_npz_in_two_parts(tmp_path, rng, keys):
-    train, test = draw_images(rng, 4, 3, 2), draw_images(rng, 2, 3, 2)
+def test_npz_and_npy_files(tmp_path):
+    train, test, flat = draw_images(RNG, 4, 3, 2), draw_images(RNG, 2, 3, 2), draw_images(RNG, 4, 6)
     path = tmp_path / "set.npz"
-    np.savez_compressed(path, **dict(zip(keys, (train, np.arange(4)[:, None], test, np.arange(2)), strict=True)))
+    # no other key is read, which might unpack to anything
+    junk = np.array([{}], object)
+    np.savez(path, x_train=train, y_train=np.arange(4)[:, None], x_test=test, y_test=np.arange(2), junk=junk)
     for place in (path, tmp_path):
         assert_holds(load_images(place, split="train"), train, np.arange(4))
         assert_holds(load_images(place, split="test"), test, np.arange(2))
         assert load_images(place).num_samples == 6
-
-
-@pytest.mark.parametrize("key", ["images", "samples", "x"])
-def test_npz_in_one_part(tmp_path, rng, key):
-    path = tmp_path / "set.npz"
-    flat = draw_images(rng, 4, 6)
-    np.savez(path, **{key: flat.astype(np.int64)})
-    assert_holds(load_images(path), flat, np.full(4, -1))
-    np.savez(path, **{key: flat.reshape(4, 2, 3, 1) / 255})
+    np.savez(path, images=flat.astype(np.int64), labels=np.arange(4))
+    assert_holds(load_images(path), flat, np.arange(4))
+    np.savez(path, x=flat.reshape(4, 2, 3, 1) / 255)
     assert_holds(load_images(path), flat.reshape(4, 2, 3), np.full(4, -1))
-    with pytest.raises(ValueError, match=r"`split` must be 'all' or a part that .*\(undivided\), but got 'train'"):
-        load_images(path, split="train")
+    np.save(tmp_path / "test.npy", train)
+    assert_holds(load_images(tmp_path / "test.npy", split="test"), train, np.full(4, -1))
 
 
-def test_unusable_npz_files(tmp_path):
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"images": ONES * [[0, np.nan]]}, r"has 8 pixels that are not integers in 0…255 or .* numbers in \[0, 1\]"),
+        ({"images": ONES * [[0, 2]]}, "has 8 pixels that are not"),
+        ({"images": -ONES.astype(int)}, "has 16 pixels that are not"),
+        ({"images": np.ones(4)}, r"has images of shape \(4,\), where"),
+        ({"images": np.ones((4, 3, 8, 8))}, r"has images of shape \(4, 3, 8, 8\)"),
+        ({"images": ONES[:0]}, r"has images of shape \(0, 2, 2\)"),
+        ({"images": ONES > 0}, "has images of type bool"),
+        ({"images": ONES.astype(object)}, r"is not a readable NPZ or NPY file \(Object arrays"),
+        ({"images": ONES, "labels": np.arange(3)}, r"has 4 images but labels of type int64 and shape \(3,\)"),
+        ({"images": ONES, "labels": np.ones(4)}, "has 4 images but labels of type float64"),
+        ({"faces": ONES}, "has images under none of the keys x_train, x_test, images, x"),
+        ({"images": ONES, "x": ONES}, "has images under more keys than one: images, x"),
+        ({"x_train": ONES, "x": ONES}, "has images under more keys than one: x_train, x"),
+    ],
+)
+def test_npz_files_that_lie(tmp_path, arrays, message):
     path = tmp_path / "set.npz"
-    images = np.ones((4, 2, 2))
-    nan = images.copy()
-    nan[1, 0, 0] = np.nan
-    cases = [
-        ("1 NaN or infinite values in `images`", {"images": nan}),
-        (r"values from 0.0 to 2.0 in `images`, where integers in 0…255", {"images": images * [[0, 2]]}),
-        (r"values from -1 to -1", {"images": -images.astype(int)}),
-        (r"`images` of shape \(4,\)", {"images": np.ones(4)}),
-        (r"`images` of shape \(4, 3, 8, 8\)", {"images": np.ones((4, 3, 8, 8))}),
-        ("`images` of type bool", {"images": images > 0}),
-        ("is not a readable NPZ file", {"images": images.astype(object)}),
-        ("has 4 images but labels of shape", {"images": images, "labels": np.arange(3)}),
-        ("`labels` of type float64", {"images": images, "labels": np.ones(4)}),
-        (r"has the keys \['faces'\], and none of x_train", {"faces": images}),
-        ("has images under more keys than one: images, x", {"images": images, "x": images}),
-        ("has images under more keys than one: x_train, x", {"x_train": images, "x": images}),
-        ("holds no images", {"images": images[:0]}),
-        ("different shapes or number types", {"x_train": images, "x_test": images.astype(np.uint8)}),
-    ]
-    for message, arrays in cases:
-        np.savez(path, **arrays)
-        with pytest.raises(ValueError, match=f"`name_or_path` must .*set.npz.*{message}"):
-            load_images(path)
+    np.savez(path, **arrays)
+    with refuses(path, message):
+        load_images(path)
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(ValueError, match="is not a readable NPZ file"):
+    with refuses(path, "is not a readable NPZ or NPY file"):
         load_images(path)
 
 
-# PNG sheets.
+@pytest.mark.parametrize("shape", [(2 * 10**11, 1), (10**30, 1), (-1, 2)])
+def test_npy_headers_that_lie(tmp_path, shape):
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 6
+    plain, archive = tmp_path / "one.npy", tmp_path / "set.npz"
+    plain.write_bytes(data)
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("images.npy", data)
+    for path in (plain, archive):
+        with refuses(path, "is not a readable NPZ or NPY file"):
+            load_images(path)
 
 
-def test_colour_sheets_with_one_label_file_a_part(tmp_path, rng):
-    images, labels = draw_images(rng, 6, 32, 32, 3), np.array([0, 1, 2, 3, 4, 5])
-    for name, rows in {"data_batch_1": slice(2), "data_batch_2": slice(2, 4), "test_batch": slice(4, 6)}.items():
-        picture = Image.fromarray(images[rows].reshape(2, 1024, 3))
-        (picture.convert("RGBA") if name == "data_batch_2" else picture).save(tmp_path / f"{name}.png")
-    assert_holds(load_images(tmp_path), images, np.full(6, -1))
-    (tmp_path / "train_lables.json").write_text(json.dumps(labels[:4].tolist()))
-    (tmp_path / "test_labels.csv").write_text("4\n5\n")
-    assert_holds(load_images(tmp_path), images, labels)
-    assert_holds(load_images(tmp_path, split="test"), images[4:], labels[4:])
-    assert_holds(load_images(tmp_path / "data_batch_2.png"), images[2:4], labels[2:4])
+def test_a_small_file_that_unpacks_to_much_costs_little(tmp_path):
+    size = 2**25
+    packed = tmp_path / "train-images-idx3-ubyte.gz"
+    packed.write_bytes(gzip.compress(idx_bytes(np.zeros((1, 2, 2))) + bytes(size)))
+    archive = tmp_path / "set.npz"
+    np.savez_compressed(archive, junk=np.zeros(size, np.uint8))
+    for path, message in [(packed, "should hold 4 values .* holds more"), (archive, "under none of the keys")]:
+        tracemalloc.start()
+        with refuses(path, message):
+            load_images(path)
+        assert tracemalloc.get_traced_memory()[1] < size / 8
+        tracemalloc.stop()
 
 
-def test_greyscale_sheets(tmp_path, rng):
-    images = draw_images(rng, 3, 32, 32, 3)
-    sheet = np.moveaxis(images, -1, 1).reshape(3, 3072)
-    Image.fromarray(sheet).save(tmp_path / "cifar.png")
-    (tmp_path / "labels.txt").write_text("7, 8\n9")
-    assert_holds(load_images(tmp_path), images, [7, 8, 9])
-    (tmp_path / "cifar.csv").write_text("1,2,3\n")
-    assert_holds(load_images(tmp_path / "cifar.png"), images, [1, 2, 3])
-    grey = draw_images(rng, 2, 5, 5)
-    Image.fromarray(grey.reshape(2, 25)).save(tmp_path / "cifar.png")
-    (tmp_path / "cifar.csv").write_text("1,2\n")
-    assert_holds(load_images(tmp_path), grey, [1, 2])
-
-
-def test_unusable_sheets(tmp_path, rng):
-    path = tmp_path / "sheet.png"
-    Image.fromarray(draw_images(rng, 2, 10)).save(path)
-    with pytest.raises(ValueError, match=r"sheet.png` is 10 pixels wide; a sheet has one square image a row"):
-        load_images(path)
-    Image.fromarray(draw_images(rng, 2, 9)).convert("P").save(path)
-    with pytest.raises(ValueError, match="is a picture of mode P"):
-        load_images(path)
-    Image.fromarray(draw_images(rng, 64, 1024)).save(path)
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match="is not a whole PNG file"):
-        load_images(path)
-    path.write_text("no picture")
-    with pytest.raises(ValueError, match="is not a PNG file"):
-        load_images(path)
-    Image.fromarray(draw_images(rng, 2, 9)).save(path)
-    (tmp_path / "labels.txt").write_text("1 2 3")
-    with pytest.raises(ValueError, match=r"labels.txt` has 3 labels for the 2 images of sheet.png"):
-        load_images(path)
-    (tmp_path / "labels.txt").write_text("label\n1\n2")
-    with pytest.raises(ValueError, match="should hold one whole number per image"):
-        load_images(path)
+def test_parts_of_different_shapes(tmp_path):
+    np.savez(tmp_path / "set.npz", x_train=ONES, x_test=ONES.astype(np.uint8))
+    with refuses(tmp_path, "different shapes or number types"):
+        load_images(tmp_path)

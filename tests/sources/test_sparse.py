@@ -40,15 +40,13 @@ def test_the_sparsity_may_be_traced(x64):
     np.testing.assert_allclose(jax.jit(energy)(0.3), energy(0.3), rtol=rounding(jnp.float64, terms=4 * 9, condition=2))
 
 
-@pytest.mark.parametrize("sparsity", [0.0, -0.1, 1.5, math.nan])
-def test_a_bad_sparsity(sparsity):
-    with pytest.raises(ValueError, match=r"^Argument `sparsity` must be in \(0, 1\], but got"):
-        SparseSource(3, sparsity)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        *(
+            (lambda q=q: SparseSource(3, q), r"`sparsity` must be in \(0, 1\], but got")
+            for q in (0.0, -0.1, 1.5, math.nan)
+        ),
         (lambda: SparseSource(0, 0.5), "`input_dim` must be a positive integer, but got 0."),
         (lambda: SparseSource(3, 0.5, "cauchy"), "`amplitude` must be one of"),
         (lambda: SparseSource(3, 0.5).sample(KEY, -1), "`num_samples` must be a positive integer, but got -1."),
