@@ -145,13 +145,13 @@ class SampleDescent(AbstractExperiment):
             variances = jnp.ones(setting.shape[1], setting.dtype)
             source = GaussianSource(variances if setting.covariance is None else setting.covariance)
         return cls(
-            times=steps,
+            times=jnp.asarray(steps),
             setting=setting,
             source=source,
             learning_rate=as_float(rate).astype(setting.dtype),
             optimizer=problem.optimizer,
             batch_size=static_integer("batch_size", problem.batch_size or _BATCH_SIZE),
-            steps=tuple(np.asarray(steps).tolist()),
+            steps=tuple(steps.tolist()),
         )
 
     def run(self, key: PRNGKeyArray) -> Outcome:
