@@ -146,7 +146,8 @@ def _encode(
     after = _shrink(shape, before, encoder.threshold, encoder.element_threshold)
     active = jnp.any(after != 0, axis=-1)
     most = jnp.max(jnp.sum(active, axis=-1))
-    sparse = most <= shape.capacity
+    # where a threshold is 0 a group of zeros is active too, though its codes do not show it
+    sparse = (most <= shape.capacity) & jnp.all(encoder.threshold > 0)
     return _Codes(before, after, _slots(active, jnp.where(sparse, most, 0), shape.capacity), sparse)
 
 
