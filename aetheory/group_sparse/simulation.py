@@ -12,7 +12,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import fail, is_concrete, static_integer
+from aetheory.core.checks import check_steps, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.problem import AbstractExperiment, Outcome
@@ -139,19 +139,6 @@ def measure(
         exact=exact,
         loss=0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)),
     )
-
-
-def check_steps(times: Any) -> tuple[int, ...]:
-    """Numbers of steps, checked to be whole, nonnegative and increasing; they decide what is recorded."""
-    requirement = "a non-empty vector of whole, nonnegative numbers of steps in increasing order"
-    if not is_concrete(times):
-        raise ValueError("Argument `times` must be known when the program is traced, but got a traced value.")
-    steps = np.asarray(times)
-    if steps.ndim != 1 or steps.size == 0 or steps.dtype.kind not in "iuf":
-        raise fail("times", requirement, times)
-    if steps[0] < 0 or not (np.isfinite(steps) & (steps == np.floor(steps))).all() or (np.diff(steps) <= 0).any():
-        raise fail("times", requirement, times)
-    return tuple(int(step) for step in steps)
 
 
 def _optimizer(

@@ -8,11 +8,10 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from aetheory.core.checks import fail
+from aetheory.core.checks import check_steps, fail
 from aetheory.core.curve import Curve, Values
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.convergence import contraction_factor, fixed_point_norm, neighbourhood_drift
-from aetheory.group_sparse.simulation import check_steps
 
 Steps = Int[Array, " times"]
 Bracketed = tuple[Values, Values | None, Values | None]

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import as_float, check_real
+from aetheory.core.checks import as_float, check_real, check_steps
 from aetheory.core.curve import Values
 from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
-from aetheory.two_layer.training import Setting, recorded, step_numbers, steps_taken
+from aetheory.two_layer.training import Setting, recorded, steps_taken
 
 _WINDOW = 10
 """Steps over which the stopping criterion measures the fall of the risk."""
@@ -66,7 +66,7 @@ class AlternatingDescent(AbstractExperiment):
                 over the last 10 steps; what is recorded later is constant. 0 never stops early.
         """
         check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
-        steps = step_numbers(times)
+        steps = np.asarray(check_steps(times))
         step_size = _STEP_SIZE if problem.step_size is None else problem.step_size
         setting = Setting.of(problem, step_size, tolerance)
         deviations, directions = _axes(setting.covariance, setting.shape[1], setting.dtype)

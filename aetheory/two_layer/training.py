@@ -4,10 +4,9 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_integer
+from aetheory.core.checks import common_float_dtype, static_integer
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.two_layer.activations import Activation
@@ -59,23 +58,6 @@ def recorded(view: View, risk: Float[Array, ""], overlap: Float[Array, ""]) -> V
     """R, tr K²/n, and from tr B Σ B(0)ᵀ its share of n."""
     num_units = view.correlations.shape[0]
     return Values(risk=risk, second_moment=jnp.sum(view.correlations**2) / num_units, overlap=overlap / num_units)
-
-
-def step_numbers(times: Any) -> Int[np.ndarray, " times"]:
-    """Numbers of steps, which decide how long the program runs.
-
-    Raises:
-        ValueError: they are traced, or not nonnegative whole numbers in increasing order.
-    """
-    requirement = "a non-empty vector of whole step numbers in increasing order, known when the program is traced"
-    if not is_concrete(times):
-        raise fail("times", requirement, times)
-    steps = np.asarray(times)
-    if steps.ndim != 1 or steps.size == 0 or not np.issubdtype(steps.dtype, np.integer):
-        raise fail("times", requirement, times)
-    if steps[0] < 0 or (np.diff(steps) < 0).any():
-        raise fail("times", requirement, times)
-    return steps
 
 
 def steps_taken(num_steps: Any) -> SolverStats:
