@@ -54,6 +54,14 @@ def _filled(problem: Any) -> Float[Array, "*batch"]:
     return water_filling(problem.deviations, problem.num_units, problem.activation).risk
 
 
+def _rotated(problem: Any) -> Float[Array, "*batch"]:
+    return rotation_risk(check_source(problem.source), problem.rate, problem.activation)
+
+
+def _denoised(problem: Any) -> Float[Array, "*batch"]:
+    return denoised_risk(check_source(problem.source), problem.rate, problem.activation)
+
+
 GAUSSIAN = EndPoint(
     name="gaussian",
     formula="R* = 1 − r/(1+α) for r = n/d ≤ 1 and 1 − r/(r+α) for r > 1, α = f(1)/c₁² − 1",
@@ -80,7 +88,7 @@ ROTATION = EndPoint(
     citations=(_KOGLER,),
     tested="Rademacher and Gaussian amplitudes, .1 ≤ q ≤ .9, r = 1, a random rotation and 4000 samples",
     error="of order 1/(qd): < .02 at d = 300, q = .1",
-    risk=lambda problem: rotation_risk(check_source(problem.source), problem.rate, problem.activation),
+    risk=_rotated,
 )
 """Sparse inputs through a random rotation, with a linear decoder."""
 
@@ -90,7 +98,7 @@ DENOISED = EndPoint(
     citations=(_KOGLER,),
     tested="four amplitude laws, .1 ≤ q ≤ 1, r ≤ 2; a random rotation at r = 1, q = .1",
     error="10⁻¹⁰ by quadrature; below a rotation's samples by < .02 at d = 500",
-    risk=lambda problem: denoised_risk(check_source(problem.source), problem.rate, problem.activation),
+    risk=_denoised,
 )
 """Sparse inputs through a random rotation, with the posterior mean of each entry in place of the linear decoder."""
 
