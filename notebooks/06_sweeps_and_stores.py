@@ -127,8 +127,7 @@ with tempfile.TemporaryDirectory() as folder:
         print("refused:", str(error).replace(str(path), "risks.zarr"))
 
 # %% [markdown]
-# The draws of a cell and a repeat depend on their own values and not on what else is in the sweep. (The larger sweep
-# above pads these cells to share a program with others, hence the rounding.) On a cluster pass `client=`, a Dask
-# client; blocks then run on its workers, and the result is the same to the last bit.
+# The draws of a cell and a repeat depend on their own values and not on what else is in the sweep. On a cluster pass
+# `client=`, a Dask client; blocks then run on its workers, and the result is the same to the last bit.
 #
 # Next: 07 Fit and design, from curves back to hyperparameters.

@@ -92,7 +92,7 @@ def check_steps(times: Any) -> tuple[int, ...]:
     check_array("times", times, requirement, 1)
     # in NumPy, where integers stay exact, and where constants inside `jit` are not traced
     steps = np.asarray(times)
-    if (steps != np.floor(steps)).any() or (steps < 0).any() or (np.diff(steps) <= 0).any():
+    if (steps != np.floor(steps)).any() or (steps < 0).any() or (steps[1:] <= steps[:-1]).any():
         raise fail("times", requirement, times)
     return tuple(int(step) for step in steps)
 

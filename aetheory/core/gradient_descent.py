@@ -1,5 +1,6 @@
 """Gradient descent of any module with any Optax optimiser, on full, mini or fresh batches."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -128,15 +129,7 @@ def _descend(
 ) -> tuple[Curve, Int[Array, ""]]:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
     update = optax.with_extra_args_support(optimizer).update
-
-    def draw(step_number: Int[Array, ""]) -> PyTree:
-        step_key = jax.random.fold_in(key, step_number)
-        if sample is not None:
-            return sample(step_key)
-        if batch_size is not None:
-            rows = jax.random.randint(step_key, (batch_size,), 0, jax.tree.leaves(data)[0].shape[0])
-            return jax.tree.map(lambda leaf: leaf[rows], data)
-        return data
+    draw = functools.partial(_batch, key=key, data=data, sample=sample, batch_size=batch_size)
 
     def observe(parameters: PyTree, batch: PyTree) -> PyTree:
         return measure(eqx.combine(parameters, rest), batch if data is None else data)
@@ -165,22 +158,36 @@ def _descend(
 
     slots = np.full(num_steps + 1, -1)
     slots[list(recorded_steps)] = np.arange(len(recorded_steps))
-    first_batch = draw(first_step)
+    first_batch, numbers = draw(first_step), first_step + jnp.arange(num_steps, dtype=first_step.dtype)
     shapes = jax.eval_shape(observe, parameters, first_batch)
     records = jax.tree.map(lambda leaf: jnp.zeros((len(recorded_steps), *leaf.shape), leaf.dtype), shapes)
     records = record(records, jnp.asarray(slots[0]), parameters, first_batch)
     state = optimizer.init(parameters) if optimizer_state is None else optimizer_state
     start = (parameters, state, records, jnp.full_like(first_step, -1))
-    (parameters, state, records, failed_step), _ = jax.lax.scan(
-        step, start, (first_step + jnp.arange(num_steps, dtype=first_step.dtype), jnp.asarray(slots[1:]))
-    )
-    last_step = first_step + num_steps
-    last = loss(eqx.combine(parameters, rest), draw(last_step))
-    failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(last), last_step, failed_step)
+    (parameters, state, records, failed_step), _ = jax.lax.scan(step, start, (numbers, jnp.asarray(slots[1:])))
+    module, last_step = eqx.combine(parameters, rest), first_step + num_steps
+    failed_step = jnp.where((failed_step < 0) & ~jnp.isfinite(loss(module, draw(last_step))), last_step, failed_step)
     steps = first_step + jnp.asarray(recorded_steps, first_step.dtype)
     values = named(records, "loss" if measure is loss else "metric")
-    module = eqx.combine(parameters, rest)
     return Curve(steps, values, module=module, optimizer_state=state, label="gradient descent"), failed_step
+
+
+def _batch(
+    step_number: Int[Array, ""],
+    *,
+    key: PRNGKeyArray,
+    data: PyTree,
+    sample: Callable[[PRNGKeyArray], PyTree] | None,
+    batch_size: int | None,
+) -> PyTree:
+    """What one step sees: a fresh draw, some rows of the data, or all of them."""
+    step_key = jax.random.fold_in(key, step_number)
+    if sample is not None:
+        return sample(step_key)
+    if batch_size is None:
+        return data
+    rows = jax.random.randint(step_key, (batch_size,), 0, jax.tree.leaves(data)[0].shape[0])
+    return jax.tree.map(lambda leaf: leaf[rows], data)
 
 
 def _check_common_axis(data: PyTree) -> None:

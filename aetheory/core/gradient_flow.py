@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from aetheory.core.checks import as_float, check_real, check_times, common_float_dtype
+from aetheory.core.checks import as_float, check_times, common_float_dtype
 from aetheory.core.curve import Curve, named
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options, require_finished, solve_flow, steps_needed
 
@@ -28,7 +28,6 @@ def gradient_flow(
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     throw: bool = True,
-    steady_rate: float | Float[Array, ""] | None = None,
 ) -> Curve:
     """Follow dθ/dt = −∂L/∂θ from time 0, with θ the floating-point arrays of `autoencoder`.
 
@@ -46,8 +45,6 @@ def gradient_flow(
         adjoint: how Diffrax differentiates through the solve; `diffrax.RecursiveCheckpointAdjoint()` (reverse mode)
             when omitted, `diffrax.ForwardMode()` for forward mode.
         throw: raise when the flow does not finish; otherwise `Curve.stats` says so.
-        steady_rate: stop early, once the root mean square of ∂L/∂θ is below it, positive; the metrics at later times
-            are those of the state it stopped at. `None` goes on to the last time.
 
     Returns:
         A `Curve`: the times, what `metrics` named (a bare array is called loss or metric), the trained module and
@@ -59,17 +56,14 @@ def gradient_flow(
     """
     vector = check_times(times)
     check_solver_options(rtol, max_steps)
-    if steady_rate is not None:
-        check_real("steady_rate", steady_rate, "finite and positive, or None", minimum=0.0, strict=True)
     if step_size is not None:
         max_steps = steps_needed(times, step_size, max_steps)
     # in the precision of the parameters, which a wider time would promote
     dtype = common_float_dtype(*jax.tree.leaves(eqx.filter(autoencoder, eqx.is_inexact_array)))
     vector = vector.astype(dtype)
     step_size = None if step_size is None else as_float(step_size).astype(dtype)
-    steady_rate = None if steady_rate is None else as_float(steady_rate).astype(dtype)
     measure = loss if metrics is None else metrics
-    run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint, steady_rate)
+    run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint)
     return require_finished(run, run.stats, (run.values, run.module)) if throw else run
 
 
@@ -84,7 +78,6 @@ def _follow(
     step_size: Float[Array, ""] | None,
     max_steps: int,
     adjoint: diffrax.AbstractAdjoint | None,
-    steady_rate: Float[Array, ""] | None,
 ) -> Curve:
     parameters, rest = eqx.partition(autoencoder, eqx.is_inexact_array)
 
@@ -106,7 +99,6 @@ def _follow(
         max_steps=max_steps,
         adjoint=adjoint,
         keep_final_state=True,
-        steady_rate=steady_rate,
     )
     name = "loss" if measure is loss else "metric"
     return Curve(times, named(recorded, name), stats=stats, module=eqx.combine(final, rest), label="gradient flow")

@@ -14,7 +14,6 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from aetheory.core.checks import check_real, fail, is_concrete
 from aetheory.core.control import GoalController, GoalError
-from aetheory.core.tsit5 import WrittenOutTsit5
 
 DEFAULT_MAX_STEPS = 16_384
 
@@ -55,27 +54,20 @@ def solve_flow(
     *,
     rtol: Float[Array, ""],
     step_size: Float[Array, ""] | None = None,
-    written_out: bool = False,
     max_steps: int = DEFAULT_MAX_STEPS,
     adjoint: diffrax.AbstractAdjoint | None = None,
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
-    dilution: Float[Array, ""] | None = None,
     goal_error: GoalError | None = None,
     keep_final_state: bool = False,
-    steady_rate: Float[Array, ""] | None = None,
 ) -> tuple[PyTree, PyTree, SolverStats]:
     """Integrate `vector_field(t, state, args)` from time 0 and record `observe(t, state, args)` at `times`.
 
     The state is never stored along the way. Without `step_size` the step is adaptive (Tsitouras' 5(4) method) with
     the error of each entry measured against rtol · (its own size + the initial root mean square of all entries);
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
-    `written_out` takes the adaptive steps faster where the state is large, for a longer compilation.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
-    `dilution` is the number of entries over the number of those that are not padding by zeros, so that root mean
-    squares are over the latter. `goal_error` is that of a number that the flow is solved for, as a share of its size:
-    that decides on the steps first, and the state is given more room (see `GoalController`). With `steady_rate` the
-    flow stops early, once the root mean square of the vector field is below it; later times then observe the state it
-    stopped at.
+    `goal_error` is that of a number that the flow is solved for, as a share of its size: that decides on the steps
+    first, and the state is given more room (see `GoalController`).
 
     Returns:
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
@@ -83,83 +75,50 @@ def solve_flow(
     """
     # where only the start is asked for, a step too short to move anything
     end = jnp.where(times[-1] > 0, times[-1], float(np.finfo(times.dtype).tiny)).astype(times.dtype)
-    subs = [diffrax.SubSaveAt(ts=times, fn=observe)]
-    if keep_final_state or steady_rate is not None:
-        subs.append(diffrax.SubSaveAt(t1=True))
-    solver: diffrax.AbstractSolver[Any]
-    controller: diffrax.AbstractStepSizeController[Any, Any]
-    if step_size is None:
-        solver = WrittenOutTsit5() if written_out else diffrax.Tsit5()
-        tolerance = effective_rtol(rtol, state)
-        size = _root_mean_square(state)
-        if dilution is not None:
-            undiluted, diluted_norm = jnp.sqrt(dilution), norm
-            size = size * undiluted
-
-            def norm(error: PyTree) -> Float[Array, ""]:
-                return diluted_norm(error) * undiluted
-
-        controller = diffrax.PIDController(
-            rtol=tolerance,
-            atol=tolerance * size,
-            pcoeff=_PROPORTIONAL,
-            icoeff=_INTEGRAL,
-            norm=_finite_or_infinite(norm),
-        )
-        if goal_error is not None:
-            controller = GoalController(controller, goal_error)
-    else:
-        solver, controller = diffrax.Euler(), diffrax.ConstantStepSize()
+    last = [diffrax.SubSaveAt(t1=True)] if keep_final_state else []
+    adaptive = step_size is None
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(vector_field),
-        solver,
+        diffrax.Tsit5() if adaptive else diffrax.Euler(),
         t0=jnp.zeros_like(end),
         t1=end,
         dt0=step_size,
         y0=state,
         args=args,
-        saveat=diffrax.SaveAt(subs=subs),
-        stepsize_controller=controller,
+        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=times, fn=observe), *last]),
+        stepsize_controller=_controller(rtol, state, norm, goal_error) if adaptive else diffrax.ConstantStepSize(),
         max_steps=max_steps,
         adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
-        event=None if steady_rate is None else diffrax.Event(_is_steady(vector_field, steady_rate)),
         throw=False,
     )
-    observed, final = solution.ys[0], None
-    if len(subs) == 2:
-        final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1])
-    if steady_rate is not None:
-        last = observe(solution.ts[1][0], final, args)
-        reached = jnp.isfinite(solution.ts[0]) | (solution.result != diffrax.RESULTS.event_occurred)
-        observed = jax.tree.map(
-            lambda all_, one: jnp.where(reached.reshape(-1, *[1] * one.ndim), all_, one[None]), observed, last
-        )
-    stats = SolverStats(
-        num_steps=solution.stats["num_steps"],
-        num_rejected_steps=solution.stats["num_rejected_steps"],
-        succeeded=(solution.result == diffrax.RESULTS.successful) | (solution.result == diffrax.RESULTS.event_occurred),
-        result=solution.result,
-    )
-    return observed, final, stats
+    final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1]) if keep_final_state else None
+    counts = (solution.stats["num_steps"], solution.stats["num_rejected_steps"])
+    succeeded = jnp.asarray(solution.result == diffrax.RESULTS.successful)
+    return solution.ys[0], final, SolverStats(*counts, succeeded, solution.result)
 
 
-def _finite_or_infinite(norm: Callable[[PyTree], Float[Array, ""]]) -> Callable[[PyTree], Float[Array, ""]]:
-    """The norm of what may have overflowed: the controller shortens a step of infinite error, one of NaN it repeats."""
+def _controller(
+    rtol: Float[Array, ""],
+    state: PyTree,
+    norm: Callable[[PyTree], Float[Array, ""]],
+    goal_error: GoalError | None,
+) -> diffrax.AbstractStepSizeController[Any, Any]:
+    """The error control of an adaptive flow."""
 
-    def measured(error: PyTree) -> Float[Array, ""]:
+    def finite_or_infinite(error: PyTree) -> Float[Array, ""]:
+        # what may have overflowed: a step of infinite error is shortened, one of NaN would be repeated
         found = norm(error)
         return jnp.where(jnp.isnan(found), jnp.inf, found)
 
-    return measured
-
-
-def _is_steady(
-    vector_field: Callable[[Any, PyTree, Any], PyTree], steady_rate: Float[Array, ""]
-) -> Callable[..., Bool[Array, ""]]:
-    def condition(t: Any, y: PyTree, args: Any, **_: Any) -> Bool[Array, ""]:
-        return _root_mean_square(vector_field(t, y, args)) < steady_rate
-
-    return condition
+    tolerance = effective_rtol(rtol, state)
+    controller = diffrax.PIDController(
+        rtol=tolerance,
+        atol=tolerance * _root_mean_square(state),
+        pcoeff=_PROPORTIONAL,
+        icoeff=_INTEGRAL,
+        norm=finite_or_infinite,
+    )
+    return controller if goal_error is None else GoalController(controller, goal_error)
 
 
 def effective_rtol(rtol: Float[Array, ""], state: PyTree) -> Float[Array, ""]:

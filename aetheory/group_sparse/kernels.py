@@ -22,7 +22,8 @@ def sparse_reconstruction_loss(
     With r = y − A x, x = σ(s Aᵀy), and J the Jacobian of σ there, −N ∂L/∂A = Σ r xᵀ + s y (J Aᵀr)ᵀ: both terms, and
     the reconstruction itself, need only the columns of the active groups. A CPU then computes one of the five dense
     products of a training step, and passes over the few active columns for the others. Where a sample has many active
-    groups, for more than one iteration of the encoder and on other devices, the dense products are taken.
+    groups, for more than one iteration of the encoder and on other devices, the dense products are taken. For 1000
+    samples of the published simulation value and gradient take a third of their time (1/3.1, one thread, float32).
 
     For first derivatives in reverse mode, as in `ae.gradient_descent`; `reconstruction_loss` has all others.
 
@@ -145,7 +146,8 @@ def _encode(
     after = _shrink(shape, before, encoder.threshold, encoder.element_threshold)
     active = jnp.any(after != 0, axis=-1)
     most = jnp.max(jnp.sum(active, axis=-1))
-    sparse = most <= shape.capacity
+    # where a threshold is 0 a group of zeros is active too, though its codes do not show it
+    sparse = (most <= shape.capacity) & jnp.all(encoder.threshold > 0)
     return _Codes(before, after, _slots(active, jnp.where(sparse, most, 0), shape.capacity), sparse)
 
 

@@ -99,21 +99,10 @@ def _repeats(
         jnp.asarray(problem.init_variance, times.dtype),
         times,
         keys,
-        _shared_shape(ensembles.reduction(*dimensions)),
+        ensembles.reduction(*dimensions),
     )
     found = require_finished(found, stats, found)
     return np.stack([np.asarray(getattr(found, risk), np.float64) for risk in risks], axis=1)
-
-
-def _shared_shape(shape: ensembles.Reduction) -> ensembles.Reduction:
-    """Sizes rounded up by an eighth at most and padded by zeros: fits that differ a little share a program."""
-
-    def rounded(size: int) -> int:
-        step = 1 << max(0, size.bit_length() - 4)
-        return -(-size // step) * step
-
-    rank, outside, columns = map(rounded, (shape.rank, shape.outside, shape.columns))
-    return shape._replace(rank=rank, outside=outside, columns=columns, padded=True)
 
 
 @eqx.filter_jit

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from aetheory.linear.data import DataCovariance
-from aetheory.linear.flow import Bidiagonal, Ensemble, Padding
+from aetheory.linear.flow import Bidiagonal, Ensemble
 from aetheory.spectra.marchenko_pastur import square_root
-from aetheory.spectra.sampling import sample_bartlett_factor, sample_laguerre_factor, sample_padded_normal
+from aetheory.spectra.sampling import sample_bartlett_factor, sample_laguerre_factor
 
 
 class Reduction(NamedTuple):
@@ -27,7 +27,6 @@ class Reduction(NamedTuple):
         latent_factor: H ≥ p, and W = L Q is cut to L.
         outside_factor: more than H rows lie outside, and an H × H factor replaces them.
         population: S = I.
-        padded: rank, outside and columns are upper bounds, and zeros fill what a smaller problem leaves of them.
         follow_map: the flow follows M = W Wᵀ in place of W.
     """
 
@@ -37,7 +36,6 @@ class Reduction(NamedTuple):
     latent_factor: bool
     outside_factor: bool
     population: bool
-    padded: bool = False
     follow_map: bool = False
 
     @property
@@ -80,8 +78,8 @@ def reduction(input_dim: int, latent_dim: int, num_samples: int | float, rank: i
         latent_factor=latent_factor,
         outside_factor=outside_factor,
         population=math.isinf(num_samples),
-        # M costs less to follow than W, but an eigenvalue that an error of the solver makes negative would diverge:
-        # the smallest is (√(H/p) − 1)² x > .05 x at time 0
+        # M costs half as much to follow as W (2.03 times as fast at p = N = 400), but an eigenvalue that an error of
+        # the solver makes negative would diverge: the smallest is (√(H/p) − 1)² x > .05 x at time 0
         follow_map=2 * latent_dim >= 3 * input_dim and input_dim >= _SMALLEST_FOLLOWED_MAP,
     )
 
@@ -92,13 +90,12 @@ def gaussian(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction, init_
     Neither the data nor more than min(p, N + H) × min(p, H) weights are formed.
     """
     key_data, key_weights = jax.random.split(key)
-    rank = _active(dimensions, shapes)[0]
     if shapes.population:
-        data = DataCovariance((jnp.arange(shapes.rank, dtype=rank.dtype) < rank).astype(init_variance.dtype))
+        data = DataCovariance(jnp.ones(shapes.rank, init_variance.dtype))
     else:
         # the weights have the same law in every basis: in this one S is tridiagonal, and nothing is diagonalised
         degrees = jnp.maximum(dimensions.input_dim, dimensions.num_samples)
-        chi = sample_laguerre_factor(key_data, shapes.rank, degrees, rank if shapes.padded else None)
+        chi = sample_laguerre_factor(key_data, shapes.rank, degrees)
         diagonal, below = (values / jnp.sqrt(dimensions.num_samples) for values in chi)
         spectrum = (diagonal**2).at[1:].add(below**2)
         data = DataCovariance(spectrum, factor=Bidiagonal(diagonal, below))
@@ -124,69 +121,17 @@ def gaussian_weights(
         population_covariance=data.held_out,
         coupling=None if data.factor is None else data.factor.diagonal[:-1] * data.factor.below,
         factor=data.factor,
-        padding=_padding(dimensions, shapes) if shapes.padded else None,
         follow_map=shapes.follow_map,
     )
 
 
-def _active(dimensions: Dimensions, shapes: Reduction) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
-    """The rank, outside and columns of this draw, at most those of a padded `shapes`."""
-    input_dim, latent_dim, num_samples = dimensions
-    rank = jnp.minimum(input_dim, num_samples)
-    outside = input_dim - rank
-    # of full rank, within the shape of problems that are not, none are outside
-    outside = jnp.minimum(outside, latent_dim) if shapes.outside_factor else outside
-    return rank, outside, jnp.minimum(input_dim, latent_dim)
-
-
-def _padding(dimensions: Dimensions, shapes: Reduction) -> Padding:
-    rank, outside, columns = _active(dimensions, shapes)
-    _, active = _rows(rank, outside, shapes)
-    return Padding(active.astype(rank.dtype), (rank + outside) * columns)
-
-
 def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:
     input_dim, latent_dim, _ = dimensions
-    rank, outside, columns = _active(dimensions, shapes)
-    known = columns if shapes.padded else None
     if shapes.latent_factor:  # W = L Q, and the flow never moves Q
-        factor = sample_bartlett_factor(key, shapes.columns, latent_dim, known)
-        if not shapes.padded:
-            return factor
-        number, active = _rows(rank, outside, shapes)
-        return jnp.where(
-            active[:, None], factor.at[number.astype(jnp.int32)].get(mode="clip"), jnp.zeros((), factor.dtype)
-        )
+        return sample_bartlett_factor(key, shapes.columns, latent_dim)
     if not shapes.outside_factor:
-        return _normal(key, rank, outside, columns, shapes)
+        return jax.random.normal(key, (shapes.rank + shapes.outside, shapes.columns), input_dim.dtype)
     # The rows B outside the range of S enter through BᵀB only, and that is Wishart.
     key_inside, key_outside = jax.random.split(key)
-    if shapes.padded:
-        known = outside
-        key_inside = jnp.where(outside > 0, key_inside, key)  # without such rows, the draw is that of its own shape
-    inside = _normal(key_inside, rank, jnp.zeros_like(outside), columns, shapes._replace(outside=0))
-    factor = sample_bartlett_factor(key_outside, shapes.columns, input_dim - rank, known)
-    return jnp.concatenate([inside, factor.T])
-
-
-def _normal(
-    key: PRNGKeyArray,
-    rank: Float[Array, ""],
-    outside: Float[Array, ""],
-    columns: Float[Array, ""],
-    shapes: Reduction,
-) -> Float[Array, "rows columns"]:
-    if not shapes.padded:
-        return jax.random.normal(key, (shapes.rank + shapes.outside, shapes.columns), rank.dtype)
-    column = jnp.arange(shapes.columns, dtype=rank.dtype)
-    return sample_padded_normal(key, *_rows(rank, outside, shapes), column, column < columns)
-
-
-def _rows(
-    rank: Float[Array, ""], outside: Float[Array, ""], shapes: Reduction
-) -> tuple[Float[Array, " rows"], Bool[Array, " rows"]]:
-    """The number of each padded row among the active ones, and which rows are active."""
-    inside_row = jnp.arange(shapes.rank, dtype=rank.dtype)
-    outside_row = jnp.arange(shapes.outside, dtype=rank.dtype)
-    number = jnp.concatenate([inside_row, rank + outside_row])
-    return number, jnp.concatenate([inside_row < rank, outside_row < outside])
+    inside = jax.random.normal(key_inside, (shapes.rank, shapes.columns), input_dim.dtype)
+    return jnp.concatenate([inside, sample_bartlett_factor(key_outside, shapes.columns, input_dim - shapes.rank).T])

@@ -27,13 +27,6 @@ class Bidiagonal(NamedTuple):
     below: Float[Array, " rank_minus_one"]
 
 
-class Padding(NamedTuple):
-    """What of padded weights is not padding: 1 in each such row (0 elsewhere), and the number of their entries."""
-
-    active_rows: Float[Array, " rows"]
-    num_weights: Float[Array, ""]
-
-
 class Ensemble(eqx.Module):
     """Weights W and a sample covariance S, with the linear functional that makes them a risk.
 
@@ -55,8 +48,6 @@ class Ensemble(eqx.Module):
         coupling: the entries of S beside its diagonal, shape (*blocks, rank − 1), where S is tridiagonal; `None`
             where it is diagonal.
         factor: the bidiagonal B of S = B Bᵀ, where it is known (one block).
-        padding: which of the weights are more than padding by rows and columns of zeros, which stay zero (one block);
-            `None` where all are.
         target_free: leave out the target, as where the initial scale is infinite.
         follow_map: let the state of the flow be M in place of W (one block, with the target): cheaper where W has as
             many columns as rows, and as good where all eigenvalues of M are well above 0.
@@ -70,22 +61,13 @@ class Ensemble(eqx.Module):
     population_covariance: Float[Array, "*blocks rows rows"] | None = None
     coupling: Float[Array, "*blocks rank_minus_one"] | None = None
     factor: Bidiagonal | None = None
-    padding: Padding | None = None
     target_free: bool = eqx.field(static=True, default=False)
     follow_map: bool = eqx.field(static=True, default=False)
 
-    @property
-    def num_rows(self) -> Float[Array, ""] | int:
-        """Rows of the weights, without those of the padding."""
-        return self.weights.shape[-2] if self.padding is None else jnp.sum(self.padding.active_rows)
-
     def target(self, num_rows: int) -> Float[Array, "*blocks num_rows rows"]:
-        """The first rows of the identity, without those of the padding, for each block."""
+        """The first rows of the identity, for each block."""
         *blocks, rows, _ = self.weights.shape
-        identity = jnp.eye(num_rows, rows, dtype=self.weights.dtype)
-        if self.padding is not None:
-            identity = identity * self.padding.active_rows[None, :]
-        return jnp.broadcast_to(identity, (*blocks, num_rows, rows))
+        return jnp.broadcast_to(jnp.eye(num_rows, rows, dtype=self.weights.dtype), (*blocks, num_rows, rows))
 
     def times_covariance(self, matrix: Float[Array, "*blocks rows columns"], axis: int = -1) -> Float[Array, "..."]:
         """A S for a matrix A of `rank` columns, or S A for one of `rank` rows where `axis` is −2."""
@@ -194,8 +176,9 @@ def map_risks(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble)
     fixed = ensemble.train_offset - ensemble.scale * jnp.sum(ensemble.spectrum)
     train = fixed + ensemble.scale * _train_squares(error[:rank], ensemble)
     if ensemble.population_covariance is None:
-        fixed = ensemble.population_offset - ensemble.num_rows * ensemble.scale
+        fixed = ensemble.population_offset - rows * ensemble.scale
         return Values(train=train, population=fixed + ensemble.scale * jnp.sum(error**2))
+
     moved = jnp.sum((product - 2 * ensemble.target(rows)) * (ensemble.population_covariance @ product))
     return Values(train=train, population=ensemble.population_offset + ensemble.scale * moved)
 
@@ -242,7 +225,7 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
         population = total(ensemble.population_offset, traces(weighted))
     elif columns >= rows and not ensemble.target_free:
         error = transposed.mT @ transposed - ensemble.target(rows)
-        fixed = ensemble.population_offset - ensemble.num_rows * jnp.sum(ensemble.scale)
+        fixed = ensemble.population_offset - rows * jnp.sum(ensemble.scale)
         population = total(fixed, jnp.sum(error**2, axis=(-2, -1)))
     else:
         population = total(ensemble.population_offset, traces(gram))
@@ -277,18 +260,15 @@ def evolve(
 
     Of a `deterministic` ensemble a step keeps the error of the worst entry below rtol, since a few of many may carry
     the risk. Of a random one it keeps that of the train risk below rtol as a share of the initial risk, and that of
-    the weights, in the root mean square over their entries (those of the padding left out), below a few times as much:
-    errors of all entries add up in the risk where it falls fast, and matter little later.
+    the weights, in the root mean square over their entries, below a few times as much: errors of all entries add up in
+    the risk where it falls fast, and matter little later.
     """
     follow_map = ensemble.follow_map and step_size is None  # Euler's step of W is none of M
     field, observe = (map_vector_field, map_risks) if follow_map else (vector_field, risks)
     # float32 products on an accelerator are otherwise rounded to ten bits, far above the solver's tolerance
     with jax.default_matmul_precision("highest"):
         state = _symmetric_product(ensemble.weights, ensemble.weights) if follow_map else ensemble.weights.mT
-        dilution, goal_error = None, None
-        if ensemble.padding is not None:
-            num_entries = jnp.square(ensemble.num_rows) if follow_map else ensemble.padding.num_weights
-            dilution = state.size / num_entries
+        goal_error = None
         if not deterministic:
             initial = observe(0, state, ensemble).train
             goal_error = eqx.Partial(map_train_error if follow_map else train_error, initial)
@@ -300,11 +280,9 @@ def evolve(
             observe,
             rtol=jnp.minimum(rtol, _LOOSEST_FOLLOWED_MAP) if follow_map else rtol,
             step_size=step_size,
-            written_out=follow_map,
             max_steps=max_steps,
             adjoint=adjoint,
             norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
-            dilution=dilution,
             goal_error=goal_error,
         )
     return observed, stats

@@ -9,7 +9,7 @@ import jax
 from tqdm import tqdm
 
 from aetheory.reproduce import prism, resummation
-from aetheory.reproduce.output import OutputFolder, provenance
+from aetheory.sweeps.output import OutputFolder, provenance
 
 _SECONDS_BETWEEN_VIEWS = 30.0
 

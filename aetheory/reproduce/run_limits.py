@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from aetheory.reproduce import limits
 from aetheory.reproduce.limits_figure import draw
-from aetheory.reproduce.output import OutputFolder, provenance
 from aetheory.reproduce.prism import Size
+from aetheory.sweeps.output import OutputFolder, provenance
 
 
 def run_limits(size: Size, path: Path, seed: int) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from aetheory.core.curve import Curve
 from aetheory.reproduce import recovery, recovery_clustering, recovery_figures, recovery_phases, recovery_training
-from aetheory.reproduce.output import OutputFolder, provenance
 from aetheory.reproduce.prism import Size
+from aetheory.sweeps.output import OutputFolder, provenance
 
 _SECONDS_BETWEEN_VIEWS = 30.0
 

@@ -40,69 +40,37 @@ def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array,
 
 
 def sample_laguerre_factor(
-    key: PRNGKeyArray, size: int, degrees: Float[Array, ""], active: Float[Array, ""] | None = None
+    key: PRNGKeyArray, size: int, degrees: Float[Array, ""]
 ) -> tuple[Float[Array, " size"], Float[Array, " size_minus_one"]]:
     """The diagonal of a lower bidiagonal B, and what is below it, with the spectrum of B Bᵀ that of XXᵀ.
 
     X has shape (size, degrees ≥ size) and N(0, 1) entries. The bidiagonal β-Laguerre model (β = 1): independent χ
     with degrees − i degrees of freedom on the diagonal, size − 1 − i below it. `degrees` may be traced.
 
-    With `active`, B is that of a smaller X, of `active` ≤ size rows, followed by zeros: the same numbers that the
-    smaller size draws from this key.
-
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
     """
     index = jnp.arange(size, dtype=degrees.dtype)
-    rows = jnp.asarray(size, degrees.dtype) if active is None else active
-    # in one call, which compiles in half the time of two, and interleaved, so that smaller sizes draw its first numbers
-    both = jnp.stack([degrees - index, rows - 1 - index], axis=1).ravel()
-    chi = _sample_chi(key, both, jnp.stack([index < rows, index < rows - 1], axis=1).ravel())
+    # in one call, which compiles in half the time of two
+    chi = _sample_chi(key, jnp.stack([degrees - index, size - 1 - index], axis=1).ravel())
     return chi[::2], chi[1:-1:2]
 
 
-def sample_bartlett_factor(
-    key: PRNGKeyArray, size: int, degrees: Float[Array, ""], active: Float[Array, ""] | None = None
-) -> Float[Array, "size size"]:
+def sample_bartlett_factor(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, "size size"]:
     """The lower triangular L of X = L Q, Q Qᵀ = I, for X of shape (size, degrees ≥ size) with N(0, 1) entries.
 
     Independent entries: χ with degrees − i degrees of freedom on the diagonal, N(0, 1) below it. `degrees` may be
-    traced: one program serves all of them. With `active`, L is that of a smaller X, of `active` ≤ size rows, followed
-    by zeros: the same numbers that the smaller size draws from this key.
+    traced: one program serves all of them.
 
     Source: M. Bartlett (1933), "On the theory of statistical regression".
     """
     key_diagonal, key_below = jax.random.split(key)
     index = jnp.arange(size, dtype=degrees.dtype)
-    rows = jnp.asarray(size, degrees.dtype) if active is None else active
-    if active is None:
-        below = jax.random.normal(key_below, (size, size), degrees.dtype)
-    else:
-        below = sample_padded_normal(key_below, index, index < active, index, index < active)
-    return jnp.tril(below, -1) + jnp.diag(_sample_chi(key_diagonal, degrees - index, index < rows))
+    below = jax.random.normal(key_below, (size, size), degrees.dtype)
+    return jnp.tril(below, -1) + jnp.diag(_sample_chi(key_diagonal, degrees - index))
 
 
-def sample_padded_normal(
-    key: PRNGKeyArray,
-    row: Float[Array, " rows"],
-    row_active: Bool[Array, " rows"],
-    column: Float[Array, " columns"],
-    column_active: Bool[Array, " columns"],
-) -> Float[Array, "rows columns"]:
-    """N(0, 1) entries in the active rows and columns, 0 elsewhere; `row` and `column` number the active ones.
-
-    The same numbers that `jax.random.normal(key, (active rows, active columns))` draws, which may be traced: JAX's
-    generators draw an entry from its place in the flattened array alone.
-    """
-    width = jnp.sum(column_active).astype(jnp.int32)
-    flat = jax.random.normal(key, (len(row) * len(column),), row.dtype)
-    place = row.astype(jnp.int32)[:, None] * width + column.astype(jnp.int32)[None, :]
-    return jnp.where(
-        row_active[:, None] & column_active[None, :], flat.at[place].get(mode="clip"), jnp.zeros((), row.dtype)
-    )
-
-
-def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"], active: Bool[Array, " n"]) -> Float[Array, " n"]:
-    """χ variables of the given degrees of freedom where active and positive, 0 elsewhere; derivatives are 0.
+def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"]) -> Float[Array, " n"]:
+    """χ variables of the given degrees of freedom where those are positive, 0 elsewhere; derivatives are 0.
 
     All candidates of a round are drawn together, each from its place alone, until the last is accepted: the program
     compiles several times as fast as that of `jax.random.gamma`, which splits a key and loops for each.
@@ -132,6 +100,6 @@ def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"], active: Bool[Arr
         return round_ + 1, jnp.where(done, chi, candidate), done | accepted
 
     # others would never be accepted
-    start = jnp.zeros((), jnp.int32), jnp.zeros_like(degrees), ~(active & (degrees > 0))
+    start = jnp.zeros((), jnp.int32), jnp.zeros_like(degrees), ~(degrees > 0)
     _, chi, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), draw, start)
     return chi

@@ -185,8 +185,8 @@ def draw_store(store: Path, variable: str) -> list[Path]:
         FileNotFoundError: there is no sweep, or nothing of it is computed yet.
         ValueError: no result of that name.
     """
-    from aetheory.reproduce.output import OutputFolder
     from aetheory.sweeps.figures import curves_figure, deviation_figure, location_figure
+    from aetheory.sweeps.output import OutputFolder
 
     config = read_config(stored_config(store))
     paths = {name: store / store_name(name) for name in config.functions}

@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from collections import Counter
 from collections.abc import Hashable, Iterator
 from typing import NamedTuple
 
@@ -79,11 +78,9 @@ class Plan:
         for index in itertools.product(*combinations):
             cell = grid.cell(int(np.ravel_multi_index(index, grid.shape)))
             own[index] = task.program({name: value for name, value in cell.items() if name in self._static})
-        lanes_each = self.num_lanes // len(own)
-        shared = task.merge({program: lanes_each * count for program, count in Counter(own.values()).items()})
-        self._programs = list(dict.fromkeys(shared.values()))
+        self._programs = list(dict.fromkeys(own.values()))
         numbers = {program: number for number, program in enumerate(self._programs)}
-        self._program_number = np.array([numbers[shared[program]] for program in own.values()]).reshape(
+        self._program_number = np.array([numbers[program] for program in own.values()]).reshape(
             [len(combination) for combination in combinations]
         )
 

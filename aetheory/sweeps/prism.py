@@ -20,7 +20,6 @@ from aetheory.linear.flow import evolve
 from aetheory.linear.locate import locate
 from aetheory.linear.problem import LinearProblem
 from aetheory.sweeps.grid import Grid, Value
-from aetheory.sweeps.padding import shared_shapes
 from aetheory.sweeps.task import Columns
 
 _CHOICES = (("latent_dim", "latent_ratio"), ("num_samples", "sample_ratio"), ("init_variance", "init_scale"))
@@ -95,8 +94,7 @@ class Simulation:
 
     A cell's parameters are input_dim, latent_dim or latent_ratio, num_samples (`jnp.inf` included) or sample_ratio, and
     init_variance or init_scale; ratios are rounded to whole dimensions. Its results are train and population, shape
-    (num_times,), num_steps and succeeded. Problems whose law-exact reductions have one shape share a program; so do,
-    padded by zeros, problems of similar shape where that costs less than compiling another.
+    (num_times,), num_steps and succeeded. Problems whose law-exact reductions have one shape share a program.
 
     Arguments:
         times: flow times, shape (num_times,), nonnegative and in increasing order.
@@ -128,12 +126,6 @@ class Simulation:
         num_samples = float(sizes.num_samples)
         whole = num_samples if math.isinf(num_samples) else int(num_samples)
         return ensembles.reduction(int(sizes.input_dim), int(sizes.latent_dim), whole)
-
-    def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
-        """A larger shape of the same kind, where padding costs less than compiling."""
-        shapes = {program: count for program, count in lanes.items() if isinstance(program, ensembles.Reduction)}
-        merged: dict[Hashable, Hashable] = dict(shared_shapes(shapes).items())
-        return merged
 
     def inputs(self, columns: Columns) -> Columns:
         """Dimensions and initial variance as real numbers."""
@@ -236,10 +228,6 @@ class Prediction:
         if "regime" in parameters:
             return parameters["regime"]
         return locate(LinearProblem(*(float(value) for value in problem_columns(parameters, whole=True)))).regime
-
-    def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
-        """Each regime has its own program."""
-        return {program: program for program in lanes}
 
     def inputs(self, columns: Columns) -> Columns:
         """Dimensions and initial variance as real numbers."""

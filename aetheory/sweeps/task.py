@@ -41,9 +41,6 @@ class Task(Protocol):
     def program(self, parameters: Mapping[str, Value]) -> Hashable:
         """All that the program of a cell is compiled for, from its static parameters."""
 
-    def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
-        """The program to run in place of each, where one serves several, given how often each is run."""
-
     def inputs(self, columns: Columns) -> Columns:
         """The real numbers that go into the programs of some cells, computed from their parameters."""
 
@@ -101,10 +98,6 @@ class FunctionTask:
     def program(self, parameters: Mapping[str, Value]) -> Hashable:
         """The static parameters themselves."""
         return tuple(sorted(parameters.items()))
-
-    def merge(self, lanes: Mapping[Hashable, int]) -> Mapping[Hashable, Hashable]:
-        """Each program serves itself: nothing is known of what the function does with its parameters."""
-        return {program: program for program in lanes}
 
     def inputs(self, columns: Columns) -> Columns:
         """The parameters as they are."""

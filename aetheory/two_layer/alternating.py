@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import as_float, check_real
+from aetheory.core.checks import as_float, check_real, check_steps
 from aetheory.core.curve import Values
 from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
-from aetheory.two_layer.training import Setting, step_numbers, steps_taken
+from aetheory.two_layer.training import Setting, recorded, steps_taken
 
 _WINDOW = 10
 """Steps over which the stopping criterion measures the fall of the risk."""
@@ -66,12 +66,12 @@ class AlternatingDescent(AbstractExperiment):
                 over the last 10 steps; what is recorded later is constant. 0 never stops early.
         """
         check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
-        steps = step_numbers(times)
+        steps = np.asarray(check_steps(times))
         step_size = _STEP_SIZE if problem.step_size is None else problem.step_size
         setting = Setting.of(problem, step_size, tolerance)
         deviations, directions = _axes(setting.covariance, setting.shape[1], setting.dtype)
         step, smallest = (as_float(number).astype(setting.dtype) for number in (step_size, tolerance))
-        return cls(steps, setting, deviations, directions, step, smallest, int(steps[-1]))
+        return cls(jnp.asarray(steps), setting, deviations, directions, step, smallest, int(steps[-1]))
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """Alternating descent of the rows B̃ until the criterion holds."""
@@ -79,8 +79,8 @@ class AlternatingDescent(AbstractExperiment):
             encoder = self.setting.first(key)
             turned = encoder if self.directions is None else encoder @ self.directions
             final = self._descend(normalised(turned * self.deviations[None, :], None)[0])
-            recorded = jnp.minimum(self.times, final.step)
-            values = jax.tree.map(lambda record: record[recorded], final.records)
+            places = jnp.minimum(self.times, final.step)
+            values = jax.tree.map(lambda record: record[places], final.records)
             return Outcome(values, steps_taken(final.step), self._autoencoder(final))
 
     def _descend(self, start: Rows) -> _Progress:
@@ -88,7 +88,7 @@ class AlternatingDescent(AbstractExperiment):
             rows, step = progress.rows, progress.step + 1
             view = self._view(rows)
             decoder, risk = view.best()
-            measured = self.setting.measured(view, risk, start)
+            measured = recorded(view, risk, jnp.sum(rows * start))
             records = jax.tree.map(lambda record, one: record.at[step].set(one), progress.records, measured)
             stopped = self._settled(records.risk, step) | (step == self.num_steps) | ~jnp.isfinite(risk)
             moved = normalised(rows - self.step_size * self._gradient(view, decoder), None)[0]

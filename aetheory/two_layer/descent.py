@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import as_float, check_times, static_integer
+from aetheory.core.checks import as_float, check_steps, check_times, static_integer
 from aetheory.core.curve import Values
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.gradient_flow import gradient_flow
@@ -22,7 +22,7 @@ from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options
 from aetheory.sources.gaussian import GaussianSource
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
-from aetheory.two_layer.training import Setting, step_numbers, steps_taken
+from aetheory.two_layer.training import Setting, steps_taken
 
 _BATCH_SIZE, _LEARNING_RATE = 256, 5e-3
 
@@ -137,7 +137,7 @@ class SampleDescent(AbstractExperiment):
                 (c₁/f(1)) Bᵀ when its start has none.
             times: numbers of steps.
         """
-        steps = step_numbers(times)
+        steps = np.asarray(check_steps(times))
         rate = _LEARNING_RATE if problem.learning_rate is None else problem.learning_rate
         setting = Setting.of(problem, rate)
         source = problem.source
@@ -145,13 +145,13 @@ class SampleDescent(AbstractExperiment):
             variances = jnp.ones(setting.shape[1], setting.dtype)
             source = GaussianSource(variances if setting.covariance is None else setting.covariance)
         return cls(
-            times=steps,
+            times=jnp.asarray(steps),
             setting=setting,
             source=source,
             learning_rate=as_float(rate).astype(setting.dtype),
             optimizer=problem.optimizer,
             batch_size=static_integer("batch_size", problem.batch_size or _BATCH_SIZE),
-            steps=tuple(np.asarray(steps).tolist()),
+            steps=tuple(steps.tolist()),
         )
 
     def run(self, key: PRNGKeyArray) -> Outcome:

@@ -11,6 +11,7 @@ from aetheory.core.checks import check_times, common_float_dtype, fail
 from aetheory.core.curve import Curve, Values
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.limits import denoised_risk, gaussian, rotation_risk, water_filling
+from aetheory.two_layer.limits.sparse import check_source
 
 _SHEVCHENKO, _KOGLER = Citation("shevchenko2023fundamental"), Citation("kogler2024compression")
 
@@ -35,7 +36,8 @@ class EndPoint(AbstractTheory):
         Raises:
             ValueError: the limit does not speak of such a problem.
         """
-        dtype = common_float_dtype(check_times(times), problem.covariance)
+        check_times(times)
+        dtype = common_float_dtype(times, problem.covariance)
         risk = jnp.asarray(self.risk(problem)).astype(dtype)
         shape = (*risk.shape, jnp.shape(times)[0])
         values = Values(risk=jnp.broadcast_to(risk[..., None], shape))
@@ -50,6 +52,14 @@ def _isotropic(problem: Any) -> Float[Array, "*batch"]:
 
 def _filled(problem: Any) -> Float[Array, "*batch"]:
     return water_filling(problem.deviations, problem.num_units, problem.activation).risk
+
+
+def _rotated(problem: Any) -> Float[Array, "*batch"]:
+    return rotation_risk(check_source(problem.source), problem.rate, problem.activation)
+
+
+def _denoised(problem: Any) -> Float[Array, "*batch"]:
+    return denoised_risk(check_source(problem.source), problem.rate, problem.activation)
 
 
 GAUSSIAN = EndPoint(
@@ -78,7 +88,7 @@ ROTATION = EndPoint(
     citations=(_KOGLER,),
     tested="Rademacher and Gaussian amplitudes, .1 ≤ q ≤ .9, r = 1, a random rotation and 4000 samples",
     error="of order 1/(qd): < .02 at d = 300, q = .1",
-    risk=lambda problem: rotation_risk(problem.source, problem.rate, problem.activation),
+    risk=_rotated,
 )
 """Sparse inputs through a random rotation, with a linear decoder."""
 
@@ -88,7 +98,7 @@ DENOISED = EndPoint(
     citations=(_KOGLER,),
     tested="four amplitude laws, .1 ≤ q ≤ 1, r ≤ 2; a random rotation at r = 1, q = .1",
     error="10⁻¹⁰ by quadrature; below a rotation's samples by < .02 at d = 500",
-    risk=lambda problem: denoised_risk(problem.source, problem.rate, problem.activation),
+    risk=_denoised,
 )
 """Sparse inputs through a random rotation, with the posterior mean of each entry in place of the linear decoder."""
 

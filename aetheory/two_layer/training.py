@@ -4,9 +4,9 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_times, common_float_dtype, fail, is_concrete, static_integer
+from aetheory.core.checks import common_float_dtype, static_integer
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.two_layer.activations import Activation
@@ -51,25 +51,13 @@ class Setting(eqx.Module):
 
     def measured(self, view: View, risk: Float[Array, ""], start: Rows) -> Values:
         """What is recorded at one time; `start` are the normalised rows of B(0)."""
-        num_units = self.shape[0]
-        return Values(
-            risk=risk,
-            second_moment=jnp.sum(view.correlations**2) / num_units,
-            overlap=jnp.sum(view.projected * start) / num_units,
-        )
+        return recorded(view, risk, jnp.sum(view.projected * start))
 
 
-def step_numbers(times: Any) -> Int[Array, " times"]:
-    """Numbers of steps, checked; they decide how long the program runs.
-
-    Raises:
-        ValueError: they are traced, or not nonnegative whole numbers in increasing order.
-    """
-    requirement = "numbers of steps, whole and known when the program is traced, for a descent"
-    if not is_concrete(times) or not jnp.issubdtype(jnp.asarray(times).dtype, jnp.integer):
-        raise fail("times", requirement, times)
-    check_times(times)
-    return jnp.asarray(times)
+def recorded(view: View, risk: Float[Array, ""], overlap: Float[Array, ""]) -> Values:
+    """R, tr K²/n, and from tr B Σ B(0)ᵀ its share of n."""
+    num_units = view.correlations.shape[0]
+    return Values(risk=risk, second_moment=jnp.sum(view.correlations**2) / num_units, overlap=overlap / num_units)
 
 
 def steps_taken(num_steps: Any) -> SolverStats:

@@ -265,22 +265,3 @@ def test_a_bad_argument(option, value, requirement):
 def test_a_loss_that_is_not_a_scalar_is_refused():
     with pytest.raises(TypeError, match="scalar-output"):
         gradient_flow(jnp.ones(2), lambda theta, data: theta, TIMES)
-
-
-def test_a_steady_flow_stops_and_keeps_what_it_reached(x64):
-    times, data = np.array([0.0, 1.0, 40.0, 1e3]), (jnp.asarray(STIFFNESS), 0.0)
-    start = particle(jnp.float64)
-    stopped = gradient_flow(start, potential, times, data, metrics=observe, steady_rate=1e-3)
-    on = gradient_flow(start, potential, times, data, metrics=observe)
-    assert bool(stopped.stats.succeeded)
-    assert stopped.stats.message == "reached the last time"
-    assert int(stopped.stats.num_steps) < int(on.stats.num_steps)
-    states = np.asarray(stopped.values["state"])
-    np.testing.assert_allclose(
-        states[:2], on.values["state"][:2], rtol=rounding(jnp.float64, 7 * int(on.stats.num_steps))
-    )
-    assert (states[2] == states[3]).all()
-    # where it stopped the root mean square of the velocity has just fallen below the rate
-    assert 1e-4 < np.sqrt(np.mean((STIFFNESS @ states[3]) ** 2)) < 1e-3
-    with pytest.raises(ValueError, match=r"^Argument `steady_rate` must be finite and positive, or None, but got 0.0"):
-        gradient_flow(start, potential, times, data, steady_rate=0.0)

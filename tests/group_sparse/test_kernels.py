@@ -63,6 +63,19 @@ def test_value_and_gradient_are_those_of_the_dense_products(precision, options, 
         np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(np.abs(other).max(), 1))
 
 
+def test_a_code_of_exactly_zero_at_threshold_zero_is_active(x64):
+    """There a group of zeros has the derivative of the identity, which its codes do not show."""
+    dictionary = jnp.eye(48).at[1, 0].set(1.0)
+    for threshold in (0.0, np.r_[np.zeros(3), np.full(45, 5.0)]):
+        network = ae.GroupSparseAutoencoder(dictionary, threshold)
+        dense, ours = (
+            value_and_gradients(loss, network, jnp.eye(1, 48))
+            for loss in (ae.reconstruction_loss, ae.sparse_reconstruction_loss)
+        )
+        for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(dense), strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-12)
+
+
 def test_no_gradient_reaches_the_settings():
     autoencoder, samples = problem(jnp.float32, threshold=1.4, step_size=0.9)
     gradient = eqx.filter_grad(ae.sparse_reconstruction_loss)(autoencoder, samples)

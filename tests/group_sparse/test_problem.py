@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from aetheory.core.references import REFERENCES
 
 import aetheory as ae
+from aetheory.core.bibliography import bibliography
 
 KEY = jax.random.key(3)
 TINY = ae.RecoveryProblem(20, 6, num_active=1, signal_to_noise=20.0, batch_size=40, learning_rate=0.01)
@@ -29,7 +29,7 @@ def test_the_defaults_are_the_published_simulation():
     scaled = problem.scaled(5)
     assert (scaled.input_dim, scaled.num_groups, scaled.batch_size) == (190, 100, 2000)
     assert scaled.learning_rate == pytest.approx(1e-3 * math.sqrt(5))
-    known = {reference.key for reference in REFERENCES}
+    known = set(bibliography())
     for one in (problem, *problem.theories.values()):
         assert {citation.key for citation in one.citations} == {"theodosis2021convergence"} <= known
 

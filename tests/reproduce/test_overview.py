@@ -7,7 +7,7 @@ def test_one_line_for_each_main_number():
         "network": "group",
         "signal_to_noise": 1.0,
         "squared_distance_at": {"0": 177.0, "20": 80.0, "100": 5.25},
-        "true_positive_rate": 0.995,
+        "found": 0.995,
     }
     score = {"scores": {"k-means": {"accuracy": {"mean": 0.805, "std": 0.01}}}}
     summaries = {

@@ -7,15 +7,14 @@ import pytest
 from tolerance import rounding
 
 from aetheory import TwoLayerAutoencoder, population_risk
-from aetheory.two_layer.activations import as_activation, from_function, polynomial, sign
+from aetheory.two_layer.activations import as_activation, from_function
 from aetheory.two_layer.network import (
-    normalise_rows,
+    normalised,
     optimal_decoder,
     optimal_risk,
     random_encoder,
     sampled_risk,
     tied_autoencoder,
-    tied_risk,
 )
 
 DIM, UNITS = 12, 9
@@ -23,7 +22,15 @@ ACTIVATIONS = ("sign", "erf", "tanh", "hard_tanh", "sine", "linear", "relu", "le
 
 
 def activation(name):
-    return polynomial((0.0, 1.0, 0.0, -0.3), "cubic") if name == "cubic" else as_activation(name)
+    return from_function(lambda x: x - 0.3 * x**3) if name == "cubic" else as_activation(name)
+
+
+def normalise_rows(rows, covariance=None):
+    return normalised(rows, None if covariance is None else jnp.asarray(covariance))[0]
+
+
+def tied_risk(rows, *arguments):
+    return population_risk(tied_autoencoder(rows, *arguments), *arguments[1:])
 
 
 def full_covariance():
@@ -154,7 +161,7 @@ def test_a_linear_activation_with_more_units_than_dimensions_is_lossless(precisi
 
 def test_precision_is_kept(precision):
     rows = random_encoder(jax.random.key(1), DIM, UNITS)
-    autoencoder = TwoLayerAutoencoder.initialise(jax.random.key(1), DIM, UNITS, "tanh")
+    autoencoder = tied_autoencoder(rows, "tanh")
     assert rows.dtype == autoencoder.decoder.dtype == population_risk(autoencoder).dtype == precision
     assert optimal_risk(rows, "hard_tanh").dtype == tied_risk(rows, "gelu").dtype == precision
     np.testing.assert_allclose(jnp.linalg.norm(rows, axis=1), 1, rtol=rounding(precision, terms=DIM))
@@ -170,22 +177,9 @@ def test_gradients_are_tangent_and_agree_with_differences(x64):
         assert float(jnp.sum(gradient * direction)) == pytest.approx(float((ahead - behind) / (2 * step)), rel=1e-6)
 
 
-def test_a_decoder_bias_is_the_centred_activation(x64):
-    encoder = normalise_rows(encoders("random"))
-    relu = as_activation("relu")
-    with_bias, without = optimal_risk(encoder, relu.centred()), optimal_risk(encoder, relu)
-    assert float(with_bias) < float(without)
-    samples = jnp.asarray(np.random.default_rng(2).normal(size=(100_000, DIM)))
-    decoder = optimal_decoder(encoder, relu.centred())
-    bias = -decoder @ jnp.full(UNITS, relu.mean)
-    codes = relu(samples @ encoder.T)
-    errors = jnp.mean((samples - codes @ decoder.T - bias[None, :]) ** 2, axis=1)
-    assert abs(float(jnp.mean(errors) - with_bias)) < 4 * float(jnp.std(errors)) / 100_000**0.5
-
-
 def test_the_module_and_its_sampled_risk(x64):
     rows = encoders("random")
-    autoencoder = TwoLayerAutoencoder(rows, 0.1 * rows.T, sign())
+    autoencoder = TwoLayerAutoencoder(rows, 0.1 * rows.T)
     samples = np.random.default_rng(4).normal(size=(50, DIM))
     expected = np.where(samples @ np.asarray(rows).T >= 0, 1, -1) @ np.asarray(rows) * 0.1
     error = rounding(jnp.float64, UNITS, size=0.1 * np.abs(rows).sum(axis=0).max())
@@ -212,7 +206,7 @@ BAD_ROWS[1] = 0
     ("make", "message"),
     [
         (lambda: optimal_risk(BAD_ROWS), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1 is zero"),
-        (lambda: normalise_rows(np.eye(2), [1.0, 0.0]), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1"),
+        (lambda: optimal_risk(np.eye(2), "sign", [1.0, 0.0]), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1"),
         (lambda: optimal_risk(np.ones(3)), "`encoder` must be a finite array of shape"),
         (lambda: optimal_risk([[np.nan]]), "`encoder` must be a finite array of shape"),
         (lambda: optimal_risk(np.eye(2), "sign", [1.0, -0.1]), "`covariance` must be a non-empty vector of variances"),
@@ -224,7 +218,7 @@ BAD_ROWS[1] = 0
         (lambda: optimal_risk(np.eye(2), jnp.cos), "`activation` must have a linear part, but for 'cos'"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.ones((3, 2))), "`decoder` must be of the shape"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.eye(2), "step"), "`activation` must be one of"),
-        (lambda: TwoLayerAutoencoder.initialise(jax.random.key(0), 3, 0), "`latent_dim` must be a positive integer"),
+        (lambda: random_encoder(jax.random.key(0), 3, 0), "`latent_dim` must be a positive integer"),
         (lambda: sampled_risk(lambda x: x, np.ones(3)), "`samples` must be a finite array"),
     ],
 )

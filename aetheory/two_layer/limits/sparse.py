@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import as_float, check_real, fail
+from aetheory.core.checks import as_float, check_real, fail, is_concrete
 from aetheory.sources.amplitudes import AbstractAmplitude
 from aetheory.sources.sparse import SparseSource
 from aetheory.two_layer.activations import ActivationLike, as_activation
@@ -33,7 +33,7 @@ def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
 
     Source: arXiv:2402.05013.
     """
-    _check_source(source)
+    check_source(source)
     return jnp.asarray(2 / math.pi / source.amplitude.mean_absolute**2, source.sparsity.dtype)
 
 
@@ -53,10 +53,10 @@ def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape
 
     Source: arXiv:2402.05013.
     """
-    _check_source(source)
+    check_source(source)
     check_real("rate", rate, "in (0, 1] for the identity", minimum=0.0, strict=True)
     rates = as_float(rate)
-    if not isinstance(rates, jax.core.Tracer) and bool(jnp.any(rates > 1)):
+    if is_concrete(rates) and bool(jnp.any(rates > 1)):
         raise fail("rate", "in (0, 1] for the identity", rate)
     return 1 - rates * source.mean_absolute.astype(rates.dtype) ** 2
 
@@ -76,7 +76,7 @@ def rotation_risk(source: SparseSource, rate: Any = 1.0, activation: ActivationL
 
     Source: arXiv:2402.05013.
     """
-    _check_source(source)
+    check_source(source)
     return gaussian(rate, activation)
 
 
@@ -127,7 +127,7 @@ def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike =
 
     Source: arXiv:2402.05013.
     """
-    _check_source(source)
+    check_source(source)
     check_real("rate", rate, "finite and positive", minimum=0.0, strict=True)
     resolved = as_activation(activation)
     alpha, dtype = limit_alpha(resolved), source.sparsity.dtype
@@ -136,7 +136,7 @@ def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike =
         raise fail("rate", "a single number (map over several with `jax.vmap`)", rate)
     # τ² = c₁² r (1 + α − r) for r ≤ 1 and c₁² r α beyond, without the cancellation of m₂ − μ²
     share = alpha + jnp.maximum(1 - rates, 0)
-    if alpha == 0 and not isinstance(rates, jax.core.Tracer) and bool(rates >= 1):
+    if alpha == 0 and is_concrete(rates) and bool(rates >= 1):
         raise fail("rate", "below 1 for a linear activation, for nothing is lost at 1 and above", rate)
     noise = resolved.linear_coefficient * jnp.sqrt(rates * share)
     return Denoiser(rates * resolved.linear_coefficient, noise, source.sparsity, source.amplitude)
@@ -172,6 +172,12 @@ def _mean_square_error(channel: Denoiser) -> Float[Array, ""]:
     return 1 - spacing * jnp.sum(density * means**2)
 
 
-def _check_source(source: Any) -> None:
+def check_source(source: Any) -> SparseSource:
+    """The source, if it is a sparse one.
+
+    Raises:
+        ValueError: it is not.
+    """
     if not isinstance(source, SparseSource):
         raise fail("source", "a `SparseSource`", source)
+    return source

@@ -56,7 +56,7 @@ def test_the_isotropic_limit(precision):
 def test_the_relu_has_another_limit(x64):
     """Which is why the theorem's formula is refused for it."""
     rows = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
-    relu = as_activation("relu").centred()
+    relu = as_activation("relu")
     assert float(optimal_risk(np.concatenate([rows, -rows]), relu)) == pytest.approx(0, abs=1e-12)
     assert 1 - 2 / (2 + relu.alpha) > 0.15
 

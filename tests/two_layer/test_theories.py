@@ -1,0 +1,82 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import aetheory as ae
+from aetheory.core.bibliography import bibliography
+
+TIMES = np.array([0, 5, 50])
+VARIANCES = np.array([2.0, 1.0, 0.5, 0.5])
+
+
+def risk(problem, theory=None):
+    return ae.predict(problem, TIMES, theory).risk
+
+
+def test_each_theory_is_its_limit(precision):
+    variances = jnp.asarray(VARIANCES, precision)
+    sparse = ae.SparseSource(50, 0.2, "rademacher")
+    cases = [
+        (ae.TwoLayerProblem(4, 6), None, "gaussian", ae.limits.gaussian(1.5)),
+        (
+            ae.TwoLayerProblem(4, 6, "tanh", covariance=variances),
+            None,
+            "water-filling",
+            ae.limits.water_filling(np.sqrt(VARIANCES), 6, "tanh").risk,
+        ),
+        (ae.TwoLayerProblem(50, 40, source=sparse), "rotation", "rotation", ae.limits.rotation_risk(sparse, 0.8)),
+        (ae.TwoLayerProblem(50, 40, source=sparse), "denoised", "denoised", ae.limits.denoised_risk(sparse, 0.8)),
+    ]
+    for problem, asked, name, expected in cases:
+        curve = ae.predict(problem, TIMES, asked)
+        assert curve.theory.name == curve.label == name
+        assert curve.risk.dtype == precision
+        np.testing.assert_allclose(curve.risk, np.full(3, expected), rtol=1e-5)
+
+
+def test_a_full_covariance_counts_by_its_eigenvalues(x64):
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    full = ae.TwoLayerProblem(4, 6, covariance=axes * VARIANCES @ axes.T)
+    np.testing.assert_allclose(risk(full), risk(ae.TwoLayerProblem(4, 6, covariance=VARIANCES)), rtol=1e-12)
+    assert full.default_theory().name == "water-filling"
+
+
+def test_batches_jit_vmap_and_real_dimensions(x64):
+    units = jnp.asarray([2.0, 4.5, 9.0])
+    for covariance in (None, VARIANCES):
+        expected = [risk(ae.TwoLayerProblem(4, float(n), covariance=covariance)) for n in units]
+
+        def of(n, covariance=covariance):
+            return risk(ae.TwoLayerProblem(4, n, covariance=covariance))
+
+        for found in (of(units), jax.vmap(of)(units), jax.jit(of)(units)):
+            np.testing.assert_allclose(found, expected, rtol=1e-13)
+    # dR/dn = −α/(d (r+α)²) beyond r = 1
+    alpha = ae.two_layer.as_activation("sign").alpha
+    slope = jax.grad(lambda n: risk(ae.TwoLayerProblem(4, n))[0])(9.0)
+    assert float(slope) == pytest.approx(-alpha / (4 * (2.25 + alpha) ** 2), rel=1e-12)
+    answer = ae.sensitivities(ae.TwoLayerProblem(4, 9), TIMES)
+    np.testing.assert_allclose(answer.derivatives["num_units"].risk, np.full(3, 9 * slope), rtol=1e-6)
+
+
+def test_theories_cite_the_bibliography():
+    keys = set(bibliography())
+    for theory in ae.two_layer.THEORIES.values():
+        assert {citation.key for citation in theory.citations} <= keys
+        assert theory.tested in str(theory)
+    assert {citation.key for citation in ae.TwoLayerProblem.citations} <= keys
+
+
+@pytest.mark.parametrize(
+    ("problem", "theory", "message"),
+    [
+        (ae.TwoLayerProblem(4, 2, covariance=VARIANCES), "gaussian", "`covariance` must be None or the identity"),
+        (ae.TwoLayerProblem(4, 2), "denoised", "`source` must be a `SparseSource`, but got None."),
+        (ae.TwoLayerProblem(4, 2), "mean-field", "`theory` must be one of 'gaussian', 'water-filling'"),
+        (ae.TwoLayerProblem(4, 2, "relu"), None, "`activation` must be odd"),
+    ],
+)
+def test_what_a_limit_does_not_cover(problem, theory, message):
+    with pytest.raises(ValueError, match=f"^Argument {message}"):
+        ae.predict(problem, TIMES, theory)
