@@ -87,7 +87,8 @@ def all_theories():
 def _theories(system):
     """Of a final class of problems, or of those below an abstract one."""
     own = getattr(system, "theories", None)
-    found = list(own.values()) if isinstance(own, dict) else []
+    # other tests make problems of their own
+    found = list(own.values()) if isinstance(own, dict) and system.__module__.startswith("aetheory") else []
     return found + [theory for below in system.__subclasses__() for theory in _theories(below)]
 
 
