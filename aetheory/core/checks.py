@@ -3,7 +3,7 @@
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -31,9 +31,8 @@ def keyword_only(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)
 
 
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], owner: str) -> None:
-    """Raise unless all names are keyword-only arguments of the function; `owner` is what a message calls it."""
-    known = keyword_only(function)
+def check_options(known: Sequence[str], options: Mapping[str, Any], owner: str) -> None:
+    """Raise unless all names are known; `owner` is what a message calls what they are options of."""
     for name, value in options.items():
         if name not in known:
             raise fail(name, f"one of the options of {owner} ({', '.join(known)})", value)

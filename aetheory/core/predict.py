@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from aetheory.core.checks import check_options
+from aetheory.core.checks import check_options, keyword_only
 from aetheory.core.curve import Curve
 from aetheory.core.problem import AbstractProblem
 
@@ -34,6 +34,6 @@ def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime:
         raise ValueError("Arguments `theory` and `regime` are two names of one choice: give one of them.")
     named = regime if theory is None else theory
     chosen = problem.default_theory() if named is None else problem.find_theory(named)
-    check_options(chosen.curve, options, chosen.name)
+    check_options(keyword_only(chosen.curve), options, chosen.name)
     curve: Curve = chosen.curve(problem, times, **options)
     return curve

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from aetheory.core.checks import fail
+from aetheory.core.checks import fail, keyword_only
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
@@ -73,6 +73,11 @@ class AbstractProblem(eqx.Module):
         Raises:
             ValueError: an argument is out of its range, or a number that decides shapes is traced.
         """
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options that `experiment`, and so `simulate`, takes."""
+        return keyword_only(self.experiment)
 
     def continuous(self) -> "AbstractProblem":
         """The problem as its theories see it, with real numbers in place of whole dimensions where they allow it."""

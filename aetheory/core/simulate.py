@@ -44,7 +44,7 @@ def simulate(
         RuntimeError: a training ran out of steps or diverged (with `throw`).
     """
     num_repeats = static_integer("num_repeats", num_repeats)
-    check_options(problem.experiment, options, type(problem).__name__)
+    check_options(problem.options, options, type(problem).__name__)
     experiment = problem.experiment(times, **options)
     values, stats, module = run_repeats(experiment, jax.random.split(key, num_repeats), return_module)
     if throw:

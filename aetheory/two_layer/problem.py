@@ -9,7 +9,15 @@ import optax
 from jaxtyping import Array, Float
 from jaxtyping import Real as Real_
 
-from aetheory.core.checks import check_covariance, check_real, check_samples, fail, is_concrete, static_integer
+from aetheory.core.checks import (
+    check_covariance,
+    check_real,
+    check_samples,
+    fail,
+    is_concrete,
+    keyword_only,
+    static_integer,
+)
 from aetheory.core.problem import AbstractExperiment, AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.activations import as_activation
@@ -159,6 +167,11 @@ class TwoLayerProblem(AbstractProblem):
     def default_theory(self) -> AbstractTheory:
         """The isotropic limit where the covariance is known to be the identity, otherwise water-filling."""
         return GAUSSIAN if self.is_isotropic else WATER_FILLING
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Those of the method."""
+        return keyword_only(_EXPERIMENTS[self.method].of)
 
     def experiment(self, times: Any, **options: Any) -> AbstractExperiment:
         """The training made ready; the options are those of the method.

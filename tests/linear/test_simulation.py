@@ -9,7 +9,8 @@ from oracles.draws import covariance_matrix, gaussian_ensemble, weights_on_data
 from oracles.prism import full_matrix_flow
 
 import aetheory as ae
-from aetheory.linear import ensembles, simulation
+from aetheory.linear import ensembles
+from aetheory.linear.data import data_covariance, simulation
 from aetheory.linear.flow import Ensemble, evolve, risks, vector_field
 
 TIMES = np.array([0.0, 0.1, 0.5, 1.5])
@@ -117,7 +118,7 @@ def test_risks_of_the_map_on_held_out_samples(x64):
     samples, other = rng.standard_normal((25, 40)), rng.standard_normal((70, 40))
     case = ae.LinearProblem(40, 100, 25, 0.01)
     curve = ae.simulate(case, TIMES, jax.random.key(0), data=samples, held_out=other)
-    covariance = ensembles.data_covariance(jnp.asarray(samples), jnp.asarray(other))
+    covariance = data_covariance(jnp.asarray(samples), jnp.asarray(other))
     drawn = weights_on_data(jax.random.split(jax.random.key(0), 1)[0], covariance, (40, 100, 25), 0.01)
     assert drawn.follow_map
     spectrum, held_out = np.diag(np.asarray(covariance.spectrum)), np.asarray(covariance.held_out)

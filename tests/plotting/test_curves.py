@@ -98,6 +98,6 @@ def test_sensitivities_have_a_line_for_each_ratio(x64):
         lines = ax.get_lines()[:3]
         for line, name in zip(lines, ("init_scale", "latent_ratio", "sample_ratio"), strict=True):
             np.testing.assert_allclose(line.get_ydata(), shown[name].population)
-    with pytest.raises(ValueError, match="`risk` must be 'train' or 'population'"):
-        plot_sensitivities(found, risk="test")
+    with pytest.raises(ValueError, match="`value` must be one of 'train', 'population'"):
+        plot_sensitivities(found, value="test")
     plt.close("all")
