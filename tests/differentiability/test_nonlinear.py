@@ -154,6 +154,6 @@ def descended(parameters, forward):
 @pytest.mark.parametrize("train", [flowed, descended])
 def test_training_is_differentiable_in_its_start(x64, train):
     def losses(parameters, forward):
-        return train(parameters, forward).autoencoder.weights
+        return train(parameters, forward).module.weights
 
     check(Case(losses, tuple((0.4 * INPUTS[:2]).ravel().tolist())))
