@@ -9,7 +9,6 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
@@ -171,12 +170,10 @@ class SampleDescent(AbstractExperiment):
             sample=lambda step_key: self.source.sample(step_key, self.batch_size).astype(setting.dtype),
             key=key_batches,
             metrics=lambda model, _: _measured_exactly(model, setting, rows),
-            record_at=sorted(set(self.steps)),
+            record_at=self.steps,
             throw=False,
         )
-        recorded = np.searchsorted(sorted(set(self.steps)), self.steps)
-        values = jax.tree.map(lambda record: record[recorded], run.values)
-        return Outcome(values, steps_taken(num_steps), run.module)
+        return Outcome(run.values, steps_taken(num_steps), run.module)
 
 
 def _measured_exactly(model: TwoLayerAutoencoder, setting: Setting, start: Rows) -> Values:

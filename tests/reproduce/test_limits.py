@@ -14,10 +14,9 @@ TINY = Scale(10, (0.5,), 2, 20, 20, 200, None, (1.0,))
 
 @pytest.fixture
 def tiny(monkeypatch, x64):
-    """The quick job at dimensions of a test, without the digits' SGD."""
+    """The quick job at dimensions of a test."""
     monkeypatch.setitem(limits._SCALES, "quick", TINY)
     monkeypatch.setattr(limits, "_SAMPLED_RATES", ())
-    monkeypatch.setattr(limits, "_by_samples", lambda *arguments: 0.5)
 
 
 def test_the_sizes_cover_every_panel(monkeypatch, tmp_path):

@@ -97,10 +97,10 @@ def test_sample_descent_learns_through_the_surrogate(promoting, precision):
 def test_batches_are_fresh_and_rows_keep_unit_variance(source, promoting, x64):
     own = optax.sgd(0.1)
     runs = [
-        simulate([0, 0, 20], "erf", "sgd", source=source, start=START, batch_size=16, optimizer=own, key=key)
+        simulate([0, 20], "erf", "sgd", source=source, start=START, batch_size=16, optimizer=own, key=key)
         for key in jax.random.split(KEY)
     ]
-    assert runs[0].risk[0] == runs[0].risk[1] == runs[1].risk[0]
+    assert runs[0].risk[0] == runs[1].risk[0]
     assert runs[0].risk[-1] != runs[1].risk[-1]
     rows = np.asarray(runs[0].module.encoder)
     np.testing.assert_allclose((rows**2) @ np.diagonal(source.covariance), 1, rtol=1e-10)

@@ -119,7 +119,7 @@ def test_a_bad_field(fields, message):
     [
         ("tied", [1.0, 0.0], "`times` must be a non-empty vector"),
         ("alternating", [0.0, 1.0], "`times` must be a non-empty vector of whole step numbers"),
-        ("sgd", [3, 1], "`times` must be a non-empty vector"),
+        ("sgd", [3, 3], "`times` must be a non-empty vector of whole step numbers"),
     ],
 )
 def test_bad_times(method, times, message):
