@@ -136,7 +136,7 @@ class SampleDescent(AbstractExperiment):
                 (c₁/f(1)) Bᵀ when its start has none.
             times: numbers of steps.
         """
-        steps = np.asarray(check_steps(times))
+        steps = check_steps(times)
         rate = _LEARNING_RATE if problem.learning_rate is None else problem.learning_rate
         setting = Setting.of(problem, rate)
         source = problem.source

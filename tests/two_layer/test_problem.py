@@ -118,8 +118,8 @@ def test_a_bad_field(fields, message):
     ("method", "times", "message"),
     [
         ("tied", [1.0, 0.0], "`times` must be a non-empty vector"),
-        ("alternating", [0.0, 1.0], "`times` must be a non-empty vector of whole step numbers"),
-        ("sgd", [3, 3], "`times` must be a non-empty vector of whole step numbers"),
+        ("alternating", [0.0, 0.5], "`times` must be a non-empty vector of whole, nonnegative numbers"),
+        ("sgd", [3, 3], "`times` must be a non-empty vector of whole, nonnegative numbers"),
     ],
 )
 def test_bad_times(method, times, message):
