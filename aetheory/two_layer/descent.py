@@ -150,7 +150,7 @@ class SampleDescent(AbstractExperiment):
             learning_rate=as_float(rate).astype(setting.dtype),
             optimizer=problem.optimizer,
             batch_size=static_integer("batch_size", problem.batch_size or _BATCH_SIZE),
-            steps=tuple(steps.tolist()),
+            steps=steps,
         )
 
     def run(self, key: PRNGKeyArray) -> Outcome:

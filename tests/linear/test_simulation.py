@@ -9,8 +9,8 @@ from oracles.draws import covariance_matrix, gaussian_ensemble, weights_on_data
 from oracles.prism import full_matrix_flow
 
 import aetheory as ae
-from aetheory.linear import ensembles
-from aetheory.linear.data import data_covariance, simulation
+from aetheory.linear import ensembles, simulation
+from aetheory.linear.data import data_covariance
 from aetheory.linear.flow import Ensemble, evolve, risks, vector_field
 
 TIMES = np.array([0.0, 0.1, 0.5, 1.5])
