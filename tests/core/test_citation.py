@@ -28,7 +28,6 @@ PLAIN = {
     "Source",
     "Values",
     "Whitening",
-    "augment",
     "citation",
     "data_dictionary",
     "gaussian_dictionary",
