@@ -154,12 +154,7 @@ def risks(autoencoder, data):
 ax = None
 for label, autoencoder in (("tied", tied), ("untied", untied)):
     run = ae.gradient_flow(autoencoder, ae.reconstruction_loss, times, data, metrics=risks)
-    curve = ae.Curve(
-        run.times,
-        ae.Values(train=run.values.train, population=run.values.population),
-        label=label,
-    )
-    ax = ae.plot(curve, ax)
+    ax = ae.plot(run, ax, values=("train", "population"), label=label)
 _ = ax.legend()
 # %% [markdown]
 # Each of the two layers gets one of the two terms of the tied gradient, so the untied network is slower. On white data,
@@ -169,4 +164,4 @@ _ = ax.legend()
 white = jnp.sqrt(N) * jnp.linalg.qr(data)[0]
 fast = ae.gradient_flow(tied, ae.reconstruction_loss, times, white, metrics=risks)
 slow = ae.gradient_flow(untied, ae.reconstruction_loss, 2 * times, white, metrics=risks)
-print(f"largest difference {jnp.max(jnp.abs(fast.metrics.train - slow.metrics.train)):.0e}")
+print(f"largest difference {jnp.max(jnp.abs(fast.train - slow.train)):.0e}")
