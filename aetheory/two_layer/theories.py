@@ -39,9 +39,9 @@ class EndPoint(AbstractTheory):
         check_times(times)
         dtype = common_float_dtype(times, problem.covariance)
         risk = jnp.asarray(self.risk(problem)).astype(dtype)
-        shape = (*risk.shape, jnp.shape(times)[0])
-        values = Values(risk=jnp.broadcast_to(risk[..., None], shape))
-        return Curve(jnp.asarray(times), values, theory=self, problem_type=type(problem), label=self.name)
+        times = jnp.asarray(times)
+        values = Values(risk=jnp.broadcast_to(risk[..., None], (*risk.shape, len(times))))
+        return Curve(times, values, theory=self, problem_type=type(problem), label=self.name)
 
 
 def _isotropic(problem: Any) -> Float[Array, "*batch"]:
