@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from oracles.draws import covariance_matrix, gaussian_ensemble, weights_on_data
 from oracles.prism import full_matrix_flow
+from tolerance import rounding
 
 import aetheory as ae
 from aetheory.linear import ensembles, simulation
@@ -76,10 +77,12 @@ def test_large_blocks_use_symmetry_and_change_nothing(x64):
     rotated, diagonal = np.asarray(ensemble.weights), np.diag(spectrum)
     error = rotated @ rotated.T - np.eye(600)
     measured = vector_field(0.0, ensemble.weights.mT, ensemble).mT
-    np.testing.assert_allclose(measured, -(error @ diagonal + diagonal @ error) @ rotated, atol=1e-10)
+    allowed = rounding(jnp.float64, terms=270 + 600, size=2 * spectrum.max() * np.linalg.norm(rotated, 2) ** 3)
+    np.testing.assert_allclose(measured, -(error @ diagonal + diagonal @ error) @ rotated, rtol=0, atol=allowed)
     values = risks(0.0, ensemble.weights.mT, ensemble)
-    assert float(values.train) == pytest.approx(np.sum(error * (error @ diagonal)) / 600, rel=1e-12)
-    assert float(values.population) == pytest.approx(np.sum(error**2) / 600, rel=1e-12)
+    allowed = rounding(jnp.float64, terms=270 + 600**2)
+    assert float(values.train) == pytest.approx(np.sum(error * (error @ diagonal)) / 600, rel=allowed)
+    assert float(values.population) == pytest.approx(np.sum(error**2) / 600, rel=allowed)
 
 
 @pytest.mark.parametrize("dims", [(36, 60, 80), (36, 60, 11), (36, 60, jnp.inf)])
@@ -213,7 +216,7 @@ def test_gradient_descent_of_a_step_size_is_the_euler_scheme(precision, input_di
             train.append(np.trace(error @ covariance @ error) / input_dim)
             population.append(np.trace(error @ error) / input_dim)
         weights = weights - step * (error @ covariance + covariance @ error) @ weights
-    tolerance = 1e-12 if precision == jnp.float64 else 2e-5
+    tolerance = rounding(precision, terms=50 * (2 * input_dim + latent_dim))
     np.testing.assert_allclose(curve.train, train, rtol=tolerance)
     np.testing.assert_allclose(curve.population, population, rtol=tolerance)
     assert int(curve.stats.num_steps[0]) in (50, 51)
@@ -306,7 +309,9 @@ def test_float32_follows_float64_on_the_same_draw(x64):
     curves, stats = evolve(single, jnp.asarray(TIMES, jnp.float32), rtol=jnp.float32(1e-6), max_steps=4096)
     assert curves.train.dtype == jnp.float32
     assert bool(stats.succeeded)
-    np.testing.assert_allclose(np.stack([curves.train, curves.population]), follow(double), atol=2e-5)
+    # what the solver honours in float32 is 16 eps; the population risk is within ten times that
+    allowed = 10 * 16 * float(jnp.finfo(jnp.float32).eps)
+    np.testing.assert_allclose(np.stack([curves.train, curves.population]), follow(double), rtol=0, atol=allowed)
 
 
 def test_a_first_step_that_overflows_is_shortened():
