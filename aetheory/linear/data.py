@@ -5,11 +5,47 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_samples, fail, is_concrete, static_integer
+from aetheory.core.checks import check_covariance, check_samples, fail, is_concrete, static_integer
 from aetheory.linear.flow import Bidiagonal
 from aetheory.linear.parameters import AbstractLinear
+
+_LARGEST_VARIANCE = 1e3
+"""Of a mean entry: pixels between 0 and 255 have more, and their flows are a thousand times as fast."""
+
+
+def population_variances(covariance: Any) -> Float[Array, " input_dim"] | None:
+    """The eigenvalues of a population covariance, whatever it is given as; `None` for the isotropic one.
+
+    Arguments:
+        covariance: variances, a symmetric matrix, samples (rows, in a matrix that is not square), or a source with
+            `variances` or a `covariance`.
+
+    Raises:
+        ValueError: it is none of these, not positive semidefinite, 0, or of a scale that no initialisation fits.
+    """
+    if covariance is None:
+        return None
+    given = (
+        getattr(covariance, "covariance", covariance) if not hasattr(covariance, "variances") else covariance.variances
+    )
+    if np.ndim(given) == 2 and np.shape(given)[0] != np.shape(given)[1]:
+        samples = check_samples("covariance", given)
+        centred = samples - jnp.mean(samples, axis=0, keepdims=True)
+        given = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / len(samples)
+    variances = check_covariance("covariance", given)
+    if variances.ndim == 2:
+        variances = jnp.maximum(jnp.linalg.eigvalsh(variances)[::-1], 0)
+    if is_concrete(variances):
+        mean = float(jnp.mean(variances))
+        if not 0 < mean < _LARGEST_VARIANCE:
+            raise ValueError(
+                f"Argument `covariance` must have a mean variance between 0 and {_LARGEST_VARIANCE:g}, but has "
+                f"{mean:.3g}. Rescale your data."
+            )
+    return variances
 
 
 class DataCovariance(eqx.Module):

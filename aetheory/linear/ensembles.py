@@ -125,6 +125,60 @@ def gaussian_weights(
     )
 
 
+def general(
+    key: PRNGKeyArray,
+    variances: Float[Array, " input_dim"],
+    dimensions: Dimensions,
+    shapes: Reduction,
+    init_variance: Float[Array, ""],
+) -> Ensemble:
+    """One draw of Gaussian weights and of S for samples of these population variances τ, in the eigenbasis of S.
+
+    The law of the weights is the same in every basis, so that only the eigenvalues of Σ matter.
+    """
+    key_data, key_weights = jax.random.split(key)
+    spectrum, basis = _sampled(key_data, variances, dimensions, shapes)
+    deviation = square_root(init_variance)
+    if shapes.outside_factor:  # the flow never leaves the span of samples and weights: N + H rows in place of p
+        weights = deviation * jax.random.normal(key_weights, (len(variances), shapes.columns), variances.dtype)
+        inside = basis.T @ weights
+        beside, outside = jnp.linalg.qr(weights - basis @ inside)
+        weights, basis = jnp.concatenate([inside, outside]), jnp.concatenate([basis, beside], axis=1)
+    else:
+        weights = deviation * _standard_weights(key_weights, dimensions, shapes)
+    return Ensemble(
+        weights=weights,
+        spectrum=spectrum,
+        scale=1 / dimensions.input_dim,
+        train_offset=jnp.sum(spectrum) / dimensions.input_dim,
+        population_offset=jnp.sum(variances) / dimensions.input_dim,
+        population_covariance=basis.T @ (variances[:, None] * basis),
+        follow_map=shapes.follow_map,
+    )
+
+
+def _sampled(
+    key: PRNGKeyArray, variances: Float[Array, " input_dim"], dimensions: Dimensions, shapes: Reduction
+) -> tuple[Float[Array, " rank"], Float[Array, "input_dim columns"]]:
+    """The nonzero eigenvalues of a draw of S = T G Gᵀ T/N, T² = diag τ, and its eigenvectors; those of 0 last, or none.
+
+    For N ≥ p the triangular Bartlett factor stands for the samples G.
+    """
+    dim, rank = len(variances), shapes.rank
+    if shapes.population:
+        return variances, jnp.eye(dim, dtype=variances.dtype)
+    if rank == dim:
+        samples = sample_bartlett_factor(key, dim, dimensions.num_samples)
+    else:
+        samples = jax.random.normal(key, (dim, rank), variances.dtype)
+    samples = jnp.sqrt(variances)[:, None] * samples / jnp.sqrt(dimensions.num_samples)
+    within = jnp.eye(dim, dtype=samples.dtype)
+    if shapes.outside_factor:
+        within, samples = jnp.linalg.qr(samples)
+    spectrum, basis = jnp.linalg.eigh(samples @ samples.T)
+    return jnp.maximum(spectrum[::-1][:rank], 0), within @ basis[:, ::-1]
+
+
 def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:
     input_dim, latent_dim, _ = dimensions
     if shapes.latent_factor:  # W = L Q, and the flow never moves Q

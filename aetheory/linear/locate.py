@@ -100,10 +100,15 @@ def locate(problem: AbstractLinear) -> Location:
         problem: a single problem with concrete values.
 
     Raises:
-        ValueError: a batch, or traced values.
+        ValueError: a batch, traced values, or inputs with a covariance of their own.
 
     Source: the faces: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the error estimate is empirical.
     """
+    if problem.covariance is not None:
+        raise ValueError(
+            "Argument `problem` must have isotropic inputs, for the expansion behind `locate` to hold, but has a "
+            "covariance of its own. Name the regime."
+        )
     fields = jax.tree.leaves(problem)
     if not all(is_concrete(field) for field in fields) or any(np.ndim(field) for field in fields):
         raise ValueError(

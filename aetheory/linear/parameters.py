@@ -3,6 +3,7 @@
 import abc
 from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -26,6 +27,8 @@ class AbstractLinear(AbstractProblem):
         def latent_ratio(self) -> Any: ...  # noqa: D102
         @property
         def sample_ratio(self) -> Any: ...  # noqa: D102
+        @property
+        def covariance(self) -> Any: ...  # noqa: D102
 
     @abc.abstractmethod
     def ratios(self, dtype: Any) -> "AbstractLinear":
@@ -37,6 +40,15 @@ class AbstractLinear(AbstractProblem):
         return jnp.asarray(self.init_scale * self.latent_ratio)
 
     def initial_risk(self, target_free: bool = False) -> Float[Array, "*batch"]:
-        """(1/p) E‖M(0) − I‖² = 1 − 2xy + x²y(1+y), of both risks at the start; x²y(1+y) without the target."""
+        """τ̄ (1 − 2xy + x²y(1+y)), of both risks at the start, τ̄ = tr Σ/p; τ̄ x²y(1+y) without the target."""
         spread = jnp.asarray(self.init_scale**2 * self.latent_ratio * (1 + self.latent_ratio))
-        return spread if target_free else 1 - 2 * self.init_strength + spread
+        isotropic = spread if target_free else 1 - 2 * self.init_strength + spread
+        return isotropic if self.covariance is None else jnp.mean(self.covariance) * isotropic
+
+
+def of_covariance(problem: AbstractLinear, covariance: Float[Array, " input_dim"] | None) -> AbstractLinear:
+    """The same numbers on other inputs."""
+    changed: AbstractLinear = eqx.tree_at(
+        lambda one: one.covariance, problem, covariance, is_leaf=lambda leaf: leaf is None
+    )
+    return changed

@@ -5,12 +5,15 @@ import numbers
 from typing import Any, ClassVar
 
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from aetheory.core.checks import as_float, check_dimension, check_real, fail, is_concrete
 from aetheory.core.solve import DEFAULT_MAX_STEPS
 from aetheory.core.theory import AbstractTheory, Citation
+from aetheory.linear.data import population_variances
 from aetheory.linear.faces import FACES, check_faces
 from aetheory.linear.locate import locate
 from aetheory.linear.parameters import AbstractLinear, Real
@@ -23,9 +26,10 @@ _CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
 class LinearProblem(AbstractLinear):
     """A weight-tied linear autoencoder x̂ = W Wᵀ x, its training set and its initialisation.
 
-    W has shape (input_dim, latent_dim) with independent N(0, init_variance) entries at the start; the
-    `num_samples` training inputs are independent N(0, I). Every field is a number or an array; arrays (of shapes
-    that broadcast) make a batch of problems, and the fields may be traced by `jax.vmap`, `jax.jit` and `jax.grad`.
+    W has shape (input_dim, latent_dim) with independent N(0, init_variance) entries at the start; the `num_samples`
+    training inputs are independent N(0, Σ), Σ = I unless `covariance` says otherwise. Every other field is a number or
+    an array; arrays (of shapes that broadcast) make a batch of problems, and the fields may be traced by `jax.vmap`,
+    `jax.jit` and `jax.grad`.
 
     Arguments:
         input_dim: p, the dimension of an input; a positive integer.
@@ -33,6 +37,9 @@ class LinearProblem(AbstractLinear):
         num_samples: N, the size of the training set; a positive integer, or `jnp.inf` for training on the
             population risk itself.
         init_variance: σ², the variance of each weight at initialisation; finite and nonnegative.
+        covariance: Σ, of which only the eigenvalues matter, and are kept, shape (input_dim,): variances, a symmetric
+            matrix, a source (`ae.GaussianSource.power_law(p, 1.5)`, an `ae.ImageSource`), or samples, whose own
+            covariance it then is. One for the whole batch; isotropic where `None`.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -45,6 +52,7 @@ class LinearProblem(AbstractLinear):
     latent_dim: Real
     num_samples: Real
     init_variance: Real
+    covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
 
     theories: ClassVar = THEORIES
     citations: ClassVar = _CITATIONS
@@ -55,6 +63,13 @@ class LinearProblem(AbstractLinear):
         check_dimension("latent_dim", self.latent_dim)
         check_dimension("num_samples", self.num_samples, allow_infinity=True)
         check_real("init_variance", self.init_variance, "finite and nonnegative", minimum=0.0)
+        if self.covariance is None or not is_concrete(self.input_dim):
+            return
+        if np.any(np.asarray(self.input_dim) != len(self.covariance)):
+            raise ValueError(
+                f"Argument `covariance` must have `input_dim` = {self.input_dim} variances, "
+                f"but has {len(self.covariance)}."
+            )
 
     @property
     def init_scale(self) -> Real:
@@ -80,7 +95,8 @@ class LinearProblem(AbstractLinear):
     def ratios(self, dtype: Any) -> "LinearRatios":
         """x, y, z and p as arrays of one precision and one shape."""
         fields = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
-        return LinearRatios(*jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields)))
+        x, y, z, p = jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields))
+        return LinearRatios(x, y, z, p, None if self.covariance is None else self.covariance.astype(dtype))
 
     def find_theory(self, name: Any) -> AbstractTheory:
         """The regime of that name, or the edge or vertex where several named faces meet."""
@@ -91,7 +107,11 @@ class LinearProblem(AbstractLinear):
         return LinearRatios.of(self)
 
     def default_theory(self) -> AbstractTheory:
-        """The regime that `ae.locate` finds."""
+        """The regime that `ae.locate` finds.
+
+        Raises:
+            ValueError: as `ae.locate`.
+        """
         return THEORIES[locate(self).regime]
 
     def experiment(
@@ -139,6 +159,7 @@ class LinearRatios(AbstractLinear):
         latent_ratio: y = H/p, positive.
         sample_ratio: z = p/N, nonnegative; 0 for training on the population risk itself.
         input_dim: p, for corrections in 1/p only; infinite when omitted.
+        covariance: Σ, as for a `LinearProblem`; a law whose shape stands for any p.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -150,6 +171,7 @@ class LinearRatios(AbstractLinear):
     latent_ratio: Real
     sample_ratio: Real
     input_dim: Real = math.inf
+    covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
 
     theories: ClassVar = THEORIES
     citations: ClassVar = _CITATIONS
@@ -164,7 +186,9 @@ class LinearRatios(AbstractLinear):
     @classmethod
     def of(cls, problem: LinearProblem) -> "LinearRatios":
         """Those of a problem."""
-        return cls(problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim)
+        return cls(
+            problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim, problem.covariance
+        )
 
     def problem(self, input_dim: int) -> LinearProblem:
         """The problem of this input dimension with the nearest whole H and N, both at least 1.
@@ -180,12 +204,15 @@ class LinearRatios(AbstractLinear):
         sample_ratio = float(self.sample_ratio)
         num_samples = math.inf if sample_ratio == 0 else max(1, round(input_dim / sample_ratio))
         latent_dim = max(1, round(float(self.latent_ratio) * input_dim))
-        return LinearProblem(input_dim, latent_dim, num_samples, _numbers(self.init_scale)[0] / input_dim)
+        return LinearProblem(
+            input_dim, latent_dim, num_samples, _numbers(self.init_scale)[0] / input_dim, self.covariance
+        )
 
     def ratios(self, dtype: Any) -> "LinearRatios":
         """x, y, z and p as arrays of one precision and one shape."""
         fields = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
-        return LinearRatios(*jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields)))
+        x, y, z, p = jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields))
+        return LinearRatios(x, y, z, p, None if self.covariance is None else self.covariance.astype(dtype))
 
     def find_theory(self, name: Any) -> AbstractTheory:
         """The regime of that name, or the edge or vertex where several named faces meet."""

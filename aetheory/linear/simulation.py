@@ -28,7 +28,7 @@ from aetheory.linear.flow import evolve
 class LinearExperiment(AbstractExperiment):
     """dW/dt = −[(W Wᵀ−I) S + S (W Wᵀ−I)] W from Gaussian weights, S the covariance of the samples.
 
-    The train risk is (1/p) tr[(M−I) S (M−I)] and the population risk (1/p) ‖M−I‖², M = W Wᵀ. The law of both is exact,
+    The train risk is (1/p) tr[(M−I) S (M−I)], the population risk (1/p) tr[(M−I) Σ (M−I)], M = WWᵀ. Their law is exact,
     but neither the samples nor more than min(p, N + H) × min(p, H) weights are ever formed: S is drawn through its
     spectrum, the latent dimension is cut to p by an LQ decomposition, and the directions that no sample spans are
     replaced by an H × H factor. The cost depends on the smaller dimensions only.
@@ -38,6 +38,7 @@ class LinearExperiment(AbstractExperiment):
 
     times: Float[Array, " times"]
     init_variance: Float[Array, ""]
+    variances: Float[Array, " input_dim"] | None
     covariance: DataCovariance | None
     dimensions: ensembles.Dimensions
     rtol: Float[Array, ""]
@@ -67,14 +68,17 @@ class LinearExperiment(AbstractExperiment):
             max_steps = steps_needed(times, step_size, max_steps)
         if held_out is not None and data is None:
             raise ValueError("Argument `held_out` must be None without `data`, but got an array.")
+        if data is not None and problem.covariance is not None:
+            raise ValueError("Argument `data` must be None for a problem with a covariance of its own.")
         covariance = None if data is None else check_data(problem, data, held_out)
-        dtype = common_float_dtype(vector, problem.init_variance, data)
+        dtype = common_float_dtype(vector, problem.init_variance, data, problem.covariance)
         init_variance = jnp.asarray(problem.init_variance).astype(dtype)
         if init_variance.ndim != 0:
             raise fail("init_variance", "a scalar (map over several with `jax.vmap`)", problem.init_variance)
         return cls(
             times=vector.astype(dtype),
             init_variance=init_variance,
+            variances=None if problem.covariance is None else problem.covariance.astype(dtype),
             covariance=covariance,
             dimensions=ensembles.Dimensions(*(jnp.asarray(size, dtype) for size in (*dims, num_samples))),
             rtol=as_float(rtol).astype(dtype),
@@ -86,7 +90,9 @@ class LinearExperiment(AbstractExperiment):
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One draw, along its flow."""
-        if self.covariance is None:
+        if self.variances is not None:
+            ensemble = ensembles.general(key, self.variances, self.dimensions, self.shapes, self.init_variance)
+        elif self.covariance is None:
             ensemble = ensembles.gaussian(key, self.dimensions, self.shapes, self.init_variance)
         else:
             ensemble = ensembles.gaussian_weights(

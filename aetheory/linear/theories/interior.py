@@ -85,7 +85,8 @@ class BracketedTheory(AbstractTheory):
             method: `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
                 `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
                 `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket meets
-                the tolerance, and combined where none up to 13 does; combined at 11 where values are traced.
+                the tolerance, and combined where none up to 13 does; combined at 11 where values are traced. For inputs
+                with a covariance of their own rotations are the only one.
             tolerance: half-width of the bracket to aim for, as a share of the initial risk.
             rtol: relative tolerance of the flow.
             max_steps: the most steps the solver may take.
@@ -101,6 +102,10 @@ class BracketedTheory(AbstractTheory):
         """
         if method is not None and not isinstance(method, Approximation):
             raise fail("method", f"a PathSpace, Rotations or Combined, or None, for the {self.name} regime", method)
+        if problem.covariance is not None:
+            method = Rotations() if method is None else method
+            if not isinstance(method, Rotations):
+                raise fail("method", "an `ae.Rotations` or None for inputs with a covariance of their own", method)
         check_real("tolerance", tolerance, "finite and positive", minimum=0.0, strict=True)
         check_solver_options(rtol, max_steps)
         times = check_times(times)

@@ -3,12 +3,14 @@
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 
 from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled
+from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 _REACH = 1.7
@@ -41,6 +43,31 @@ def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
     return decoupled(jnp.full_like(law.spectrum.nodes, ratios.init_strength), law.spectrum.nodes, law)
 
 
+def general_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: None
+) -> tuple[Values, None]:
+    """∫ s e² dF and ∫ δ(s) e² dF for any population covariance, over a contour around the spectrum of S.
+
+    e² has its nearest pole at the same angle, atan2(π, log|1/c − 1|), at all times: the contour keeps below it. The
+    train risk of finitely many real Gaussian samples is corrected to first order in 1/p where wanted; the correction
+    of the population risk is not known.
+
+    Source: F and δ: J. Silverstein (1995), O. Ledoit, S. Péché (2011); derived here from arXiv:2606.05335, mean-field.
+    """
+    strength, latest = ratios.init_strength, jnp.maximum(times[-1], float(np.finfo(times.dtype).tiny))
+    # of 1/c − 1, which is 0 at c = 1, where the error vanishes, and infinite at c = 0, where it is constant
+    ratio = jnp.clip(jnp.abs(1 - strength) / jnp.maximum(strength, 1e-12), 1e-12, 1e12)
+    height = jnp.minimum(0.55 * jnp.arctan2(jnp.asarray(jnp.pi, ratio.dtype), jnp.log(ratio)), 1.1)
+    reach = jnp.where(strength < 1, jnp.pi, -jnp.log1p(-1 / jnp.maximum(strength, 1 + 1e-6)))
+    law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
+    rule = law.contour(jnp.minimum(0.3 * jnp.minimum(reach, 1) / (4 * latest), law.top), height, num_nodes)
+    decay = jnp.exp(-4 * jnp.outer(times.astype(rule.points.dtype), rule.points))
+    start = strength.astype(decay.dtype)
+    squared = ((start - 1) * decay / (start + (1 - start) * decay)) ** 2
+    weights = rule.weights + rule.correction / ratios.input_dim.astype(decay.dtype) if corrected else rule.weights
+    return Values(train=(squared @ (weights * rule.points)).real, population=(squared @ rule.seen).real), None
+
+
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
     return n == m
 
@@ -56,6 +83,8 @@ MEAN_FIELD = LinearTheory(
     law=sample_spectrum,
     explicit=risks,
     ensemble=ensemble,
+    general=general_risks,
+    general_nodes=192,
     corrected=True,
     face=Face(
         "mean-field",

@@ -3,11 +3,16 @@
 from typing import Any
 
 import jax.numpy as jnp
+import optimistix
+from jaxtyping import Array, Float
 
+from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats, solve_flow
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Solver, Times
+from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 
 
@@ -43,6 +48,41 @@ def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
     )
 
 
+def general_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
+) -> tuple[Values, SolverStats]:
+    """Ȧ = 2 − a, Ḃ = b, (a, b) = x∫(1, s) e^{2sA−2B} dF and b_Σ = x∫δ e^{2sA−2B} dF, for any population covariance.
+
+    R_tr = tr S/p − y(2−a)b and R = tr Σ/p − y(2−a)b_Σ, over a contour around the spectrum of S.
+
+    Source: arXiv:2606.05335, narrow-latent regime, for (A, B); F and δ: J. Silverstein (1995), O. Ledoit, S. Péché
+    (2011); derived here.
+    """
+    law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
+    rule = law.contour(0.3 * jnp.minimum(law.top, 1), jnp.full((), 0.7, times.dtype), num_nodes)
+    mean = jnp.mean(law.variances)
+
+    def averages(state: tuple[Array, Array]) -> Float[Array, " three"]:
+        growth, decline = (number.astype(rule.points.dtype) for number in state)
+        powers = jnp.exp(2 * (rule.points * growth - decline))
+        measures = jnp.stack([rule.weights, rule.weights * rule.points, rule.seen])
+        integrals: Float[Array, " three"] = ratios.init_scale * (measures @ powers).real
+        return integrals
+
+    def field(_: Any, state: tuple[Array, Array], args: None) -> tuple[Array, Array]:
+        length, energy, _ = averages(state)
+        return 2 - length, energy
+
+    def observe(_: Any, state: tuple[Array, Array], args: None) -> Values:
+        length, energy, seen = averages(state)
+        moved = ratios.latent_ratio * (2 - length)
+        return Values(train=mean - moved * energy, population=mean - moved * seen)
+
+    start = (jnp.zeros_like(mean), jnp.zeros_like(mean))
+    values, _, stats = solve_flow(field, start, times, None, observe, **solver._asdict(), norm=optimistix.max_norm)
+    return values, stats
+
+
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
     return n == min(m, 1)
 
@@ -57,6 +97,8 @@ NARROW_LATENT = LinearTheory(
     num_nodes=128,
     law=sample_spectrum,
     ensemble=ensemble,
+    general=general_risks,
+    general_nodes=96,
     face=Face(
         "narrow-latent",
         _on_face,

@@ -20,6 +20,7 @@ from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.bracket import Estimate, together
 from aetheory.linear.theories.theory import Solver, Times
+from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, free_poisson, square_root
 
 
@@ -75,8 +76,10 @@ def _corners(
     ratios: AbstractLinear, size: int
 ) -> tuple[Float[Array, "three two"], Float[Array, " three"], Float[Array, " two"]]:
     """Whole ranks of M(0) and S around the wanted ones, the weights of their interpolation, and the nearest of them."""
-    share = jnp.stack([jnp.asarray(ratios.latent_ratio), 1 / jnp.maximum(ratios.sample_ratio, 1)])
-    ranks = size * jnp.minimum(share, 1)
+    occupied = 1 / jnp.maximum(ratios.sample_ratio, 1)
+    if ratios.covariance is not None:
+        occupied = 1 - SampleCovariance(ratios.covariance, ratios.sample_ratio).atom
+    ranks = size * jnp.minimum(jnp.stack([jnp.asarray(ratios.latent_ratio), occupied]), 1)
     nearest = jax.lax.stop_gradient(jnp.clip(jnp.round(ranks), 1, size))
     downwards = ((ranks < nearest) & (nearest > 1)) | (nearest == size)
     step = jnp.where(downwards, -jnp.ones_like(nearest), jnp.ones_like(nearest))
@@ -96,7 +99,9 @@ def _standard_error(values: Float[Array, "rotations times"]) -> Float[Array, " t
 def rotated(
     key: PRNGKeyArray, size: int, ratios: AbstractLinear, ranks: Float[Array, " two"], target_free: bool = False
 ) -> Ensemble:
-    """M(0) = U diag(λ) Uᵀ and S = diag(s): equal shares of the two Marchenko–Pastur laws, U a random rotation.
+    """M(0) = U diag(λ) Uᵀ and S = diag(s): equal shares of their two laws, U a random rotation.
+
+    For inputs of any covariance Σ is diag δ(s) beside S: it enters the population risk once, and linearly.
 
     Arguments:
         key: draws U from the Haar measure on the orthogonal group.
@@ -108,13 +113,17 @@ def rotated(
     """
     dtype = ranks.dtype
     eigenvalues = free_poisson(ratios.latent_ratio, ratios.init_scale).shares(size, ranks[0])
-    spectrum = MarchenkoPastur(ratios.sample_ratio).shares(size, ranks[1])
+    if ratios.covariance is None:
+        spectrum, seen = MarchenkoPastur(ratios.sample_ratio).shares(size, ranks[1]), None
+    else:
+        spectrum, seen = SampleCovariance(ratios.covariance, ratios.sample_ratio).atoms(size, ranks[1])
     offset = jnp.full((), 0.0 if target_free else 1.0, dtype)
     return Ensemble(
         weights=jax.random.orthogonal(key, size, dtype=dtype) * square_root(eigenvalues)[None, :],
         spectrum=spectrum,
         scale=jnp.asarray(1 / size, dtype),
         train_offset=offset * jnp.mean(spectrum),
-        population_offset=offset,
+        population_offset=offset if seen is None else offset * jnp.mean(seen),
+        population_covariance=None if seen is None else jnp.diag(seen),
         target_free=target_free,
     )

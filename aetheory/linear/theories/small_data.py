@@ -2,10 +2,12 @@
 
 import jax.numpy as jnp
 
+from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
-from aetheory.linear.flow import Ensemble
-from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory
+from aetheory.linear.flow import Ensemble, evolve
+from aetheory.linear.parameters import AbstractLinear, of_covariance
+from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times
 from aetheory.spectra.marchenko_pastur import free_poisson
 
 
@@ -40,6 +42,22 @@ def _sample(ratios: AbstractLinear, num_nodes: int, target: float) -> Ensemble:
     )
 
 
+def general_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
+) -> tuple[Values, SolverStats]:
+    """τ̄ R̂_tr and τ̄ R̂ + (N/p)(κ₂ − τ̄)(R̂_tr − R̂_tr(0)): the isotropic curves R̂ at time t τ̄, κ₂ = tr Σ²/tr Σ.
+
+    A sample's own direction feels vᵀΣv = κ₂, all later vectors of its Krylov space τ̄. Meant for N ≪ (tr Σ)²/tr Σ².
+
+    Source: derived here from arXiv:2606.05335, small-data regime.
+    """
+    mean, square = jnp.mean(ratios.covariance), jnp.mean(ratios.covariance**2)
+    isotropic = of_covariance(ratios, None)
+    values, stats = evolve(ensemble(isotropic, None, num_nodes), mean * times, **solver._asdict(), deterministic=True)
+    moved = (square / mean - mean) / ratios.sample_ratio * (values.train - isotropic.initial_risk())
+    return Values(train=mean * values.train, population=mean * values.population + moved), stats
+
+
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
     return j == top
 
@@ -53,6 +71,8 @@ SMALL_DATA = LinearTheory(
     faces=("small-data",),
     num_nodes=32,
     ensemble=ensemble,
+    general=general_risks,
+    general_nodes=32,
     face=Face(
         "small-data",
         _on_face,

@@ -22,7 +22,7 @@ from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, check_solver_opt
 from aetheory.core.theory import AbstractTheory
 from aetheory.linear.data import check_data
 from aetheory.linear.flow import Ensemble, evolve
-from aetheory.linear.parameters import AbstractLinear
+from aetheory.linear.parameters import AbstractLinear, of_covariance
 from aetheory.spectra.marchenko_pastur import Quadrature, square_root
 
 Times = Float[Array, " times"]
@@ -85,11 +85,13 @@ class LinearTheory(AbstractTheory):
 
     Arguments:
         faces: the names of the faces that meet in it: one, or two for an edge, three for a vertex.
-        num_nodes: size of the default quadrature.
+        num_nodes, general_nodes: size of the default quadrature, and of that for any population covariance.
         law: the law it stands on, from the ratios, the number of nodes and p (for the correction) or None.
         explicit: the curve as an integral over that law; `None` where there is none.
         closed_form: the curve without one, where there is such a form.
         ensemble: the deterministic ensemble whose flow it is, from the ratios, the law and the number of nodes.
+        general: the curve for any population covariance, from the times, the ratios, the number of nodes, whether to
+            correct in 1/p and the solver; `None` where it is known for Σ = I only.
         corrected: whether the law has a first correction in 1/p.
         face: the face of the prism, for a regime of one.
         accuracy: the range of the default quadrature.
@@ -97,10 +99,12 @@ class LinearTheory(AbstractTheory):
 
     faces: tuple[str, ...] = ()
     num_nodes: int = 0
+    general_nodes: int = 0
     law: Callable[[AbstractLinear, int, Any], Law] | None = None
     explicit: Callable[[Times, AbstractLinear, Any], Values] | None = None
     closed_form: Callable[[Times, AbstractLinear], Values] | None = None
     ensemble: Callable[[AbstractLinear, Any, int], Ensemble] | None = None
+    general: Callable[..., tuple[Values, SolverStats | None]] | None = None
     corrected: bool = False
     face: Face | None = None
     accuracy: Accuracy | None = None
@@ -149,6 +153,7 @@ class LinearTheory(AbstractTheory):
             RuntimeError: the flow ran out of steps (with `throw`).
         """
         self._check_choices(problem, method, finite_size, data, held_out)
+        self._check_covariance(problem, method, data)
         check_solver_options(rtol, max_steps)
         times = check_times(times)
         dtype = common_float_dtype(times, *jax.tree.leaves(problem), data)
@@ -156,7 +161,8 @@ class LinearTheory(AbstractTheory):
         law = None if data is None else _data_law(problem, data, held_out)
         if num_nodes is None and law is None:
             self._warn_outside_accuracy(ratios, times)
-        size = self.num_nodes if num_nodes is None else static_integer("num_nodes", num_nodes)
+        default = self.num_nodes if problem.covariance is None else self.general_nodes
+        size = default if num_nodes is None else static_integer("num_nodes", num_nodes)
         flow = method == "flow" or not self.is_explicit
         solver = Solver(as_float(rtol).astype(dtype), max_steps, adjoint) if flow else None
         values, stats = over_batch(evaluate, ratios, self, times, law, size, finite_size, solver)
@@ -189,6 +195,15 @@ class LinearTheory(AbstractTheory):
                 "sample_ratio", f"positive (finitely many samples) for the {self.name} regime", problem.sample_ratio
             )
 
+    def _check_covariance(self, problem: AbstractLinear, method: Any, data: Any) -> None:
+        if problem.covariance is None:
+            return
+        if self.general is None:
+            raise fail("covariance", f"None (isotropic inputs) for the {self.name} regime", problem.covariance)
+        if method is not None or data is not None:
+            name, value = ("method", method) if method is not None else ("data", data)
+            raise fail(name, "None for a problem with a covariance of its own", value)
+
     def _warn_outside_accuracy(self, ratios: AbstractLinear, times: Times) -> None:
         if self.accuracy is None or not all(map(is_concrete, jax.tree.leaves((ratios, times)))):
             return
@@ -203,7 +218,7 @@ class LinearTheory(AbstractTheory):
             outside.append(f"{name} up to {latest:.3g}, tested up to {self.accuracy.latest_time:g}")
         if outside:
             warnings.warn(
-                f"The default `num_nodes` = {self.num_nodes} of the {self.name} regime is outside the range where it "
+                f"The default `num_nodes` of the {self.name} regime is outside the range where it "
                 f"was tested to hold 1e-6: {'; '.join(outside)}. Compare two values of `num_nodes`.",
                 stacklevel=4,
             )
@@ -223,8 +238,9 @@ def over_batch(function: Callable[..., Any], ratios: AbstractLinear, *arguments:
     shape = ratios.init_scale.shape
     if not shape:
         return function(ratios, *arguments)
-    flat = jax.tree.map(jnp.ravel, ratios)
-    found = jax.vmap(lambda one: function(one, *arguments))(flat)
+    shared = ratios.covariance
+    flat = jax.tree.map(jnp.ravel, of_covariance(ratios, None))
+    found = jax.vmap(lambda one: function(of_covariance(one, shared), *arguments))(flat)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]) if eqx.is_array(leaf) else leaf, found)
 
 
@@ -238,6 +254,9 @@ def evaluate(
     solver: Solver | None,
 ) -> tuple[Values, SolverStats | None]:
     """Both risks of one problem: explicit without a `solver`, along the flow of the limit's ensemble with one."""
+    if ratios.covariance is not None:
+        assert theory.general is not None
+        return theory.general(times, ratios, num_nodes, finite_size, solver)
     if solver is None and theory.closed_form is not None and not finite_size:
         return theory.closed_form(times, ratios), None
     if law is None and theory.law is not None:

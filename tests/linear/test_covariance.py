@@ -1,0 +1,179 @@
+"""Inputs whose population covariance is not the identity: draws, limits and refusals."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from oracles.prism import full_matrix_flow
+from tolerance import rounding
+
+import aetheory as ae
+from aetheory.linear.data import population_variances
+
+TIMES = np.array([0.0, 0.1, 0.5, 2.0])
+
+
+def power_law(dim, exponent):
+    variances = np.arange(1, dim + 1.0) ** -exponent
+    return variances / variances.mean()
+
+
+def blocks(dim):
+    variances = np.where(np.arange(dim) < dim // 4, 3.0, 0.2)
+    return variances / variances.mean()
+
+
+def risks(curve):
+    return np.stack([curve.train, curve.population])
+
+
+MEAN_FIELD = {
+    # p = 400, z = 2, c = .3; from an independent program
+    "a0.5": (power_law(400, 0.5), [0.17723485, 0.0200153, 0.00087686], [0.34580346, 0.24260962, 0.20894778]),
+    "a1": (power_law(400, 1.0), [0.12917578, 0.0277813, 0.00300749], [0.20456503, 0.13251487, 0.10181906]),
+    "a1.5": (power_law(400, 1.5), [0.06188319, 0.02294328, 0.0064231], [0.07813973, 0.04405286, 0.02843208]),
+    "blocks": (blocks(400), [0.1243084, 0.02331742, 0.00314863], [0.25252533, 0.13266793, 0.10251509]),
+}
+
+
+@pytest.mark.parametrize("name", MEAN_FIELD)
+def test_mean_field_meets_independent_values(x64, name):
+    variances, train, population = MEAN_FIELD[name]
+    curve = ae.predict(ae.LinearRatios(0.003, 100.0, 2.0, covariance=variances), TIMES, "mean-field")
+    np.testing.assert_allclose(risks(curve), [[0.49, *train], [0.49, *population]], atol=1e-8)
+
+
+def test_narrow_latent_and_small_data_meet_independent_values(x64):
+    for variances, train, population in (
+        (power_law(400, 0.5), [0.90412732, 0.87377005, 0.76116972], [0.9168426, 0.90401937, 0.84957154]),
+        (blocks(400), [0.79783525, 0.5616453, 0.25293992], [0.8658842, 0.77690893, 0.69463435]),
+    ):
+        times = np.array([0, 0.25, 0.5, 1]) / variances.max()
+        curve = ae.predict(ae.LinearRatios(0.5, 0.1, 2.0, covariance=variances), times, "narrow-latent")
+        np.testing.assert_allclose(risks(curve), [[0.925, *train], [0.925, *population]], atol=2e-8)
+    for variances, population in (
+        (power_law(600, 0.5), [0.719838, 0.716904, 0.713489, 0.71224]),
+        (blocks(600), [0.718664, 0.713761, 0.707981, 0.705787]),
+    ):
+        problem = ae.LinearProblem(600, 240, 6, 0.001, covariance=variances)
+        curve = ae.predict(problem, np.array([0, 0.2, 0.5, 1, 1.5]) / 100, "small-data")
+        train = [0.7216, 0.599776, 0.395508, 0.150186, 0.052164]
+        np.testing.assert_allclose(risks(curve), [train, [0.7216, *population]], atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 2.0])
+def test_equal_variances_are_the_isotropic_curve(x64, ratio):
+    for theory, finite_size in (("mean-field", False), ("mean-field", True), ("narrow-latent", False)):
+        plain = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0)
+        given = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0, covariance=np.ones(9))
+        options = {"finite_size": True} if finite_size else {}
+        ours, known = (ae.predict(one, TIMES, theory, **options) for one in (given, plain))
+        # the closed form's quadrature of the correction holds 1e-6
+        np.testing.assert_allclose(ours.train, known.train, atol=1e-6 if finite_size else 1e-7)
+        if not finite_size:
+            np.testing.assert_allclose(ours.population, known.population, atol=1e-7)
+
+
+@pytest.mark.parametrize("dims", [(8, 3, 20), (8, 3, np.inf), (8, 2, 3), (8, 6, 4), (8, 12, 5)])
+def test_draws_have_the_law_of_explicit_samples(x64, dims):
+    """The mean of both risks, whatever is reduced: against explicit weights and samples followed by SciPy."""
+    input_dim, latent_dim, num_samples = dims
+    variances, repeats, rng = power_law(8, 1.0), 150, np.random.default_rng(1)
+    explicit = []
+    for _ in range(repeats):
+        weights = np.sqrt(0.6 / 8) * rng.standard_normal((input_dim, latent_dim))
+        covariance = np.diag(variances)
+        if np.isfinite(num_samples):
+            samples = np.sqrt(variances)[:, None] * rng.standard_normal((input_dim, num_samples))
+            covariance = samples @ samples.T / num_samples
+        explicit.append(full_matrix_flow(weights, covariance, TIMES[:3], np.diag(variances)))
+    problem = ae.LinearProblem(*dims, 0.6 / 8, covariance=variances)
+    curve = ae.simulate(problem, TIMES[:3], jax.random.key(0), num_repeats=600)
+    error = np.sqrt(np.var(explicit, axis=0) / repeats + risks(curve.standard_error) ** 2)
+    assert (np.abs(risks(curve) - np.mean(explicit, axis=0)) < 4 * error + 1e-6).all()
+
+
+def test_a_matrix_a_source_and_samples_are_their_eigenvalues(x64):
+    rng = np.random.default_rng(0)
+    samples = rng.standard_normal((30, 5)) * np.linspace(0.5, 2, 5)
+    matrix = np.cov(samples.T, bias=True)
+    expected = np.linalg.eigvalsh(matrix)[::-1]
+    error = rounding(jnp.float64, terms=30, size=expected[0])
+    for given in (matrix, samples, ae.GaussianSource(matrix)):
+        found = np.sort(np.asarray(population_variances(given)))[::-1]
+        np.testing.assert_allclose(found, expected, atol=error)
+    source = ae.GaussianSource.power_law(6, 1.5)
+    np.testing.assert_array_equal(ae.LinearProblem(6, 3, 9, 0.1, covariance=source).covariance, source.variances)
+
+
+def test_batches_jit_and_derivatives(x64):
+    variances = power_law(30, 1.0)
+
+    def train(scale, tilt):
+        tilted = jnp.asarray(variances) ** tilt
+        problem = ae.LinearRatios(scale, 2.0, 0.7, covariance=tilted)
+        return ae.predict(problem, TIMES, "mean-field").train
+
+    batch = ae.LinearRatios(jnp.asarray([0.2, 0.5]), 2.0, 0.7, covariance=variances)
+    curve = ae.predict(batch, TIMES, "mean-field")
+    mapped = jax.jit(jax.vmap(train, in_axes=(0, None)))(jnp.asarray([0.2, 0.5]), 1.0)
+    np.testing.assert_allclose(curve.train, mapped, rtol=1e-10)
+    step = 1e-5
+    slope = jax.grad(lambda tilt: train(0.2, tilt).sum())(1.0)
+    difference = (train(0.2, 1 + step).sum() - train(0.2, 1 - step).sum()) / (2 * step)
+    assert float(slope) == pytest.approx(float(difference), rel=1e-7)
+
+
+@pytest.mark.filterwarnings("ignore:The default `num_nodes`")
+def test_float32_and_the_ends_of_the_scale():
+    problem = ae.LinearProblem(40, 400, 60, np.float32(0.001), covariance=power_law(40, 1.0).astype(np.float32))
+    curve = ae.predict(problem, TIMES.astype(np.float32), "mean-field")
+    assert curve.train.dtype == jnp.float32
+    with jax.enable_x64(True):
+        double = ae.LinearProblem(40, 400, 60, 0.001, covariance=power_law(40, 1.0))
+        np.testing.assert_allclose(curve.train, ae.predict(double, TIMES, "mean-field").train, atol=3e-5)
+        for scale, expected in ((0.0, 1.0), (1 / 400, 0.0)):
+            at_end = ae.LinearProblem(40, 400, 60, scale, covariance=power_law(40, 1.0))
+            np.testing.assert_allclose(ae.predict(at_end, [0.0, 1.0], "mean-field").train[0], expected, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_samples", [400, 320, 160, np.inf])
+@pytest.mark.parametrize("variances", [power_law(320, 0.5), blocks(320)], ids=["power law", "blocks"])
+def test_the_interior_is_met_by_rotations_of_atoms(x64, variances, num_samples):
+    problem = ae.LinearProblem(320, 160, num_samples, 0.5 / 320, covariance=variances)
+    times = np.array([0.0, 0.1, 0.3, 1.0, 3.0])
+    simulated = ae.simulate(problem, times, jax.random.key(0), num_repeats=6)
+    limit = ae.predict(problem, times, "interior", tolerance=0.05)
+    start = float(limit.train[0])
+    difference = np.abs(risks(limit) - risks(simulated)) / start
+    assert (difference < 4e-3 + 3 * risks(simulated.standard_error) / start).all()
+
+
+@pytest.mark.parametrize(
+    ("covariance", "message"),
+    [
+        (np.ones(7), "`covariance` must have `input_dim` = 8 variances, but has 7"),
+        (np.zeros(8), "`covariance` must have a mean variance between 0 and 1000, but has 0"),
+        (6000 * np.ones(8), "but has 6e.*Rescale your data"),
+        (-np.ones(8), "`covariance` must be .* smallest eigenvalue is -1"),
+        (np.eye(8) + np.eye(8, k=1), "`covariance` must be .* is not symmetric"),
+    ],
+)
+def test_bad_covariances_are_refused(covariance, message):
+    with pytest.raises(ValueError, match=message):
+        ae.LinearProblem(8, 3, 20, 0.1, covariance=covariance)
+
+
+def test_what_is_not_known_for_a_covariance_says_so():
+    problem = ae.LinearProblem(8, 3, 20, 0.1, covariance=blocks(8))
+    with pytest.raises(ValueError, match="isotropic inputs, for the expansion behind `locate`"):
+        ae.predict(problem, TIMES)
+    with pytest.raises(ValueError, match=r"`covariance` must be None \(isotropic inputs\) for the large-data regime"):
+        ae.predict(problem, TIMES, "large-data")
+    with pytest.raises(ValueError, match="`method` must be None for a problem with a covariance of its own"):
+        ae.predict(problem, TIMES, "mean-field", method="flow")
+    with pytest.raises(ValueError, match=r"`method` must be an `ae.Rotations` or None for inputs with a covariance"):
+        ae.predict(problem, TIMES, "interior", method=ae.PathSpace(5))
+    with pytest.raises(ValueError, match="`data` must be None for a problem with a covariance of its own"):
+        ae.simulate(problem, TIMES, jax.random.key(0), data=np.ones((20, 8)))

@@ -1,0 +1,133 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tolerance import rounding
+
+from aetheory.spectra import MarchenkoPastur, SampleCovariance
+
+
+def power_law(dim, exponent):
+    variances = np.arange(1, dim + 1.0) ** -exponent
+    return variances / variances.mean()
+
+
+def blocks(dim):
+    variances = np.where(np.arange(dim) < dim // 4, 3.0, 0.2)
+    return variances / variances.mean()
+
+
+def rule(law, num_nodes=96):
+    return law.contour(jnp.asarray(0.3), jnp.asarray(0.9), num_nodes)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])
+def test_equal_variances_are_the_closed_form(x64, ratio):
+    law, exact = SampleCovariance(1.3 * np.ones(7), ratio), MarchenkoPastur(ratio, 1.3)
+    np.testing.assert_allclose(law.edges, exact.edges, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(law.moments(4), exact.moments(4), rtol=1e-10)
+    assert float(law.atom) == pytest.approx(float(exact.atom), abs=rounding(jnp.float64))
+    points = jnp.linspace(exact.edges[0] + 0.05, exact.edges[1] - 0.05, 9)
+    np.testing.assert_allclose(law.density(points), exact.density(points), rtol=1e-8)
+    found, fine = rule(law), exact.edge_quadrature(400)
+    for function in (lambda s: 1 / (1 + s) ** 2, lambda s: jnp.exp(-3 * s)):
+        assert float((function(found.points) @ found.weights).real) == pytest.approx(
+            float(fine.integrate(function(fine.nodes))), abs=1e-9
+        )
+        # Ledoit and Péché's δ is 1.3 everywhere
+        seen = float((function(found.points) @ found.seen).real)
+        assert seen == pytest.approx(1.3 * float(fine.integrate(function(fine.nodes))), abs=1e-9)
+
+
+def test_the_correction_for_finite_samples_is_that_of_equal_variances(x64):
+    law, exact, dim = SampleCovariance(np.ones(5), 0.6), MarchenkoPastur(0.6), 30.0
+    found = rule(law)
+    fine, plain = exact.edge_quadrature(400, dim), exact.edge_quadrature(400)
+    for function in (lambda s: 1 / (1 + s) ** 2, lambda s: jnp.exp(-3 * s)):
+        expected = dim * float(fine.integrate(function(fine.nodes)) - plain.integrate(function(plain.nodes)))
+        assert float((function(found.points) @ found.correction).real) == pytest.approx(expected, abs=1e-8)
+
+
+@pytest.mark.parametrize("ratio", [0.5, 2.0])
+@pytest.mark.parametrize("variances", [blocks(200), power_law(200, 1.0), np.r_[np.zeros(50), 4 / 3 * np.ones(150)]])
+def test_the_law_is_that_of_large_sample_covariances(x64, variances, ratio):
+    """Distribution and population variance against 12 draws at p = 200; their error is of order 1/p."""
+    rng, num_samples = np.random.default_rng(0), int(200 / ratio)
+    eigenvalues, seen = [], []
+    for _ in range(12):
+        samples = np.sqrt(variances)[:, None] * rng.standard_normal((200, num_samples))
+        spectrum, basis = np.linalg.eigh(samples @ samples.T / num_samples)
+        eigenvalues.append(spectrum)
+        seen.append(variances @ basis**2)
+    eigenvalues, seen = np.concatenate(eigenvalues), np.concatenate(seen)
+    law = SampleCovariance(variances, ratio)
+    assert float(law.atom) == pytest.approx(np.mean(eigenvalues < 1e-9), abs=rounding(jnp.float64, terms=4))
+    points = np.quantile(eigenvalues, [0.8, 0.9, 0.97])
+    measured = [np.mean(eigenvalues <= point) for point in points]
+    np.testing.assert_allclose(law.distribution(jnp.asarray(points)), measured, atol=0.005)
+    for point, expected in zip(points, law.population_variance(jnp.asarray(points)), strict=True):
+        near = np.abs(np.log(np.maximum(eigenvalues, 1e-12) / point)) < 0.05
+        error = 4 * seen[near].std() / np.sqrt(near.sum())
+        assert abs(seen[near].mean() - expected) < error + 0.02 * expected
+    assert law.edges[1] <= law.top * (1 + 1e-12)
+    assert eigenvalues.max() < 1.2 * float(law.edges[1])
+
+
+def test_directions_without_samples(x64):
+    """The sum of the population's variance over them, N κ/p, at p = 400, N = 100."""
+    for exponent, expected in ((1.0, 0.353067935), (1.5, 0.083694113)):
+        law = SampleCovariance(power_law(400, exponent), 4.0)
+        assert float(law.null_variance * law.atom) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5, 2.0])
+def test_atoms_keep_the_mean_and_the_second_moment(x64, ratio):
+    law, size = SampleCovariance(blocks(64), ratio), 60
+    rank = round(size * (1 - float(law.atom)))
+    spectrum, seen = law.atoms(size, jnp.asarray(float(rank)))
+    for values in (spectrum, seen):
+        assert float(jnp.mean(values)) == pytest.approx(1.0, rel=rounding(jnp.float64, terms=1000))
+    assert (spectrum[rank:] == 0).all()
+    assert (jnp.diff(spectrum[:rank]) >= -rounding(jnp.float64, terms=64, size=64)).all()
+    second = float(law.moments(2)[1])  # within the shares' own spread
+    assert 0.985 * second < float(jnp.mean(spectrum**2)) <= second * (1 + 1e-12)
+    if ratio > 1:
+        assert float(seen[-1]) == pytest.approx(float(law.null_variance), rel=5e-3)
+
+
+def test_derivatives_are_differences(x64):
+    variances = jnp.asarray(power_law(40, 1.0))
+
+    def integral(ratio, scale):
+        found = rule(SampleCovariance(scale * variances, ratio))
+        return (found.seen @ jnp.exp(-2 * found.points)).real
+
+    step = 1e-5
+    slopes = jax.jit(jax.grad(integral, argnums=(0, 1)))(1.0, 1.0)
+    by_ratio = (integral(1 + step, 1.0) - integral(1 - step, 1.0)) / (2 * step)
+    by_scale = (integral(1.0, 1 + step) - integral(1.0, 1 - step)) / (2 * step)
+    np.testing.assert_allclose(slopes, [by_ratio, by_scale], rtol=1e-7)
+    several = jax.vmap(integral, in_axes=(0, None))(jnp.asarray([0.5, 1.0]), 1.0)
+    assert float(several[1]) == pytest.approx(float(integral(1.0, 1.0)), rel=1e-12)
+
+
+def test_float32_keeps_its_digits():
+    law = SampleCovariance(power_law(50, 1.0).astype(np.float32), 0.7)
+    found = rule(law)
+    assert found.points.dtype == jnp.complex64
+    assert float(found.weights.real.sum()) == pytest.approx(1, abs=1e-5)
+    assert float(law.moments(1)[0]) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("variances", "ratio", "message"),
+    [
+        ([1.0, -0.1], 0.5, "`variances` must be nonnegative and not all 0"),
+        ([0.0, 0.0], 0.5, "`variances` must be nonnegative and not all 0"),
+        ([1.0, np.nan], 0.5, "`variances` must be .* 1 entries are NaN"),
+        ([1.0], -1.0, "`ratio` must be finite and nonnegative"),
+    ],
+)
+def test_bad_input(variances, ratio, message):
+    with pytest.raises(ValueError, match=message):
+        SampleCovariance(np.array(variances), ratio)
