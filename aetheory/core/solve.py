@@ -17,6 +17,8 @@ from aetheory.core.control import GoalController, GoalError
 
 DEFAULT_MAX_STEPS = 16_384
 
+_LOOSEST = 0.1
+
 _PROPORTIONAL, _INTEGRAL = 0.1, 0.7
 """Some memory of the last error: a flow whose fastest rate limits the step then has fewer of them rejected."""
 
@@ -130,6 +132,8 @@ def effective_rtol(rtol: Float[Array, ""], state: PyTree) -> Float[Array, ""]:
 def check_solver_options(rtol: Any, max_steps: Any) -> None:
     """Raise unless the tolerance is positive and finite and the number of steps a positive integer."""
     check_real("rtol", rtol, "finite and positive", minimum=0.0, strict=True)
+    if is_concrete(rtol) and np.any(np.asarray(rtol) > _LOOSEST):
+        raise fail("rtol", f"at most {_LOOSEST:g}, beyond which an error estimate means nothing", rtol)
     if not isinstance(max_steps, int) or max_steps < 1:
         raise fail("max_steps", "a positive integer", max_steps)
 

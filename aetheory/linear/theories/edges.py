@@ -30,7 +30,7 @@ from aetheory.linear.theories.narrow_latent import sample_spectrum as radau_spec
 from aetheory.linear.theories.narrow_latent import target_free_ensemble as free_columns
 from aetheory.linear.theories.small_data import SMALL_DATA
 from aetheory.linear.theories.small_data import target_free_ensemble as free_sample
-from aetheory.linear.theories.theory import Law, LinearTheory, Times, decayed, relaxed, same
+from aetheory.linear.theories.theory import Law, LinearTheory, Times, decayed, relaxed, relaxing_error, same
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 
@@ -41,7 +41,7 @@ def both(train: Times, population: Times) -> Values:
 
 def large_data_mean_field(times: Times, ratios: AbstractLinear) -> Values:
     """S = I and M(0) = cI: R = (m−1)², ṁ = −4m(m−1)."""
-    return same((relaxed(ratios.init_strength, times) - 1) ** 2)
+    return same(relaxing_error(ratios.init_strength, times) ** 2)
 
 
 def large_data_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:
@@ -58,16 +58,20 @@ def large_data_free(times: Times, ratios: AbstractLinear) -> Values:
     x, y, a = ratios.init_scale, ratios.latent_ratio, 4 * times
     linear = 1 + a * x * (y - 1)
     root = jnp.sqrt(linear**2 + 4 * a * x)
-    transform = 2 / (linear + root)
-    slope = -2 * (x * (y - 1) + x * (linear * (y - 1) + 2) / root) / (linear + root) ** 2
+    # linear + root, where they nearly cancel too
+    total = jnp.where(linear > 0, linear + root, 4 * a * x / jnp.where(linear > 0, 1, root - linear))
+    transform = 2 / total
+    slope = -2 * x * ((y - 1) * total + 2) / (root * total**2)
     return same(x * y * (x * transform**2 - slope) / (1 + a * x * transform) ** 2)
 
 
 def small_data_mean_field(times: Times, ratios: AbstractLinear) -> Values:
     """M(0) = cI and each sample's own direction follows m' = −4m(m−1) in τ: R_tr = (m−1)²."""
-    start = ratios.init_strength
-    train = (relaxed(start, ratios.sample_ratio * times) - 1) ** 2
-    return both(train, (start - 1) ** 2 + (train - (start - 1) ** 2) / ratios.sample_ratio)
+    start, z = ratios.init_strength, ratios.sample_ratio
+    learnt = relaxed(start, z * times)
+    # m − c = (1−q)(1−c) m, so that nothing cancels in (m−1)² − (c−1)² where z is small
+    moved = -jnp.expm1(-4 * z * times) / z * (1 - start) * learnt * (learnt + start - 2)
+    return both(relaxing_error(start, z * times) ** 2, (start - 1) ** 2 + moved)
 
 
 def small_data_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:

@@ -9,7 +9,7 @@ from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled, same
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled, relaxing_error, same
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 
@@ -30,6 +30,8 @@ def narayana(times: Times, ratios: AbstractLinear) -> Values:
     root = jnp.where(positive, jnp.sqrt(jnp.where(positive, discriminant, 1)), 0)
     slope = jnp.where(positive, (shift * (y - 1) ** 2 - total * decay) / jnp.where(positive, root, 1), y - 1)
     denominator = decay - shift * total + root
+    # 0 where x is, and the exponential has underflown: nothing moves
+    denominator = jnp.where(denominator > 0, denominator, 1)
     generating = 2 * y / denominator
     derivative = 2 * y * (total - slope) / denominator**2
     return same(1 + x * (x * derivative - 2 * generating))
@@ -40,8 +42,7 @@ def spectral(times: Times, ratios: AbstractLinear, law: Law) -> Values:
 
     Source: arXiv:2606.05335, large-data regime: λ̇ = −4λ(λ−1).
     """
-    decay, nodes = jnp.exp(-4 * times)[:, None], law.spectrum.nodes[None, :]
-    error = (nodes - 1) * decay / (nodes + (1 - nodes) * decay)
+    error = relaxing_error(law.spectrum.nodes[None, :], times[:, None])
     return same(law.spectrum.integrate(error**2))
 
 

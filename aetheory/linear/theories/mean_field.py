@@ -9,7 +9,7 @@ from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled, relaxing_error
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
@@ -25,8 +25,7 @@ def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
     """
     nodes, weights, strength = law.spectrum.nodes, law.spectrum.weights, ratios.init_strength
     seen = weights if law.held_out is None else weights * law.held_out
-    decay = jnp.exp(-4 * jnp.outer(times, nodes))
-    error = (strength - 1) * decay / (strength + (1 - strength) * decay)
+    error = relaxing_error(strength, jnp.outer(times, nodes))
     return Values(train=error**2 @ (weights * nodes), population=error**2 @ seen)
 
 
@@ -61,10 +60,9 @@ def general_risks(
     reach = jnp.where(strength < 1, jnp.pi, -jnp.log1p(-1 / jnp.maximum(strength, 1 + 1e-6)))
     law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
     rule = law.contour(jnp.minimum(0.3 * jnp.minimum(reach, 1) / (4 * latest), law.top), height, num_nodes)
-    decay = jnp.exp(-4 * jnp.outer(times.astype(rule.points.dtype), rule.points))
-    start = strength.astype(decay.dtype)
-    squared = ((start - 1) * decay / (start + (1 - start) * decay)) ** 2
-    weights = rule.weights + rule.correction / ratios.input_dim.astype(decay.dtype) if corrected else rule.weights
+    kind = rule.points.dtype
+    squared = relaxing_error(strength.astype(kind), jnp.outer(times.astype(kind), rule.points)) ** 2
+    weights = rule.weights + rule.correction / ratios.input_dim.astype(kind) if corrected else rule.weights
     return Values(train=(squared @ (weights * rule.points)).real, population=(squared @ rule.seen).real), None
 
 

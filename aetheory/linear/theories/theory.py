@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact
 
 from aetheory.core.checks import as_float, check_times, common_float_dtype, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
@@ -296,9 +296,18 @@ def decoupled(
     )
 
 
+def relaxing_error(start: Inexact[Array, "..."], times: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
+    """m(t) − 1 of ṁ = −4m(m−1): (m−1)q/(q + m(1−q)) of the start, q = e^{−4t}, without cancellation; −1 for m = 0."""
+    decay = jnp.exp(-4 * times)
+    spread = decay - start * jnp.expm1(-4 * times)
+    # 0 where m is, and the exponential has underflown
+    return jnp.where(spread == 0, -1, (start - 1) * decay / jnp.where(spread == 0, 1, spread))
+
+
 def relaxed(start: Float[Array, ""], times: Times) -> Times:
-    """m(t) of ṁ = −4m(m−1): m/(m + (1−m)e^{−4t}) of the start."""
-    return start / (start + (1 - start) * jnp.exp(-4 * times))
+    """m(t) itself, for a finite start: m/(q + m(1−q)), to full relative accuracy where it is small."""
+    spread = jnp.exp(-4 * times) - start * jnp.expm1(-4 * times)
+    return jnp.where(spread == 0, 0, start / jnp.where(spread == 0, 1, spread))
 
 
 def decayed(start: Float[Array, ""], times: Times) -> Times:

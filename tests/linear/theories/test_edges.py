@@ -1,10 +1,12 @@
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.prism import marchenko_pastur_integral
 from scipy.integrate import solve_ivp
+from tolerance import rounding
 
 import aetheory as ae
 from aetheory.linear.theories import THEORIES
@@ -112,3 +114,39 @@ def test_large_data_free_is_the_integral_over_the_law_of_the_weights(x64):
     curve = ae.predict(problem(x, y, 1e-6), times, ("large-data", "free"))
     np.testing.assert_allclose(curve.train, expected, rtol=1e-8)
     np.testing.assert_allclose(curve.population, expected, rtol=1e-8)
+
+
+RELAXING = (
+    ("large-data", "mean-field"),
+    ("large-data", "narrow-latent"),
+    ("large-data", "free"),
+    ("small-data", "mean-field"),
+)
+
+
+@pytest.mark.parametrize("faces", RELAXING, ids=" ∩ ".join)
+def test_float32_keeps_its_digits_at_any_scale(faces):
+    """200 problems with x, y and z between 10⁻⁴ and 10⁴, at times around that in which their regime unfolds."""
+    x, y, z = 10 ** np.random.default_rng(0).uniform(-4, 4, (3, 200))
+    unit = 1 / ((1 + z) * np.maximum(1, x * (1 + y)))
+
+    def risks(numbers, time):
+        curve = ae.predict(ae.LinearRatios(*numbers), time[None], faces)
+        return jnp.stack([curve.train[0], curve.population[0]])
+
+    for factor in (0.01, 1.0, 100.0):
+        inputs = [np.float32(array) for array in (np.stack([x, y, z], axis=1), factor * unit)]
+        single = np.asarray(jax.jit(jax.vmap(risks))(*map(jnp.asarray, inputs)), np.float64)
+        with jax.enable_x64(True):
+            double = np.asarray(jax.jit(jax.vmap(risks))(*(jnp.asarray(array, jnp.float64) for array in inputs)))
+        start = np.maximum(np.maximum(1, (x * y) ** 2 + x**2 * y)[:, None], np.abs(double))
+        assert (np.abs(single - double) < rounding(jnp.float32, terms=200) * start).all()
+
+
+@pytest.mark.filterwarnings("ignore:The default `num_nodes`")
+@pytest.mark.parametrize("faces", [("large-data",), ("mean-field",), *RELAXING], ids=" ∩ ".join)
+def test_the_zero_map_stays(x64, faces):
+    """x = 0 is a legal scale, and the exponentials underflow late: both risks are that of the zero map at all times."""
+    curve = ae.predict(ae.LinearRatios(0.0, 0.5, 1.0), [0.0, 1.0, 200.0, 1e4], faces)
+    expected = 0.0 if "free" in faces else 1.0
+    np.testing.assert_allclose([curve.train, curve.population], expected, atol=rounding(jnp.float64, terms=200))
