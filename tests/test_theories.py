@@ -93,6 +93,9 @@ def _theories(system):
 
 
 THEORIES = all_theories()
+# a flow compiles for ten seconds a test: two, without and with a bracket, stand for the others of their kind
+LONG = {name for name, case in CASES.items() if case.flow} - {"narrow-latent", "free"}
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES]
 
 
 def predicted(name, point, dtype=None, **options):
@@ -121,7 +124,7 @@ def test_a_theory_says_what_it_is(name):
 
 
 @pytest.mark.filterwarnings("ignore:The bracket")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_single_batched_mapped_and_compiled_curves_are_one(x64, name):
     """Eager single problems, a batch of them, `vmap` and `jit`; and float32 beside float64."""
     points = jnp.asarray([CASES[name].point, [1.1 * number for number in CASES[name].point]])
@@ -141,7 +144,7 @@ def test_single_batched_mapped_and_compiled_curves_are_one(x64, name):
 
 
 @pytest.mark.filterwarnings("ignore:The bracket")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_derivatives_are_central_differences(x64, name):
     """In all numbers at once, in both modes, under `jit`."""
     case = CASES[name]
