@@ -32,7 +32,9 @@ def test_files_without_what_is_needed(tmp_path):
         ae.Observations.read_csv(path, {"time": "epoch"})
     with pytest.raises(ValueError, match="has no column 'error'"):
         ae.Observations.read_csv(path, {"time": "epoch", "train": "error"})
-    with pytest.raises(ValueError, match="has 'x' in column 'loss', where a number must be"):
+    with pytest.raises(
+        ValueError, match="must hold numbers in its columns 'epoch', 'loss': could not convert string to float: 'x'"
+    ):
         ae.Observations.read_csv(path, {"time": "epoch", "train": "loss"})
     with pytest.raises(ValueError, match="`columns` must be a mapping"):
         ae.Observations.read_csv(path, {"date": "epoch"})
@@ -66,11 +68,13 @@ def test_errors_of_an_averaged_curve(x64):
 
 
 def test_bad_input():
+    with pytest.raises(ValueError, match="`risks` must be made of the observed ones, 'train'"):
+        ae.Observations.of({"time": TIMES, "train": TIMES}, ["population"])
     for observed, message in (
         (3.0, "`curve` must be a Curve"),
         ({"train": TIMES}, "`curve` must be a mapping from 'time'"),
-        ({"time": TIMES[::-1], "train": TIMES}, "`time` must be in increasing order"),
-        ({"time": [0.0, np.nan], "train": [1, 2]}, "`time` must be a non-empty vector"),
+        ({"time": TIMES[::-1], "train": TIMES}, "`time` must be .* in increasing order"),
+        ({"time": [0.0, np.nan], "train": [1, 2]}, "`time` must be finite"),
         ({"time": TIMES, "train": TIMES[:2]}, r"`train` must have shape \(3,\)"),
         ({"time": TIMES, "train": [1.0, np.inf, 1.0]}, "`train` must be finite, but 1 of 3"),
     ):
