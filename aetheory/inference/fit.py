@@ -14,36 +14,37 @@ from scipy.stats import qmc
 from aetheory.core.checks import fail, static_integer
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory
-from aetheory.inference import model
 from aetheory.inference.finite_size import Correction, correction
-from aetheory.inference.model import LeastSquares, Minimum, Numbers, Question
+from aetheory.inference.model import (
+    LINEAR,
+    LeastSquares,
+    Minimum,
+    Numbers,
+    Question,
+    default_bounds,
+    split_parameters,
+)
 from aetheory.inference.observations import Observations
-from aetheory.inference.result import Fit, estimates
+from aetheory.inference.result import Fit
 from aetheory.inference.uncertainty import uncertainty
 from aetheory.linear.problem import LinearRatios
 
 _LINEAR = LinearRatios(0.1**0.5, 0.1**0.5, 10**0.5)
 """In the middle of the ratios that are looked for."""
 
-_NUM_SCANNED = 128
-_MORE_FOR_TIME = 4
-_MORE_IN_CLOSED_FORM = 8
-"""Points that are tried for a limit that is a flow; more with a free unit of time, for which few are good; more of a
-curve that costs next to nothing."""
+_NUM_SCANNED, _MORE_FOR_TIME, _MORE_IN_CLOSED_FORM = 128, 4, 8
+"""Points that are tried for a limit that is a flow; how many times more with a free unit of time, for which few are
+good, and of a curve that costs next to nothing."""
 
-_APART = 0.1
-"""Starts are no closer than this share of the ranges, in one parameter at least: close ones find the same minimum."""
-
-_SAME = 0.02
-"""Minima no further apart than this, in the logarithms of the parameters, are one."""
+_APART, _SAME = 0.1, 0.02
+"""Starts are no closer than a share of the ranges, in one parameter at least, for close ones find the same minimum;
+minima no further apart in the logarithms of the parameters are one."""
 
 _REACH = 10.0
 """Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
 
-_NUM_BATCHES = 4
-_MOST_CORRECTIONS = 6
-_SETTLED = 0.25
-"""A fit that a correction moves by no more than this share of its standard errors is corrected where it stands."""
+_NUM_BATCHES, _MOST_CORRECTIONS, _SETTLED = 4, 6, 0.25
+"""A fit that a correction moves by no more than a share of its standard errors is corrected where it stands."""
 
 _MAX_STEPS = 200
 _MODEL_ACCURACY = 1e-6
@@ -66,17 +67,16 @@ def fit(
 ) -> Fit:
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
-    Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, kept inside their bounds, from
-    the best of a hundred points or more that fill the bounds evenly. Every candidate regime is fitted; the one with the
-    smallest Bayesian information criterion is returned, with the others beside it. What a curve cannot tell, such as
-    p/N in the large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not
-    identifiable.
+    Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, inside their bounds, from the
+    best of a hundred points or more that fill these evenly. Of all candidates the fit of the smallest Bayesian
+    information criterion is returned, with the others beside it. What a curve cannot tell, such as p/N in the
+    large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not identifiable.
 
     Arguments:
         curve: `ae.Observations`, or what `ae.Observations.of` takes: a `Curve`, repeats of one (the best grounds for
             intervals), a mapping of arrays, the path of a CSV file.
-        theories: one, or several to choose from: names, or tuples of names for an edge. All of the problem that have
-            no bracket and are no edge when omitted.
+        theories: one, or several to choose from: names, or tuples of names for an edge; all that have no bracket and
+            are no edge when omitted.
         free: what to infer: "init_scale" (x = pσ²), "latent_ratio" (y = H/p) and "sample_ratio" (z = p/N), or the
             `free_numbers` of another problem; "time_unit" (flow time for one recorded unit) and "noise_floor" (a
             constant added to all risks). The problem's numbers, but for `fixed` ones, when omitted.
@@ -85,39 +85,39 @@ def fit(
         fixed: values of those that are known; a time unit of 1 and no noise floor by default.
         start: where to start from, besides the points that are tried anyway.
         bounds: (lower, upper) of a parameter, positive but for the noise floor.
-        input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p by a
-            formula. For other regimes, the best fit is repeated on the observations less the distance of simulations
-            from the limit, at the fitted parameters with the nearest whole H and N, until it stays where it is; the
-            noise of the simulations is part of the intervals. The regime is chosen before.
+        input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p. For
+            other regimes, the best fit is repeated on the observations less the distance of simulations from the
+            limit, at the fitted parameters with the nearest whole H and N, until it stays where it is; the noise of
+            the simulations is part of the intervals. The regime is chosen before.
         key: a JAX random key for these simulations; needed where p is given and a candidate has no formula.
-        num_simulations: how many draws they take, rounded up to a multiple of 4; four times as many as were
-            observed, and at least 64, when omitted.
+        num_simulations: how many draws, rounded up to a multiple of 4; by default four times as many as were
+            observed, and at least 64.
         num_starts: how many of the best points to start from, no two of them close together.
 
     Returns:
-        A `Fit`. One that has not converged, that has run into its bounds, or beside which another minimum is nearly
-        as good, says so.
+        A `Fit`, which says so where it has not converged, has run into its bounds, or is not the only one.
 
     Raises:
         ValueError: NaN in the curve, fewer observations than parameters, bounds that exclude the start, an unknown
-            regime or parameter, a ratio neither free nor fixed, a known p without a key for simulations.
+            regime or parameter, a number neither free nor fixed, a known p without a key for simulations.
         OSError: the CSV file cannot be read.
 
     Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
     observations = curve if isinstance(curve, Observations) else Observations.of(curve)
     real, bounds, start = _LINEAR if problem is None else problem.continuous(), bounds or {}, start or {}
-    names, values = model.split_parameters(real, free, fixed or {})
+    names, values = split_parameters(real, free, fixed or {})
     for argument, given in (("bounds", bounds), ("start", start)):
         if not set(given) <= set(names):
             raise fail(argument, f"given for free parameters only ({', '.join(names)})", sorted(given))
     if observations.values.size < len(names):
         raise fail("curve", f"of at least as many observations as free parameters, {len(names)}", observations.values)
-    default = {name: model.default_bounds(real, name, observations) for name in names}
-    limits = {name: model.check_bounds(name, ends) for name, ends in {**default, **bounds}.items()}
-    for name, value in start.items():
-        if not limits[name][0] <= value <= limits[name][1]:
-            raise fail("start", f"within the bounds {limits[name]} for `{name}`", value)
+    limits = {name: bounds.get(name, default_bounds(real, name, observations)) for name in names}
+    for name, (lower, upper) in limits.items():
+        if not (lower >= 0 if name in LINEAR else lower > 0) or not lower < upper < math.inf:
+            raise fail("bounds", f"two finite, positive numbers in increasing order for `{name}`", (lower, upper))
+        if not lower <= start.get(name, lower) <= upper:
+            raise fail("start", f"within the bounds ({lower:g}, {upper:g}) for `{name}`", start[name])
     num_starts, theories = static_integer("num_starts", num_starts), _candidates(real, theories)
     questions = [Question(one, real, names, values, limits, observations, input_dim) for one in theories]
     batches = _keys(questions, key, num_simulations)
@@ -158,7 +158,7 @@ def _best(question: Question, start: Numbers, num_starts: int) -> Fit:
     """The best of the minima that are reached from several starts."""
     squares = question.least_squares()
     starts = jnp.asarray(_starts(question, squares, start, num_starts), squares.times.dtype)
-    minima = [model.minimise(one, squares, _MAX_STEPS) for one in starts]
+    minima = [squares.minimise(one, _MAX_STEPS) for one in starts]
     minima.sort(key=lambda one: float(one.cost) if math.isfinite(one.cost) else math.inf)
     measured = _measured(question, squares, minima[0])
     alternatives = _alternatives(squares, minima, measured["uncertainty"].null_space)
@@ -170,12 +170,12 @@ def _starts(
     question: Question, squares: LeastSquares, start: Numbers, num_starts: int
 ) -> Float64[np.ndarray, "starts free"]:
     """The start that was given, and the best of the points that are tried, no two of them close together."""
-    lower, upper = np.asarray(squares.lower, np.float64), np.asarray(squares.upper, np.float64)
+    lower, upper = question.ends
     count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in question.free else 1)
     if getattr(question.theory, "is_explicit", True):
         count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
     points = qmc.scale(qmc.Sobol(len(lower), seed=0).random(count), lower, upper)
-    costs = np.asarray(model.scan(jnp.asarray(points, squares.times.dtype), squares), np.float64)
+    costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
     middle = squares.parameters((squares.lower + squares.upper) / 2)
     chosen = [question.point(middle | dict(start))] if start else []
     for point in points[np.argsort(costs, kind="stable")]:
@@ -188,13 +188,13 @@ def _starts(
 def _corrected(found: Fit, batches: Any) -> Fit:
     """The fit to what remains of the observations when the distance of simulations from the limit is taken off."""
     squares = found.least_squares()
-    coordinates = jnp.asarray(found.point(found.values), squares.times.dtype)
+    coordinates = jnp.asarray(found.coordinates, squares.times.dtype)
     # rough corrections first, for those that count to be taken near the solution
     for num_batches, share in ((1, 1.0), (_NUM_BATCHES, _SETTLED)):
         for _ in range(_MOST_CORRECTIONS):
             corrected = correction(squares, coordinates, int(found.input_dim or 0), batches[:num_batches])
             remaining = jnp.asarray(found.observations.values - corrected.values, squares.times.dtype)
-            minimum = model.minimise(coordinates, replace(squares, values=remaining), _MAX_STEPS)
+            minimum = replace(squares, values=remaining).minimise(coordinates, _MAX_STEPS)
             measured = _measured(found, squares, minimum, corrected)
             moved, coordinates = np.abs(np.asarray(minimum.coordinates - coordinates)), minimum.coordinates
             settled = bool((moved <= share * np.sqrt(np.diag(measured["uncertainty"].covariance))).all())
@@ -207,16 +207,15 @@ def _measured(
     question: Question, squares: LeastSquares, minimum: Minimum, corrected: Correction | None = None
 ) -> dict[str, Any]:
     """What is reported of a minimum."""
-    observed, point = question.observations, np.asarray(minimum.coordinates, np.float64)
-    limit, jacobian = (np.asarray(part, np.float64) for part in model.linearised(minimum.coordinates, squares))
-    fitted = limit if corrected is None else limit + corrected.values
-    residuals = observed.values - fitted
-    uncertain = uncertainty(jacobian, residuals, observed, None if corrected is None else corrected.repeats)
-    ends = np.asarray(squares.lower, np.float64), np.asarray(squares.upper, np.float64)
+    observed = question.observations
+    fitted = np.asarray(squares.predicted(squares.parameters(minimum.coordinates)), np.float64)
+    if corrected is not None:
+        fitted = fitted + corrected.values
+    residuals, jacobian = observed.values - fitted, np.asarray(squares.jacobian(minimum.coordinates), np.float64)
     return {
+        "coordinates": np.asarray(minimum.coordinates, np.float64),
+        "uncertainty": uncertainty(jacobian, residuals, observed, None if corrected is None else corrected.repeats),
         "fitted": fitted,
-        "uncertainty": uncertain,
-        "estimates": estimates(question.free, point, *ends, uncertain),
         "deviance": float(np.sum((residuals * observed.weights) ** 2)) + _floor(observed.values, observed.weights),
         "converged": bool(minimum.converged),
     }

@@ -28,10 +28,8 @@ LINEAR = frozenset({"noise_floor"})
 """The parameters that may be 0 and are fitted as they are; the others by their logarithms."""
 
 _REACH = 10**2.5
-"""Up to which factor, either way, a number is looked for around that of the problem."""
-
-_FLOW_TIMES = (1e-3, 1e3)
-"""Between which the last recorded time lies in units of the flow, whatever the unit of the record."""
+"""Up to which factor, either way, a number is looked for around that of the problem; a thousand for the flow time at
+the end of a record, whatever its unit, around 1."""
 
 _FLOW = {"rtol": 1e-7, "max_steps": 512}
 """A flow that needs more steps lies far from any curve that was observed; `_UNREACHED` stands for its values."""
@@ -72,24 +70,13 @@ def split_parameters(
     return tuple(name for name in parameters if name in wanted), {name: float(known[name]) for name in held}
 
 
-def default_bounds(problem: AbstractProblem, name: str, observations: Observations) -> tuple[float, float]:
+def default_bounds(problem: AbstractProblem, name: str, observed: Observations) -> tuple[float, float]:
     """Between which a parameter is looked for."""
-    if name == "time_unit":
-        latest = float(observations.times.max()) or 1.0
-        return _FLOW_TIMES[0] / latest, _FLOW_TIMES[1] / latest
     if name == "noise_floor":
-        return 0.0, max(float(observations.values.min()), 1e-12)
-    middle = float(getattr(problem, name)) or 1.0
-    return middle / _REACH, middle * _REACH
-
-
-def check_bounds(name: str, bounds: tuple[float | int, float | int]) -> tuple[float, float]:
-    """Both ends of a parameter's range."""
-    lower, upper = map(float, bounds)
-    if not (lower >= 0 if name in LINEAR else lower > 0) or not lower < upper < math.inf:
-        sign = "nonnegative" if name in LINEAR else "positive"
-        raise fail("bounds", f"two finite, {sign} numbers in increasing order for `{name}`", bounds)
-    return lower, upper
+        return 0.0, max(float(observed.values.min()), 1e-12)
+    unit = 1 / (float(observed.times.max()) or 1.0)
+    middle, reach = (unit, 1e3) if name == "time_unit" else (float(getattr(problem, name)) or 1.0, _REACH)
+    return middle / reach, middle * reach
 
 
 class LeastSquares(eqx.Module):
@@ -130,6 +117,41 @@ class LeastSquares(eqx.Module):
         """Weighted, observed minus predicted."""
         return (self.values - self.predicted(self.parameters(coordinates))) * self.weights
 
+    @eqx.filter_jit
+    def costs(self, points: Float[Array, "points free"]) -> Float[Array, " points"]:
+        """The sum of squared residuals at each point."""
+        # one after the other: a batch of flows waits for its stiffest, measured to cost twenty times as much on a CPU
+        found: Float[Array, " points"] = jax.lax.map(lambda point: jnp.sum(self.residuals(point) ** 2), points)
+        return found
+
+    @eqx.filter_jit
+    def minimise(self, start: Float[Array, " free"], max_steps: int) -> "Minimum":
+        """The minimum that Levenberg–Marquardt reaches from a start, in logits of the coordinates within the bounds."""
+
+        def inside(logits: Float[Array, " free"]) -> Float[Array, " free"]:
+            return self.lower + (self.upper - self.lower) * jax.nn.sigmoid(logits)
+
+        tolerance = max(_TOLERANCE, 30 * float(np.finfo(start.dtype).eps))
+        share = (start - self.lower) / (self.upper - self.lower)
+        solution: Any = optimistix.least_squares(
+            lambda logits, _: self.residuals(inside(logits)),
+            optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance),
+            # away from the ends, where the logistic function is flat
+            jax.scipy.special.logit(jnp.clip(share, 1e-3, 1 - 1e-3)),
+            max_steps=max_steps,
+            throw=False,
+        )
+        coordinates, converged = inside(solution.value), solution.result == optimistix.RESULTS.successful
+        return Minimum(coordinates, jnp.sum(self.residuals(coordinates) ** 2), jnp.asarray(converged))
+
+    @eqx.filter_jit
+    def jacobian(self, coordinates: Float[Array, " free"]) -> Float[Array, "risks times free"]:
+        """The derivatives of the predicted curve."""
+        found: Float[Array, "risks times free"] = jax.jacfwd(lambda one: self.predicted(self.parameters(one)))(
+            coordinates
+        )
+        return found
+
 
 class Minimum(NamedTuple):
     """Where a minimisation ended."""
@@ -137,47 +159,6 @@ class Minimum(NamedTuple):
     coordinates: Float[Array, " free"]
     cost: Float[Array, ""]
     converged: Bool[Array, ""]
-
-
-@eqx.filter_jit
-def scan(points: Float[Array, "points free"], squares: LeastSquares) -> Float[Array, " points"]:
-    """The cost of each point."""
-    # one after the other: a batch of flows waits for its stiffest, measured to cost twenty times as much on a CPU
-    found: Float[Array, " points"] = jax.lax.map(lambda point: jnp.sum(squares.residuals(point) ** 2), points)
-    return found
-
-
-@eqx.filter_jit
-def minimise(start: Float[Array, " free"], squares: LeastSquares, max_steps: int) -> Minimum:
-    """The minimum within the bounds that Levenberg–Marquardt reaches from one start, in logits of the coordinates."""
-
-    def inside(logits: Float[Array, " free"]) -> Float[Array, " free"]:
-        return squares.lower + (squares.upper - squares.lower) * jax.nn.sigmoid(logits)
-
-    tolerance = max(_TOLERANCE, 30 * float(np.finfo(start.dtype).eps))
-    share = (start - squares.lower) / (squares.upper - squares.lower)
-    solution: Any = optimistix.least_squares(
-        lambda logits, _: squares.residuals(inside(logits)),
-        optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance),
-        # away from the ends, where the logistic function is flat
-        jax.scipy.special.logit(jnp.clip(share, 1e-3, 1 - 1e-3)),
-        max_steps=max_steps,
-        throw=False,
-    )
-    coordinates, converged = inside(solution.value), solution.result == optimistix.RESULTS.successful
-    return Minimum(coordinates, jnp.sum(squares.residuals(coordinates) ** 2), jnp.asarray(converged))
-
-
-@eqx.filter_jit
-def linearised(
-    coordinates: Float[Array, " free"], squares: LeastSquares
-) -> tuple[Float[Array, "risks times"], Float[Array, "risks times free"]]:
-    """The predicted curve and its derivatives."""
-
-    def curve(point: Float[Array, " free"]) -> Float[Array, "risks times"]:
-        return squares.predicted(squares.parameters(point))
-
-    return curve(coordinates), jax.jacfwd(curve)(coordinates)
 
 
 @dataclass(frozen=True)
@@ -198,7 +179,7 @@ class Question:
     problem: AbstractProblem
     free: tuple[str, ...]
     fixed: dict[str, float]
-    bounds: dict[str, tuple[float, float]]
+    bounds: dict[str, tuple[float | int, float | int]]
     observations: Observations
     input_dim: int | None
 
@@ -211,12 +192,17 @@ class Question:
         """The coordinates of free parameters with these values."""
         return np.array([float(values[name]) if name in LINEAR else math.log(values[name]) for name in self.free])
 
+    @property
+    def ends(self) -> tuple[Float64[np.ndarray, " free"], Float64[np.ndarray, " free"]]:
+        """The coordinates of the lower and of the upper bounds."""
+        lower, upper = ({name: both[end] for name, both in self.bounds.items()} for end in (0, 1))
+        return self.point(lower), self.point(upper)
+
     def least_squares(self) -> LeastSquares:
         """In the present precision."""
         finite_size, observed = self.input_dim is not None and self.is_corrected, self.observations
         problem = with_numbers(self.problem, {"input_dim": float(self.input_dim or 0)}) if finite_size else self.problem
         weights = observed.weights / np.sqrt(np.mean((observed.weights * observed.values) ** 2))
-        ends = [self.point({name: both[end] for name, both in self.bounds.items()}) for end in (0, 1)]
-        arrays = (self.fixed, observed.times, observed.values, weights, *ends)
+        arrays = (self.fixed, observed.times, observed.values, weights, *self.ends)
         arrays = jax.tree.map(lambda one: jnp.asarray(one, jnp.result_type(float)), arrays)
         return LeastSquares(self.free, observed.risks, self.theory, finite_size, problem, *arrays)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import jax
@@ -41,37 +42,14 @@ class Estimate(NamedTuple):
     at_bound: bool
 
 
-def estimates(
-    free: tuple[str, ...],
-    point: Float64[np.ndarray, " free"],
-    lower: Float64[np.ndarray, " free"],
-    upper: Float64[np.ndarray, " free"],
-    uncertain: Uncertainty,
-) -> dict[str, Estimate]:
-    """Of the free parameters at a point in the coordinates of the fit, and of c = Hσ² where it is made of them."""
-    gradients = dict(zip(free, np.eye(len(free)), strict=True))
-    if {"init_scale", "latent_ratio"} <= set(free):
-        gradients["init_strength"] = gradients["init_scale"] + gradients["latent_ratio"]
-    near = np.minimum(point - lower, upper - point) < 5e-3 * (upper - lower)
-    quantile, found = float(student.ppf(0.975, uncertain.degrees_of_freedom)), {}
-    for name, gradient in gradients.items():
-        error, coordinate = uncertain.standard_error(gradient), float(gradient @ point)
-        ends = np.array([coordinate - quantile * error, coordinate, coordinate + quantile * error])
-        with np.errstate(over="ignore"):
-            low, value, high = map(float, np.maximum(ends, 0) if name in LINEAR else np.exp(ends))
-        known = math.isfinite(error) if name in LINEAR else error < _LARGEST_ERROR
-        found[name] = Estimate(value, error, (low, high), known, name in free and bool(near[free.index(name)]))
-    return found
-
-
 @dataclass(frozen=True)
 class Fit(Question):
     """The hyperparameters inferred from a curve, in the regime that explains it best: the answer to a `Question`.
 
     Arguments:
+        coordinates: of the free parameters: logarithms, but for a noise floor.
+        uncertainty: their covariance, and what is not determined.
         fitted: the fitted risks, shape (num_risks, num_times).
-        uncertainty: the covariance in the logarithms of the free parameters, and what is not determined.
-        estimates: of every free parameter and of "init_strength" c = Hσ² = xy.
         deviance: the weighted sum of squared residuals, no less than the accuracy of the model itself allows.
         converged: whether the least-squares solver did.
         num_agreeing: how many of the starts found the same minimum.
@@ -83,9 +61,9 @@ class Fit(Question):
     Source: K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
 
-    fitted: Float64[np.ndarray, "risks times"]
+    coordinates: Float64[np.ndarray, " free"]
     uncertainty: Uncertainty
-    estimates: dict[str, Estimate]
+    fitted: Float64[np.ndarray, "risks times"]
     deviance: float
     converged: bool
     num_agreeing: int
@@ -98,6 +76,24 @@ class Fit(Question):
     def regime(self) -> str:
         """The theory's name."""
         return self.theory.name
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate]:
+        """Of every free parameter, and of "init_strength" c = Hσ² = xy where it is made of them."""
+        gradients, (lower, upper) = dict(zip(self.free, np.eye(len(self.free)), strict=True)), self.ends
+        if {"init_scale", "latent_ratio"} <= set(gradients):
+            gradients["init_strength"] = gradients["init_scale"] + gradients["latent_ratio"]
+        near = np.minimum(self.coordinates - lower, upper - self.coordinates) < 5e-3 * (upper - lower)
+        quantile, found = float(student.ppf(0.975, self.uncertainty.degrees_of_freedom)), {}
+        for name, gradient in gradients.items():
+            error, middle = self.uncertainty.standard_error(gradient), float(gradient @ self.coordinates)
+            ends = np.array([middle - quantile * error, middle, middle + quantile * error])
+            with np.errstate(over="ignore"):
+                low, value, high = map(float, np.maximum(ends, 0) if name in LINEAR else np.exp(ends))
+            known = math.isfinite(error) if name in LINEAR else error < _LARGEST_ERROR
+            at_bound = name in self.free and bool(near[self.free.index(name)])
+            found[name] = Estimate(value, error, (low, high), known, at_bound)
+        return found
 
     @property
     def values(self) -> dict[str, float]:
@@ -123,9 +119,8 @@ class Fit(Question):
         """
         residuals = self.observations.values - self.fitted
         weighted = residuals * self.observations.weights
-        neighbours, total = float(np.sum(weighted[:, 1:] * weighted[:, :-1])), float(np.sum(weighted**2))
-        correlation = neighbours / total if total > 0 else 0.0
-        return {"root_mean_square": float(np.sqrt(np.mean(residuals**2))), "lag_correlation": correlation}
+        lagged = float(np.sum(weighted[:, 1:] * weighted[:, :-1]) / max(np.sum(weighted**2), np.finfo(float).tiny))
+        return {"root_mean_square": float(np.sqrt(np.mean(residuals**2))), "lag_correlation": lagged}
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -141,27 +136,21 @@ class Fit(Question):
             elif self.estimates[name].at_bound:
                 yield f"`{name}` ran into an end of its `bounds`."
         if self.input_dim is not None and not self.is_corrected and self.correction is None:
-            yield (
-                f"The {self.regime} limit was not corrected for the finite size: only the best candidate is, and "
-                "simulations need every parameter."
-            )
+            why = "only the best candidate is, and only where every parameter is determined"
+            yield f"The {self.regime} limit was not corrected for the finite size: {why}."
         if self.correction is not None and not self.correction.settled:
             yield "The fit still moved when it was corrected again for the finite size. Try more `num_simulations`."
         if self.num_agreeing == 1 < self.num_starts:
-            yield (
-                f"Only 1 of {self.num_starts} starts came to this minimum, and there may be a better one. Try more "
-                "`num_starts`, narrower `bounds` or a `start`."
-            )
+            found = f"Only 1 of {self.num_starts} starts came to this minimum, and there may be a better one."
+            yield f"{found} Try more `num_starts`, narrower `bounds` or a `start`."
         for other in self.alternatives:
             yield f"Another minimum is nearly as good: {', '.join(f'{name} {one:.4g}' for name, one in other.items())}."
-        error, correlation = self.diagnostics.values()
-        # more than a matter of rounding
-        visible = error > 1e-4 * np.abs(self.observations.values).max()
-        if self.observations.errors is None and visible and correlation > 0.7:
-            yield (
-                f"The residuals keep their sign over neighbouring times (correlation {correlation:.2f}): the limit "
-                "misses the curve, or its noise is common to all times."
-            )
+        error, lagged = self.diagnostics.values()
+        # more than a matter of rounding, and not explained by repeats
+        visible = self.observations.errors is None and error > 1e-4 * np.abs(self.observations.values).max()
+        if visible and lagged > 0.7:
+            found = f"The residuals keep their sign over neighbouring times (correlation {lagged:.2f})"
+            yield f"{found}: the limit misses the curve, or its noise is common to all times."
 
     def curve(self, times: Any = None) -> Curve:
         """The fitted limit of infinite size, with the noise floor.
@@ -198,20 +187,16 @@ class Fit(Question):
         for name, one in self.estimates.items():
             error = f"{one.standard_error:.2g}" if name in LINEAR else f"{100 * one.standard_error:.2g} %"
             ends = f"[{one.interval[0]:.4g}, {one.interval[1]:.4g}]{' (at its bound)' * one.at_bound}"
-            known = f"{one.value:>12.5g}{error:>10}   {ends}"
-            lines.append(f"{name:<15}{known if one.identifiable else 'not identifiable'.rjust(22)}")
+            known = f"{one.value:>12.5g}{error:>10}   {ends}" if one.identifiable else "not identifiable".rjust(22)
+            lines.append(f"{name:<15}{known}")
         lines += [f"{name:<15}{value:>12.5g}{'fixed':>10}" for name, value in self.fixed.items()]
-        residual, correlation = self.diagnostics.values()
-        lines.append(
-            f"\nintervals: {_METHODS[self.uncertainty.method]}; residuals: root mean square {residual:.2g}, "
-            f"correlation of neighbours {correlation:.2f}"
-        )
+        error, lagged = self.diagnostics.values()
+        residuals = f"root mean square {error:.2g}, correlation of neighbours {lagged:.2f}"
+        lines.append(f"\nintervals: {_METHODS[self.uncertainty.method]}; residuals: {residuals}")
         if self.correction is not None:
             size: Any = self.correction.problem
-            lines.append(
-                f"corrected for finite size by {len(self.correction.repeats)} simulations of p = {size.input_dim}, "
-                f"H = {size.latent_dim}, N = {size.num_samples}"
-            )
+            size = f"p = {size.input_dim}, H = {size.latent_dim}, N = {size.num_samples}"
+            lines.append(f"corrected for finite size by {len(self.correction.repeats)} simulations of {size}")
         if len(self.candidates) > 1:
             above = (f"{one.regime} {one.bic - self.candidates[0].bic:.1f}" for one in self.candidates)
             lines.append(f"information criterion (BIC) above the best: {', '.join(above)}")

@@ -30,11 +30,8 @@ class Sensitivities(eqx.Module):
     @property
     def elasticities(self) -> dict[str, Values]:
         """∂log R/∂log θ: per cent of a value for each per cent of the number; 0 where both vanish."""
-
-        def ratio(change: Float[Array, "*shape"], value: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-            return jnp.where(value == 0, 0, change / jnp.where(value == 0, 1, value))
-
-        return {name: jax.tree.map(ratio, one, self.curve.values) for name, one in self.derivatives.items()}
+        values = jax.tree.map(lambda value: jnp.where(value == 0, jnp.inf, value), self.curve.values)
+        return {name: jax.tree.map(jnp.divide, one, values) for name, one in self.derivatives.items()}
 
 
 def sensitivities(problem: AbstractProblem, times: Any, theory: Any = None) -> Sensitivities:
