@@ -147,7 +147,7 @@ class Allocation(eqx.Module):
 
     Arguments:
         units: n_i, shape (num_sources,).
-        risk: Σ_i w_i d_i R_i(n_i), the weighted squared error of all sources.
+        risk: Σ_i d_i R_i(n_i), the squared error of all sources.
         multiplier: −∂risk/∂n, what one more unit is worth.
     """
 
@@ -156,19 +156,17 @@ class Allocation(eqx.Module):
     multiplier: Scalar
 
 
-def allocation(
-    standard_deviations: Sequence[Any], num_units: Any, activation: ActivationLike = "sign", *, weights: Any = None
-) -> Allocation:
-    """Share hidden units among independent Gaussian sources so that the weighted squared error of all is least.
+def allocation(standard_deviations: Sequence[Any], num_units: Any, activation: ActivationLike = "sign") -> Allocation:
+    """Share hidden units among independent Gaussian sources so that the squared error of all is least.
 
     Every source has its own two-layer autoencoder, at the limit of `ae.limits.water_filling`, which is convex in n_i:
     it takes units until one more is worth less than their price, and the price is the one at which all are taken.
 
     Arguments:
-        standard_deviations: for each source, its deviations D_j, shape (d_i,); the d_i may differ.
+        standard_deviations: for each source, its deviations D_j, shape (d_i,); the d_i may differ. An error that costs
+            w_i times as much is that of deviations √w_i D_j.
         num_units: n, the units of all sources together; positive.
         activation: σ, odd, with a linear part.
-        weights: w_i, what an error of each source costs, positive; 1 when omitted.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -178,32 +176,25 @@ def allocation(
     if len(standard_deviations) < 2:
         raise fail("standard_deviations", "those of at least two sources", standard_deviations)
     check_real("num_units", num_units, "finite and positive", minimum=0.0, strict=True)
-    dtype = common_float_dtype(*standard_deviations, num_units, weights)
+    dtype = common_float_dtype(*standard_deviations, num_units)
     deviations = tuple(as_float(one).astype(dtype) for one in standard_deviations)
-    costs = jnp.ones(len(deviations), dtype) if weights is None else as_float(weights).astype(dtype)
-    if costs.shape != (len(deviations),):
-        raise fail("weights", f"of shape ({len(deviations)},), one for each source", weights)
-    check_real("weights", costs, "finite and positive", minimum=0.0, strict=True)
-    return _allocate(deviations, costs, as_float(num_units).astype(dtype), as_activation(activation))
+    return _allocate(deviations, as_float(num_units).astype(dtype), as_activation(activation))
 
 
 @eqx.filter_jit
-def _allocate(
-    deviations: tuple[Float[Array, " _"], ...], costs: Float[Array, " sources"], total: Scalar, activation: Activation
-) -> Allocation:
-    count = int(np.finfo(total.dtype).nmant) + 8
+def _allocate(deviations: tuple[Float[Array, " _"], ...], total: Scalar, activation: Activation) -> Allocation:
+    count, none = int(np.finfo(total.dtype).nmant) + 8, jnp.zeros(len(deviations), total.dtype)
 
     def risk(units: Float[Array, " sources"]) -> Scalar:
         each = zip(deviations, units, strict=True)
-        return jnp.stack([one.size * water_filling(one, unit, activation).risk for one, unit in each]) @ costs
+        return jnp.sum(jnp.stack([one.size * water_filling(one, unit, activation).risk for one, unit in each]))
 
     def taken(price: Scalar) -> Float[Array, " sources"]:
         # no share of an irrational number falls on a whole number of units, where the risk has a kink
-        ends = jnp.zeros_like(costs), jnp.full_like(costs, np.pi / 3) * total
-        return _halved(lambda units: -jax.grad(risk)(units) < price, *ends, count)[1]
+        return _halved(lambda units: -jax.grad(risk)(units) < price, none, none + total * (np.pi / 3), count)[1]
 
-    first = jnp.stack([jnp.max(one) ** 2 for one in deviations]) * costs
-    low, high = _halved(lambda price: jnp.sum(taken(price)) < total, jnp.zeros_like(total), jnp.max(first), count)
+    highest = jnp.max(jnp.stack([jnp.max(one) ** 2 for one in deviations]))
+    low, high = _halved(lambda price: jnp.sum(taken(price)) < total, jnp.zeros_like(total), highest, count)
     # sources that are indifferent, at the same price, between many units and few take what the others leave
     many, few = taken(low), taken(high)
     units = few + (many - few) * (total - jnp.sum(few)) / jnp.sum(many - few)

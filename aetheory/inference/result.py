@@ -190,8 +190,8 @@ class Fit(Question):
             known = f"{one.value:>12.5g}{error:>10}   {ends}" if one.identifiable else "not identifiable".rjust(22)
             lines.append(f"{name:<15}{known}")
         lines += [f"{name:<15}{value:>12.5g}{'fixed':>10}" for name, value in self.fixed.items()]
-        error, lagged = self.diagnostics.values()
-        residuals = f"root mean square {error:.2g}, correlation of neighbours {lagged:.2f}"
+        typical, lagged = self.diagnostics.values()
+        residuals = f"root mean square {typical:.2g}, correlation of neighbours {lagged:.2f}"
         lines.append(f"\nintervals: {_METHODS[self.uncertainty.method]}; residuals: {residuals}")
         if self.correction is not None:
             size: Any = self.correction.problem
