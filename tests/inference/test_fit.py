@@ -106,13 +106,13 @@ def test_finite_size_correction(x64):
 def test_simulated_correction_for_finite_size(x64, monkeypatch):
     # the mean of so many draws that what is left of the error is the bias of the limit
     problem, times = ae.LinearProblem(30, 2, 15, 0.6 / 30), np.linspace(0, 0.6, 13)
-    batches = [ae.simulate(problem, times, key, num_repeats=100) for key in jax.random.split(jax.random.key(0), 16)]
+    batches = [ae.simulate(problem, times, key, num_repeats=50) for key in jax.random.split(jax.random.key(0), 16)]
     options = {"theories": "narrow-latent", "fixed": {"sample_ratio": 2.0}, "num_starts": 1}
     set_constant(monkeypatch, "_NUM_SCANNED", 16)
-    found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=3200)
+    found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=1600)
     (plain,) = found.candidates
     assert plain.correction is None
-    assert len(found.correction.repeats) == 3200
+    assert len(found.correction.repeats) == 1600
     for name in ("init_scale", "latent_ratio"):
         truth = math.log(getattr(problem, name))
         assert abs(math.log(plain.values[name]) - truth) > 5 * plain.estimates[name].standard_error
@@ -122,7 +122,7 @@ def test_simulated_correction_for_finite_size(x64, monkeypatch):
     shares = np.diag(found.uncertainty.simulations) / np.diag(of_draws)
     assert ((shares > 0.5 * 15 / 37.7) & (shares < 0.5 * 15 / 3.48)).all()  # between quantiles of .001 and .999
     np.testing.assert_allclose(found.fitted, found.observations.values, atol=5e-3)
-    assert "corrected for finite size by 3200 simulations of p = 30" in str(found)
+    assert "corrected for finite size by 1600 simulations of p = 30" in str(found)
     assert found.correction.settled
     # one correction alone, taken at the uncorrected fit, has not settled, and says so
     set_constant(monkeypatch, "_MOST_CORRECTIONS", 1)
