@@ -54,7 +54,7 @@ def averaged(curves: list[ae.Curve]) -> ae.Curve:
     train, population = (jnp.stack([getattr(curve, risk) for curve in curves]) for risk in ("train", "population"))
     std = ae.Values(train=jnp.std(train, axis=0, ddof=1), population=jnp.std(population, axis=0, ddof=1))
     mean = ae.Values(train=jnp.mean(train, axis=0), population=jnp.mean(population, axis=0))
-    return ae.Curve(curves[0].times, ae.Values(train=mean, population=std), num_repeats=len(curves))
+    return ae.Curve(curves[0].times, mean, std, num_repeats=len(curves))
 
 
 class Counts:

@@ -14,7 +14,6 @@ ROOMS = (
     "aetheory",
     "aetheory.two_layer",
     "aetheory.inference",
-    "aetheory.inference.optimise",
     "aetheory.plotting",
     "aetheory.sources",
     "aetheory.spectra",

@@ -83,6 +83,14 @@ class AbstractProblem(eqx.Module):
         """The problem as its theories see it, with real numbers in place of whole dimensions where they allow it."""
         return self
 
+    def problem(self, input_dim: int) -> "AbstractProblem":
+        """The inverse of `continuous`: the nearest problem with whole dimensions, of this input dimension.
+
+        Raises:
+            ValueError: the problem has whole dimensions of its own.
+        """
+        raise fail("input_dim", f"None for a {type(self).__name__}, which has dimensions of its own", input_dim)
+
     def find_theory(self, name: Any) -> AbstractTheory:
         """The theory of that name, or the one itself.
 

@@ -41,6 +41,11 @@ class AbstractTheory(abc.ABC):
     is_approximate: ClassVar[bool] = False
     """Whether its curves come with a bracket."""
 
+    @property
+    def is_special(self) -> bool:
+        """Whether other theories of its problem meet in it, and say all that it says."""
+        return False
+
     @abc.abstractmethod
     def curve(self, *problem_and_times: Any, **options: Any) -> Any:
         """`curve(problem, times, **options)`: the `Curve` of this problem; subclasses say which options they take."""

@@ -2,8 +2,8 @@
 
 from aetheory.inference.finite_size import Correction as Correction
 from aetheory.inference.fit import fit as fit
+from aetheory.inference.model import Question as Question
 from aetheory.inference.observations import Observations as Observations
-from aetheory.inference.result import Alternative as Alternative
 from aetheory.inference.result import Estimate as Estimate
 from aetheory.inference.result import Fit as Fit
 from aetheory.inference.uncertainty import Uncertainty as Uncertainty

@@ -3,10 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,37 +12,39 @@ from jaxtyping import Float64, PRNGKeyArray
 from scipy.stats import qmc
 
 from aetheory.core.checks import fail, static_integer
-from aetheory.core.curve import Curve
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory
-from aetheory.inference.arguments import check_bounds, check_candidates, check_finite_size, split_parameters
-from aetheory.inference.finite_size import NUM_BATCHES, Correction, correction, has_formula
-from aetheory.inference.least_squares import LeastSquares, Minimum, linearised, minimise, scan
-from aetheory.inference.model import LINEAR, Bounds, Model, as_coordinate, from_coordinate
+from aetheory.inference.finite_size import Correction, correction
+from aetheory.inference.model import (
+    LINEAR,
+    LeastSquares,
+    Minimum,
+    Numbers,
+    Question,
+    default_bounds,
+    split_parameters,
+)
 from aetheory.inference.observations import Observations
-from aetheory.inference.result import Alternative, Estimate, Fit
-from aetheory.inference.uncertainty import CovarianceMethod, Uncertainty, observation_weights, uncertainty
+from aetheory.inference.result import Fit
+from aetheory.inference.uncertainty import uncertainty
 from aetheory.linear.problem import LinearRatios
 
-_NUM_SCANNED = 128
-"""Points that are tried for a limit that is a flow. With a free unit of time the good ones are a smaller share."""
+_LINEAR = LinearRatios(0.1**0.5, 0.1**0.5, 10**0.5)
+"""In the middle of the ratios that are looked for."""
 
-_MORE_FOR_TIME = 4
-_MORE_IN_CLOSED_FORM = 8
-"""Where a curve costs next to nothing."""
+_NUM_SCANNED, _MORE_FOR_TIME, _MORE_IN_CLOSED_FORM = 128, 4, 8
+"""Points that are tried for a limit that is a flow; how many times more with a free unit of time, for which few are
+good, and of a curve that costs next to nothing."""
 
-_APART = 0.1
-"""Starts are no closer than this share of the ranges, in one parameter at least: close ones find the same minimum."""
-
-_SAME = 0.02
-"""Minima no further apart than this, in the logarithms of the parameters, are one."""
+_APART, _SAME = 0.1, 0.02
+"""Starts are no closer than a share of the ranges, in one parameter at least, for close ones find the same minimum;
+minima no further apart in the logarithms of the parameters are one."""
 
 _REACH = 10.0
 """Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
 
-_MOST_CORRECTIONS = 6
-_SETTLED = 0.25
-"""A fit that a correction moves by no more than this share of its standard errors is corrected where it stands."""
+_NUM_BATCHES, _MOST_CORRECTIONS, _SETTLED = 4, 6, 0.25
+"""A fit that a correction moves by no more than a share of its standard errors is corrected where it stands."""
 
 _MAX_STEPS = 200
 _MODEL_ACCURACY = 1e-6
@@ -52,269 +52,195 @@ _MODEL_ACCURACY = 1e-6
 
 
 def fit(
-    curve: Observations | Curve | Sequence[Curve] | Mapping[str, Any] | str | Path,
-    theories: str | Sequence[Any] | None = None,
+    curve: Any,
+    theories: Any = None,
     free: Sequence[str] | None = None,
     *,
     problem: AbstractProblem | None = None,
-    fixed: Mapping[str, float | int] | None = None,
-    start: Mapping[str, float | int] | None = None,
+    fixed: Numbers | None = None,
+    start: Numbers | None = None,
     bounds: Mapping[str, tuple[float | int, float | int]] | None = None,
-    risks: Sequence[str] | None = None,
     input_dim: int | None = None,
     key: PRNGKeyArray | None = None,
     num_simulations: int | None = None,
     num_starts: int = 4,
-    covariance: str | None = None,
 ) -> Fit:
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
-    Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, kept inside their bounds, from
-    the best of a hundred points or more that fill the bounds evenly. Every candidate regime is fitted; the one with the
-    smallest Bayesian information criterion is returned, with the others beside it. What a curve cannot tell, such as
-    p/N in the large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not
-    identifiable.
+    Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, inside their bounds, from the
+    best of a hundred points or more that fill these evenly. Of all candidates the fit of the smallest Bayesian
+    information criterion is returned, with the others beside it. What a curve cannot tell, such as p/N in the
+    large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not identifiable.
 
     Arguments:
-        curve: what was observed: a `Curve`; repeats of one, as a batch or a sequence of curves (the best grounds for
-            intervals); a mapping from "time" and one or both of "train" and "population" to arrays; or the path of a
-            CSV file with such columns.
-        theories: one, or several to choose from: names, or tuples of names for an edge. Large-data, mean-field,
-            narrow-latent and small-data when omitted, or all theories of another problem.
-        free: what to infer, of "init_scale" (x = pσ²), "latent_ratio" (y = H/p), "sample_ratio" (z = p/N),
-            "time_unit" (flow time for one recorded unit) and "noise_floor" (a constant added to both risks). The
-            three ratios, but for `fixed` ones, when omitted.
-        problem: what was trained, where it is no linear autoencoder: any problem whose theories are differentiable in
-            its `free_numbers`, which then take the place of the three ratios; its other fields are as they were.
+        curve: `ae.Observations`, or what `ae.Observations.of` takes: a `Curve`, repeats of one (the best grounds for
+            intervals), a mapping of arrays, the path of a CSV file.
+        theories: one, or several to choose from: names, or tuples of names for an edge; all that have no bracket and
+            are no edge when omitted.
+        free: what to infer: "init_scale" (x = pσ²), "latent_ratio" (y = H/p) and "sample_ratio" (z = p/N), or the
+            `free_numbers` of another problem; "time_unit" (flow time for one recorded unit) and "noise_floor" (a
+            constant added to all risks). The problem's numbers, but for `fixed` ones, when omitted.
+        problem: what was trained, where it is no linear autoencoder. By default its numbers are looked for within a
+            factor of 300 of those that it has.
         fixed: values of those that are known; a time unit of 1 and no noise floor by default.
         start: where to start from, besides the points that are tried anyway.
         bounds: (lower, upper) of a parameter, positive but for the noise floor.
-        risks: which of "train" and "population" to compare; all that were observed when omitted.
-        input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p by a
-            formula. For other regimes, the best fit is repeated on the observations less the distance of simulations
-            from the limit, at the fitted parameters with the nearest whole H and N, until it stays where it is; the
-            noise of the simulations is part of the intervals. The regime is chosen before.
+        input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p. For
+            other regimes, the best fit is repeated on the observations less the distance of simulations from the
+            limit, at the fitted parameters with the nearest whole H and N, until it stays where it is; the noise of
+            the simulations is part of the intervals. The regime is chosen before.
         key: a JAX random key for these simulations; needed where p is given and a candidate has no formula.
-        num_simulations: how many draws they take, rounded up to a multiple of 4; four times as many as were
-            observed, and at least 64, when omitted.
+        num_simulations: how many draws, rounded up to a multiple of 4; by default four times as many as were
+            observed, and at least 64.
         num_starts: how many of the best points to start from, no two of them close together.
-        covariance: how to take the correlations of the noise into account, see `ae.inference.uncertainty`: from the
-            repeats where there are more than two, otherwise a bound from standard errors, otherwise Newey–West.
 
     Returns:
-        A `Fit`. One that has not converged, that has run into its bounds, or beside which another minimum is nearly
-        as good, says so.
+        A `Fit`, which says so where it has not converged, has run into its bounds, or is not the only one.
 
     Raises:
         ValueError: NaN in the curve, fewer observations than parameters, bounds that exclude the start, an unknown
-            regime or parameter, a ratio neither free nor fixed, a known p without a key for simulations.
+            regime or parameter, a number neither free nor fixed, a known p without a key for simulations.
         OSError: the CSV file cannot be read.
 
     Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
-    observations = Observations.of(curve, risks)
-    template = LinearRatios(1.0, 1.0, 1.0) if problem is None else problem.continuous()
-    candidates = check_candidates(template, theories, observations.risks)
-    names, values = split_parameters(template, free, fixed)
-    limits = check_bounds(template, names, bounds, start, observations)
-    num_starts = static_integer("num_starts", num_starts)
-    num_simulations = check_finite_size(template, candidates, observations, input_dim, key, num_simulations)
-    if covariance not in (None, *get_args(CovarianceMethod)):
-        raise fail("covariance", f"None or one of {', '.join(map(repr, get_args(CovarianceMethod)))}", covariance)
-    if covariance == "repeats" and (observations.repeats is None or len(observations.repeats) < 3):
-        raise fail("covariance", "another method than 'repeats' where there are fewer than three of them", covariance)
-    if covariance == "bound" and observations.errors is None:
-        raise fail("covariance", "another method than 'bound' where no standard errors are known", covariance)
+    observations = curve if isinstance(curve, Observations) else Observations.of(curve)
+    real, bounds, start = _LINEAR if problem is None else problem.continuous(), bounds or {}, start or {}
+    names, values = split_parameters(real, free, fixed or {})
+    for argument, given in (("bounds", bounds), ("start", start)):
+        if not set(given) <= set(names):
+            raise fail(argument, f"given for free parameters only ({', '.join(names)})", sorted(given))
     if observations.values.size < len(names):
-        raise ValueError(
-            f"Argument `curve` must have at least as many observations as there are free parameters, {len(names)}, "
-            f"but has {observations.values.size}."
-        )
-    size = None if input_dim is None else static_integer("input_dim", input_dim)
-    method = cast("CovarianceMethod | None", covariance)
-    task = _Task(template, names, values, limits, start, observations, size, num_starts, method)
-    fits = [_fit_one(theory, task) for theory in candidates]
+        raise fail("curve", f"of at least as many observations as free parameters, {len(names)}", observations.values)
+    limits = {name: bounds.get(name, default_bounds(real, name, observations)) for name in names}
+    for name, (lower, upper) in limits.items():
+        if not (lower >= 0 if name in LINEAR else lower > 0) or not lower < upper < math.inf:
+            raise fail("bounds", f"two finite, positive numbers in increasing order for `{name}`", (lower, upper))
+        if not lower <= start.get(name, lower) <= upper:
+            raise fail("start", f"within the bounds ({lower:g}, {upper:g}) for `{name}`", start[name])
+    num_starts, theories = static_integer("num_starts", num_starts), _candidates(real, theories)
+    questions = [Question(one, real, names, values, limits, observations, input_dim) for one in theories]
+    batches = _keys(questions, key, num_simulations)
+    fits = [_best(question, start, num_starts) for question in questions]
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
     best = fits[0]
-    if key is not None and best.correctable:
-        best = _corrected(best, task, key, num_simulations)
-    return best.beside(tuple(fits))
+    if batches is not None and not best.is_corrected and best.converged and not best.not_identifiable:
+        best = _corrected(best, batches)
+    return replace(best, candidates=tuple(fits))
 
 
-class _Task(NamedTuple):
-    """What is asked of every candidate."""
-
-    template: AbstractProblem
-    names: tuple[str, ...]
-    values: dict[str, float]
-    limits: dict[str, tuple[float, float]]
-    start: Mapping[str, float | int] | None
-    observations: Observations
-    input_dim: int | None
-    num_starts: int
-    method: CovarianceMethod | None
-
-    @property
-    def ends(self) -> Float64[np.ndarray, "two free"]:
-        """Both ends of every free parameter's range, in the coordinates of the fit."""
-        return np.array([[as_coordinate(name, end) for end in self.limits[name]] for name in self.names]).T
-
-    def problem(self, theory: AbstractTheory) -> tuple[LeastSquares, Model]:
-        """The least-squares problem of one candidate."""
-        dtype = jnp.result_type(float)
-        finite_size = self.input_dim is not None and has_formula(theory)
-        weights = observation_weights(self.observations)
-        # residuals of order one, for tolerances to mean the same whatever the weights
-        scale = 1 / np.sqrt(np.mean((weights * self.observations.values) ** 2))
-        squares = LeastSquares(
-            jnp.asarray(self.observations.times, dtype),
-            jnp.asarray(self.observations.values, dtype),
-            jnp.asarray(weights * scale, dtype),
-            {name: jnp.asarray(value, dtype) for name, value in self.values.items()},
-            Bounds(*(jnp.asarray(end, dtype) for end in self.ends)),
-        )
-        template = self.template
-        if isinstance(template, LinearRatios) and finite_size:
-            template = replace(template, input_dim=float(self.input_dim or math.inf))
-        return squares, Model(self.names, self.observations.risks, theory, template, finite_size)
-
-    def starts(self, problem: LeastSquares, model: Model) -> Float64[np.ndarray, "starts free"]:
-        """The best of the points that are tried, no two of them close together, and the start that was given."""
-        ends = self.ends
-        count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in self.names else 1)
-        if getattr(model.theory, "is_explicit", True):
-            count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
-        points = qmc.scale(qmc.Sobol(len(self.names), seed=0).random(count), *ends)
-        costs = np.asarray(scan(jnp.asarray(points, problem.times.dtype), problem, model), np.float64)
-        chosen: list[Float64[np.ndarray, " free"]] = []
-        if self.start is not None:
-            middle = dict(zip(self.names, ends.mean(axis=0), strict=True))
-            given = {name: as_coordinate(name, value) for name, value in self.start.items()}
-            chosen.append(np.array([(middle | given)[name] for name in self.names]))
-        for point in points[np.argsort(costs, kind="stable")]:
-            apart = [np.abs((point - other) / (ends[1] - ends[0])).max() > _APART for other in chosen]
-            if len(chosen) < self.num_starts and all(apart):
-                chosen.append(point)
-        return np.array(chosen)
+def _candidates(problem: AbstractProblem, theories: Any) -> tuple[AbstractTheory, ...]:
+    """Every candidate once, in its order."""
+    default = [one.name for one in problem.theories.values() if not (one.is_approximate or one.is_special)]
+    listed = default if theories is None else theories
+    listed = (listed,) if isinstance(listed, str | AbstractTheory) else listed
+    found = tuple(dict.fromkeys(map(problem.find_theory, listed)))
+    if not found or any(theory.is_approximate for theory in found):
+        raise fail("theories", f"one or several of {', '.join(map(repr, default))}, or tuples for edges", theories)
+    return found
 
 
-def _fit_one(theory: AbstractTheory, task: _Task) -> Fit:
-    problem, model = task.problem(theory)
-    starts = jnp.asarray(task.starts(problem, model), problem.times.dtype)
-    minima = [minimise(start, problem, model, _MAX_STEPS) for start in starts]
+def _keys(questions: Sequence[Question], key: PRNGKeyArray | None, num_simulations: int | None) -> Any:
+    """Keys of the simulations in batches, once they are known to fit the question."""
+    first = questions[0]
+    if first.input_dim is not None:
+        first.problem.problem(static_integer("input_dim", first.input_dim))
+        if key is None and (needing := [one.theory.name for one in questions if not one.is_corrected]):
+            raise fail("key", f"a JAX random key: with `input_dim`, {needing[0]} is corrected by simulations", key)
+    elif key is not None or num_simulations is not None:
+        raise ValueError("Arguments `key` and `num_simulations` must be None without `input_dim`, the simulated size.")
+    number = max(64, 4 * first.observations.num_repeats) if num_simulations is None else num_simulations
+    number = static_integer("num_simulations", number)
+    return None if key is None else jax.random.split(key, (_NUM_BATCHES, math.ceil(number / _NUM_BATCHES)))
+
+
+def _best(question: Question, start: Numbers, num_starts: int) -> Fit:
+    """The best of the minima that are reached from several starts."""
+    squares = question.least_squares()
+    starts = jnp.asarray(_starts(question, squares, start, num_starts), squares.times.dtype)
+    minima = [squares.minimise(one, _MAX_STEPS) for one in starts]
     minima.sort(key=lambda one: float(one.cost) if math.isfinite(one.cost) else math.inf)
-    return _result(theory, task, problem, model, minima)
+    measured = _measured(question, squares, minima[0])
+    alternatives = _alternatives(squares, minima, measured["uncertainty"].null_space)
+    agreeing = sum(float(one.cost) <= 1.001 * float(minima[0].cost) + 1e-12 for one in minima)
+    return Fit(**vars(question), **measured, num_agreeing=agreeing, num_starts=len(minima), alternatives=alternatives)
 
 
-def _corrected(found: Fit, task: _Task, key: PRNGKeyArray, num_simulations: int) -> Fit:
+def _starts(
+    question: Question, squares: LeastSquares, start: Numbers, num_starts: int
+) -> Float64[np.ndarray, "starts free"]:
+    """The start that was given, and the best of the points that are tried, no two of them close together."""
+    lower, upper = question.ends
+    count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in question.free else 1)
+    if getattr(question.theory, "is_explicit", True):
+        count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
+    points = qmc.scale(qmc.Sobol(len(lower), seed=0).random(count), lower, upper)
+    costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
+    middle = squares.parameters((squares.lower + squares.upper) / 2)
+    chosen = [question.point(middle | dict(start))] if start else []
+    for point in points[np.argsort(costs, kind="stable")]:
+        apart = [np.abs((point - other) / (upper - lower)).max() > _APART for other in chosen]
+        if len(chosen) < num_starts and all(apart):
+            chosen.append(point)
+    return np.array(chosen)
+
+
+def _corrected(found: Fit, batches: Any) -> Fit:
     """The fit to what remains of the observations when the distance of simulations from the limit is taken off."""
-    theory = found.theory
-    problem, model = task.problem(theory)
-    coordinates = jnp.asarray([as_coordinate(name, found.values[name]) for name in task.names], problem.times.dtype)
-    assert task.input_dim is not None
-    batches = jax.random.split(key, (NUM_BATCHES, math.ceil(num_simulations / NUM_BATCHES)))
-    result = found
+    squares = found.least_squares()
+    coordinates = jnp.asarray(found.coordinates, squares.times.dtype)
     # rough corrections first, for those that count to be taken near the solution
-    for num_batches in (1, NUM_BATCHES):
+    for num_batches, share in ((1, 1.0), (_NUM_BATCHES, _SETTLED)):
         for _ in range(_MOST_CORRECTIONS):
-            corrected = correction(problem, model, coordinates, task.input_dim, list(batches[:num_batches]))
-            values = jnp.asarray(task.observations.values - corrected.values, problem.times.dtype)
-            shifted = eqx.tree_at(lambda one: one.values, problem, values)
-            minimum = minimise(coordinates, shifted, model, _MAX_STEPS)
-            result = _result(theory, task, shifted, model, [minimum], corrected)
+            corrected = correction(squares, coordinates, int(found.input_dim or 0), batches[:num_batches])
+            remaining = jnp.asarray(found.observations.values - corrected.values, squares.times.dtype)
+            minimum = replace(squares, values=remaining).minimise(coordinates, _MAX_STEPS)
+            measured = _measured(found, squares, minimum, corrected)
             moved, coordinates = np.abs(np.asarray(minimum.coordinates - coordinates)), minimum.coordinates
-            errors = np.sqrt(np.diag(result.uncertainty.covariance))
-            settled = bool((moved <= (_SETTLED if num_batches == NUM_BATCHES else 1) * errors).all())
+            settled = bool((moved <= share * np.sqrt(np.diag(measured["uncertainty"].covariance))).all())
             if settled:
                 break
-    return replace(
-        result,
-        num_agreeing=found.num_agreeing,
-        num_starts=found.num_starts,
-        alternatives=found.alternatives,
-        correction=corrected._replace(settled=settled),
-    )
+    return replace(found, **measured, correction=corrected._replace(settled=settled))
 
 
-def _result(
-    theory: AbstractTheory,
-    task: _Task,
-    problem: LeastSquares,
-    model: Model,
-    minima: Sequence[Minimum],
-    corrected: Correction | None = None,
-) -> Fit:
-    """What is reported of the first of several minima, and which others are nearly as good."""
-    observations, weights, ends = task.observations, observation_weights(task.observations), task.ends
-    limit, jacobian = (np.asarray(part, np.float64) for part in linearised(minima[0].coordinates, problem, model))
-    fitted = limit if corrected is None else limit + corrected.values
-    residuals = observations.values - fitted
-    simulations = None if corrected is None else corrected.repeats
-    uncertain = uncertainty(jacobian, residuals, weights, observations, task.method, simulations)
-    located = np.asarray(minima[0].coordinates, np.float64)
-    near = np.minimum(located - ends[0], ends[1] - located) < 5e-3 * (ends[1] - ends[0])
-    accuracy = _MODEL_ACCURACY if problem.times.dtype == jnp.float64 else 10 * _MODEL_ACCURACY
-    floor = float(np.sum((accuracy * np.abs(observations.values).max() * weights) ** 2))
-    unit = float(np.mean((weights * observations.values) ** 2))
-    return Fit(
-        theory=theory,
-        problem=task.template,
-        estimates=_estimates(task.names, located, uncertain, near),
-        fixed=task.values,
-        free=task.names,
-        uncertainty=uncertain,
-        observations=observations,
-        fitted=fitted,
-        weights=weights,
-        deviance=float(np.sum((residuals * weights) ** 2)) + floor,
-        converged=bool(minima[0].converged),
-        num_steps=int(minima[0].num_steps),
-        num_agreeing=sum(float(one.cost) <= 1.001 * float(minima[0].cost) + 1e-12 for one in minima),
-        num_starts=len(minima),
-        alternatives=_alternatives(task.names, minima, uncertain, observations.values.size, unit, floor),
-        input_dim=task.input_dim,
-        correction=corrected,
-    )
-
-
-def _estimates(
-    names: tuple[str, ...],
-    coordinates: Float64[np.ndarray, " free"],
-    uncertain: Uncertainty,
-    near: np.ndarray,
-) -> dict[str, Estimate]:
-    """Estimates of the free parameters, and of c = Hσ² where it is made of them."""
-    units = np.eye(len(names))
-    estimates = {
-        name: Estimate.of(coordinates[index], units[index], uncertain, name in LINEAR, bool(near[index]))
-        for index, name in enumerate(names)
+def _measured(
+    question: Question, squares: LeastSquares, minimum: Minimum, corrected: Correction | None = None
+) -> dict[str, Any]:
+    """What is reported of a minimum."""
+    observed = question.observations
+    fitted = np.asarray(squares.predicted(squares.parameters(minimum.coordinates)), np.float64)
+    if corrected is not None:
+        fitted = fitted + corrected.values
+    residuals, jacobian = observed.values - fitted, np.asarray(squares.jacobian(minimum.coordinates), np.float64)
+    return {
+        "coordinates": np.asarray(minimum.coordinates, np.float64),
+        "uncertainty": uncertainty(jacobian, residuals, observed, None if corrected is None else corrected.repeats),
+        "fitted": fitted,
+        "deviance": float(np.sum((residuals * observed.weights) ** 2)) + _floor(observed.values, observed.weights),
+        "converged": bool(minimum.converged),
     }
-    if {"init_scale", "latent_ratio"} <= set(names):
-        both = units[names.index("init_scale")] + units[names.index("latent_ratio")]
-        estimates["init_strength"] = Estimate.of(float(both @ coordinates), both, uncertain, False, False)
-    return estimates
+
+
+def _floor(values: Any, weights: Any) -> float:
+    """The deviance below which the accuracy of the model itself does not allow to tell minima apart."""
+    accuracy = _MODEL_ACCURACY if jnp.result_type(float) == jnp.float64 else 10 * _MODEL_ACCURACY
+    return float(np.sum((accuracy * np.abs(values).max() * weights) ** 2))
 
 
 def _alternatives(
-    names: tuple[str, ...],
-    minima: Sequence[Minimum],
-    uncertain: Uncertainty,
-    count: int,
-    unit: float,
-    floor: float,
-) -> tuple[Alternative, ...]:
-    """Other minima whose criterion is within reach of the best, each once; `unit` is the deviance of a unit of cost."""
-    null = uncertain.null_space
-    points = [np.asarray(one.coordinates, np.float64) for one in minima]
-    # what the curve does not determine makes no difference
-    seen, found = [points[0] - null.T @ (null @ points[0])], []
-    for minimum, point in zip(minima[1:], points[1:], strict=True):
+    squares: LeastSquares, minima: Sequence[Minimum], null: Float64[np.ndarray, "null free"]
+) -> tuple[dict[str, float], ...]:
+    """The free parameters at other minima whose criterion is within reach of the best, each once."""
+    floor = _floor(squares.values, squares.weights)
+    seen: list[Float64[np.ndarray, " free"]] = []
+    found = []
+    for one in minima:
+        point = np.asarray(one.coordinates, np.float64)
+        # what the curve does not determine makes no difference
         determined = point - null.T @ (null @ point)
-        if not math.isfinite(minimum.cost) or any(np.abs(determined - other).max() < _SAME for other in seen):
-            continue
-        excess = count * math.log((float(minimum.cost) * unit + floor) / (float(minima[0].cost) * unit + floor))
-        if excess < _REACH:
+        excess = squares.values.size * math.log((float(one.cost) + floor) / (float(minima[0].cost) + floor))
+        if excess < _REACH and all(np.abs(determined - other).max() >= _SAME for other in seen):
             seen.append(determined)
-            values = {name: from_coordinate(name, value) for name, value in zip(names, point, strict=True)}
-            found.append(Alternative(values, excess))
-    return tuple(found)
+            values = squares.parameters(one.coordinates)
+            found.append({name: float(values[name]) for name in squares.free})
+    return tuple(found[1:])

@@ -1,101 +1,208 @@
-"""The curve that a fit compares with observations, and the coordinates in which it is fitted."""
+"""The question of a fit: what is free, within which bounds, and the least-squares problem that a theory makes of it."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+import optimistix
+from jaxtyping import Array, Bool, Float, Float64
 
-from aetheory.core.checks import keyword_only
+from aetheory.core.checks import check_real, fail, keyword_only
+from aetheory.core.curve import Curve
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory
+from aetheory.inference.observations import Observations
 
-RECORD = ("time_unit", "noise_floor")
-"""What a record adds to the numbers of its problem: flow time for one recorded unit of time; a constant on top."""
+Numbers = Mapping[str, float | int]
+
+RECORD = {"time_unit": 1.0, "noise_floor": 0.0}
+"""What a record adds to the numbers of its problem, by default: flow time for one of its units; a constant on top."""
 
 LINEAR = frozenset({"noise_floor"})
 """The parameters that may be 0 and are fitted as they are; the others by their logarithms."""
 
-_MAX_FLOW_STEPS = 512
-"""A flow that needs more lies far from any curve that was observed."""
+_REACH = 10**2.5
+"""Up to which factor, either way, a number is looked for around that of the problem; a thousand for the flow time at
+the end of a record, whatever its unit, around 1."""
+
+_FLOW = {"rtol": 1e-7, "max_steps": 512}
+"""A flow that needs more steps lies far from any curve that was observed; `_UNREACHED` stands for its values."""
 
 _UNREACHED = 1e6
-"""The value that stands for a flow that did not finish."""
+_TOLERANCE = 1e-7
 
 
-def as_coordinate(name: str, value: float) -> float:
-    """The coordinate of a parameter's value: its logarithm, but for those in `LINEAR`."""
-    return float(value) if name in LINEAR else math.log(value)
+def with_numbers(problem: AbstractProblem, numbers: Mapping[str, Any]) -> Any:
+    """The problem with other values of some of its numbers, which may be traced."""
+    return eqx.tree_at(lambda one: [getattr(one, name) for name in numbers], problem, list(numbers.values()))
 
 
-def from_coordinate(name: str, coordinate: float) -> float:
-    """The inverse."""
-    return float(coordinate) if name in LINEAR else math.exp(coordinate)
+def forward_curve(theory: AbstractTheory, problem: AbstractProblem, times: Any, **wanted: Any) -> Curve:
+    """A theory's curve in forward mode, with those options that it has; infinite where a flow did not finish."""
+    wanted |= {"adjoint": diffrax.ForwardMode(), "throw": False}
+    known = keyword_only(theory.curve)
+    curve: Curve = theory.curve(problem, times, **{name: value for name, value in wanted.items() if name in known})
+    finished = True if curve.stats is None else curve.stats.succeeded
+    return replace(curve, values=jax.tree.map(lambda value: jnp.where(finished, value, jnp.inf), curve.values))
 
 
-class Bounds(NamedTuple):
-    """The ends of the free parameters' ranges, in the coordinates of the fit: logarithms but for those in `LINEAR`."""
+def split_parameters(
+    problem: AbstractProblem, free: Sequence[str] | None, fixed: Numbers
+) -> tuple[tuple[str, ...], dict[str, float]]:
+    """The free parameters in their order, and the values of the others."""
+    parameters = (*problem.free_numbers, *RECORD)
+    wanted = [name for name in problem.free_numbers if name not in fixed] if free is None else free
+    if not wanted or not set(wanted) <= set(parameters):
+        raise fail("free", f"one or several of {', '.join(map(repr, parameters))}", free)
+    if not set(fixed) <= set(parameters) - set(wanted):
+        raise fail("fixed", f"made of {', '.join(map(repr, parameters))}, but for the free ones", fixed)
+    held, known = [name for name in parameters if name not in wanted], {**RECORD, **fixed}
+    for name in held:
+        if name not in known:
+            raise ValueError(f"Parameter `{name}` must be either free or given in `fixed`.")
+        check_real(name, known[name], "finite and nonnegative", minimum=0.0, strict=name == "time_unit")
+    return tuple(name for name in parameters if name in wanted), {name: float(known[name]) for name in held}
 
+
+def default_bounds(problem: AbstractProblem, name: str, observed: Observations) -> tuple[float, float]:
+    """Between which a parameter is looked for."""
+    if name == "noise_floor":
+        return 0.0, max(float(observed.values.min()), 1e-12)
+    unit = 1 / (float(observed.times.max()) or 1.0)
+    middle, reach = (unit, 1e3) if name == "time_unit" else (float(getattr(problem, name)) or 1.0, _REACH)
+    return middle / reach, middle * reach
+
+
+class LeastSquares(eqx.Module):
+    """The least-squares problem of a `Question` as arrays: one compiled program serves all of a theory.
+
+    Residuals are of order one, for tolerances to mean the same whatever their weights.
+    """
+
+    free: tuple[str, ...] = eqx.field(static=True)
+    risks: tuple[str, ...] = eqx.field(static=True)
+    theory: AbstractTheory = eqx.field(static=True)
+    finite_size: bool = eqx.field(static=True)
+    problem: AbstractProblem
+    fixed: dict[str, Float[Array, ""]]
+    times: Float[Array, " times"]
+    values: Float[Array, "risks times"]
+    weights: Float[Array, "risks times"]
     lower: Float[Array, " free"]
     upper: Float[Array, " free"]
 
-    def inside(self, unconstrained: Float[Array, " free"]) -> Float[Array, " free"]:
-        """The coordinates that an unconstrained vector stands for, by the logistic function."""
-        return self.lower + (self.upper - self.lower) * jax.nn.sigmoid(unconstrained)
+    def parameters(self, coordinates: Float[Array, " free"]) -> dict[str, Float[Array, ""]]:
+        """The values of all at coordinates of the free ones: logarithms, but for those in `LINEAR`."""
+        free = zip(self.free, coordinates, strict=True)
+        return self.fixed | {name: one if name in LINEAR else jnp.exp(one) for name, one in free}
 
-    def unconstrained(self, coordinates: Float[Array, " free"]) -> Float[Array, " free"]:
-        """The inverse, kept away from the ends, where the logistic function is flat."""
-        share = (coordinates - self.lower) / (self.upper - self.lower)
-        return jax.scipy.special.logit(jnp.clip(share, 1e-3, 1 - 1e-3))
+    @eqx.filter_jit
+    def predicted(self, parameters: dict[str, Float[Array, ""]]) -> Float[Array, "risks times"]:
+        """The values at the recorded times; differentiable in forward mode."""
+        problem = with_numbers(self.problem, {name: parameters[name] for name in self.problem.free_numbers})
+        times = parameters["time_unit"] * self.times
+        found = forward_curve(self.theory, problem, times, finite_size=self.finite_size, **_FLOW).values
+        if not set(self.risks) <= set(found):
+            raise fail("curve", f"observations of {' or '.join(found)}, as {self.theory.name} has them", self.risks)
+        stacked = jnp.stack([found[name] for name in self.risks]) + parameters["noise_floor"]
+        return jnp.where(jnp.all(jnp.isfinite(stacked)), stacked, _UNREACHED)
+
+    def residuals(self, coordinates: Float[Array, " free"]) -> Float[Array, "risks times"]:
+        """Weighted, observed minus predicted."""
+        return (self.values - self.predicted(self.parameters(coordinates))) * self.weights
+
+    @eqx.filter_jit
+    def costs(self, points: Float[Array, "points free"]) -> Float[Array, " points"]:
+        """The sum of squared residuals at each point."""
+        # one after the other: a batch of flows waits for its stiffest, measured to cost twenty times as much on a CPU
+        found: Float[Array, " points"] = jax.lax.map(lambda point: jnp.sum(self.residuals(point) ** 2), points)
+        return found
+
+    @eqx.filter_jit
+    def minimise(self, start: Float[Array, " free"], max_steps: int) -> "Minimum":
+        """The minimum that Levenberg–Marquardt reaches from a start, in logits of the coordinates within the bounds."""
+
+        def inside(logits: Float[Array, " free"]) -> Float[Array, " free"]:
+            return self.lower + (self.upper - self.lower) * jax.nn.sigmoid(logits)
+
+        tolerance = max(_TOLERANCE, 30 * float(np.finfo(start.dtype).eps))
+        share = (start - self.lower) / (self.upper - self.lower)
+        solution: Any = optimistix.least_squares(
+            lambda logits, _: self.residuals(inside(logits)),
+            optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance),
+            # away from the ends, where the logistic function is flat
+            jax.scipy.special.logit(jnp.clip(share, 1e-3, 1 - 1e-3)),
+            max_steps=max_steps,
+            throw=False,
+        )
+        coordinates, converged = inside(solution.value), solution.result == optimistix.RESULTS.successful
+        return Minimum(coordinates, jnp.sum(self.residuals(coordinates) ** 2), jnp.asarray(converged))
+
+    @eqx.filter_jit
+    def jacobian(self, coordinates: Float[Array, " free"]) -> Float[Array, "risks times free"]:
+        """The derivatives of the predicted curve."""
+        found: Float[Array, "risks times free"] = jax.jacfwd(lambda one: self.predicted(self.parameters(one)))(
+            coordinates
+        )
+        return found
 
 
-class Model(NamedTuple):
-    """A theory of a problem whose numbers are partly free.
+class Minimum(NamedTuple):
+    """Where a minimisation ended."""
+
+    coordinates: Float[Array, " free"]
+    cost: Float[Array, ""]
+    converged: Bool[Array, ""]
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which parameters of a theory are behind observations.
 
     Arguments:
-        free: the names of the free parameters: the problem's `free_numbers` and `RECORD`, in this order.
-        names: which values of the curve are compared.
         theory: the limit.
-        problem: the problem; its free numbers are replaced.
-        finite_size: with the limit's first correction in 1/p.
+        problem: what its numbers are of.
+        free: the free parameters, in their order.
+        fixed: the values of the others.
+        bounds: both ends of every free parameter's range.
+        observations: what was observed.
+        input_dim: p, where it was given.
     """
 
-    free: tuple[str, ...]
-    names: tuple[str, ...]
     theory: AbstractTheory
     problem: AbstractProblem
-    finite_size: bool
+    free: tuple[str, ...]
+    fixed: dict[str, float]
+    bounds: dict[str, tuple[float | int, float | int]]
+    observations: Observations
+    input_dim: int | None
 
-    def curve(
-        self, coordinates: Float[Array, " free"], fixed: dict[str, Float[Array, ""]], times: Float[Array, " times"]
-    ) -> Float[Array, "names times"]:
-        """The values at the recorded times; differentiable in forward mode.
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the limit has a first correction in 1/p in closed form, and needs no simulations."""
+        return bool(getattr(self.theory, "corrected", False))
 
-        Arguments:
-            coordinates: logarithms of the free parameters, those in `LINEAR` as they are.
-            fixed: the values of the other parameters.
-            times: in the recorded unit.
-        """
-        values = dict(fixed)
-        for name, coordinate in zip(self.free, coordinates, strict=True):
-            values[name] = coordinate if name in LINEAR else jnp.exp(coordinate)
-        numbers = self.problem.free_numbers
-        problem = eqx.tree_at(
-            lambda one: [getattr(one, name) for name in numbers], self.problem, [values[name] for name in numbers]
-        )
-        wanted = {
-            "finite_size": self.finite_size,
-            "rtol": 1e-7,
-            "max_steps": _MAX_FLOW_STEPS,
-            "adjoint": diffrax.ForwardMode(),
-            "throw": False,
-        }
-        known = keyword_only(self.theory.curve)
-        options = {name: value for name, value in wanted.items() if name in known}
-        found = self.theory.curve(problem, values["time_unit"] * times, **options)
-        stacked = jnp.stack([found.values[name] for name in self.names]) + values["noise_floor"]
-        succeeded = jnp.asarray(True) if found.stats is None else found.stats.succeeded
-        return jnp.where(succeeded & jnp.all(jnp.isfinite(stacked)), stacked, _UNREACHED)
+    def point(self, values: Mapping[str, Any]) -> Float64[np.ndarray, " free"]:
+        """The coordinates of free parameters with these values."""
+        return np.array([float(values[name]) if name in LINEAR else math.log(values[name]) for name in self.free])
+
+    @property
+    def ends(self) -> tuple[Float64[np.ndarray, " free"], Float64[np.ndarray, " free"]]:
+        """The coordinates of the lower and of the upper bounds."""
+        lower, upper = ({name: both[end] for name, both in self.bounds.items()} for end in (0, 1))
+        return self.point(lower), self.point(upper)
+
+    def least_squares(self) -> LeastSquares:
+        """In the present precision."""
+        finite_size, observed = self.input_dim is not None and self.is_corrected, self.observations
+        problem = with_numbers(self.problem, {"input_dim": float(self.input_dim or 0)}) if finite_size else self.problem
+        weights = observed.weights / np.sqrt(np.mean((observed.weights * observed.values) ** 2))
+        arrays = (self.fixed, observed.times, observed.values, weights, *self.ends)
+        arrays = jax.tree.map(lambda one: jnp.asarray(one, jnp.result_type(float)), arrays)
+        return LeastSquares(self.free, observed.risks, self.theory, finite_size, problem, *arrays)

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxtyping import Float64
 from aetheory.core.checks import fail
 from aetheory.core.curve import Curve
 
-RISKS = ("train", "population")
+_ROLES = ("time", "train", "population")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Observations:
         values: their means over the repeats, shape (num_risks, num_times).
         errors: standard errors of these means, of the same shape; `None` where they are not known.
         repeats: the single repeats, shape (num_repeats, num_risks, num_times); `None` where they are not known.
-        num_repeats: how many draws were averaged; 0 where that is not known.
+        num_repeats: how many draws were averaged.
     """
 
     times: Float64[np.ndarray, " times"]
@@ -33,7 +33,7 @@ class Observations:
     values: Float64[np.ndarray, "risks times"]
     errors: Float64[np.ndarray, "risks times"] | None = None
     repeats: Float64[np.ndarray, "repeats risks times"] | None = None
-    num_repeats: int = 0
+    num_repeats: int = 1
 
     @classmethod
     def read_csv(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> "Observations":
@@ -41,138 +41,110 @@ class Observations:
 
         Arguments:
             path: the file.
-            columns: other names for them, e.g. `{"time": "epoch", "train": "loss"}`. A column that is named must be
-                there.
+            columns: other names for them, e.g. `{"time": "epoch", "train": "loss"}`, which must be there.
 
         Raises:
             ValueError: no such column, or an entry that is no number.
             OSError: the file cannot be read.
         """
-        given = dict(columns or {})
-        if unknown := set(given) - {"time", *RISKS}:
-            raise fail("columns", "a mapping from 'time', 'train' and 'population'", sorted(unknown))
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            header = [name.strip() for name in reader.fieldnames or []]
-            reader.fieldnames = header
-            rows = list(reader)
-        wanted = {
-            role: given.get(role, role)
-            for role in ("time", *RISKS)
-            if role in given or role == "time" or role in header
-        }
-        missing = [name for name in wanted.values() if name not in header]
-        if missing or len(wanted) == 1:
-            named = ", ".join(map(repr, missing)) or "'train' or 'population'"
-            raise ValueError(f"File {path} has no column {named}; its columns are {', '.join(map(repr, header))}.")
-        return cls.of({role: [_number(row[name], name, path) for row in rows] for role, name in wanted.items()})
+        return _of_arrays(_read_columns(path, columns or {}))
 
     @classmethod
     def of(cls, observed: Any, risks: Sequence[str] | None = None) -> "Observations":
         """The observations in whatever `fit` takes.
 
         Arguments:
-            observed: `Observations`; a `Curve`, with a leading axis for repeats where it has one; a sequence of
-                curves, one a repeat; a mapping from "time" and one or both of "train" and "population" to arrays of
-                shape (num_times,) or (num_repeats, num_times); or the path of a CSV file.
+            observed: a `Curve`, with a leading axis for repeats where it has one; a sequence of curves, one a repeat;
+                a mapping from "time" and names of risks to arrays of shape (num_times,) or (num_repeats, num_times);
+                or the path of a CSV file.
             risks: which to keep; all when omitted.
 
         Raises:
             ValueError: NaN or infinite entries, shapes that do not fit, times that are not increasing, no risk.
         """
-        if isinstance(observed, Observations):
-            found = observed
-        elif isinstance(observed, str | Path):
-            found = cls.read_csv(observed)
-        elif isinstance(observed, Curve):
-            found = _from_curve(observed)
-        elif isinstance(observed, Mapping):
-            found = _from_arrays(observed)
-        elif isinstance(observed, Sequence) and observed and all(isinstance(one, Curve) for one in observed):
-            times = np.asarray(observed[0].times)
-            if any(one.times.shape != times.shape or (np.asarray(one.times) != times).any() for one in observed):
-                raise ValueError("Argument `curve` must hold repeats at the same times, but its times differ.")
-            stacked = {
-                name: np.stack([np.asarray(one.values[name]) for one in observed]) for name in observed[0].values
-            }
-            found = _from_arrays({"time": times, **stacked})
-        else:
-            raise fail("curve", "a Curve, a sequence of them, a mapping of arrays or the path of a CSV file", observed)
-        return found if risks is None else found._keep(tuple(risks))
+        found = _of_arrays(_arrays(observed), risks)
+        std, count = getattr(observed, "std", None), getattr(observed, "num_repeats", 0)
+        if std is None or count < 2 or found.repeats is not None:
+            return found
+        spread = np.stack([_finite(f"std of {risk}", std[risk]) for risk in found.risks])
+        return replace(found, errors=spread / count**0.5, num_repeats=count)
 
-    def without_repeat(self, index: int) -> "Observations":
-        """What the others of at least three repeats tell."""
-        assert self.repeats is not None
-        return _of_repeats(self.times, self.risks, np.delete(self.repeats, index, axis=0))
+    @property
+    def weights(self) -> Float64[np.ndarray, "risks times"]:
+        """1/√(errors² + their mean square/16); 1 where they are not known.
 
-    def _keep(self, risks: tuple[str, ...]) -> "Observations":
-        if not risks or any(risk not in self.risks for risk in risks):
-            raise fail("risks", f"made of the observed ones, {', '.join(map(repr, self.risks))}", risks)
-        chosen = [self.risks.index(risk) for risk in risks]
-        return Observations(
-            self.times,
-            risks,
-            self.values[chosen],
-            None if self.errors is None else self.errors[chosen],
-            None if self.repeats is None else self.repeats[:, chosen],
-            self.num_repeats,
-        )
+        From few repeats the errors are noisy, and where all draws start alike they vanish: neither may rule a fit.
+        """
+        if self.errors is None or not self.errors.any():
+            return np.ones_like(self.values)
+        weights: Float64[np.ndarray, "risks times"] = 1 / np.hypot(self.errors, np.sqrt(np.mean(self.errors**2)) / 4)
+        return weights
+
+    def with_repeats(self, repeats: Float64[np.ndarray, "repeats risks times"]) -> "Observations":
+        """What several repeats tell, with the scatter of their mean."""
+        errors = repeats.std(axis=0, ddof=1) / len(repeats) ** 0.5
+        return Observations(self.times, self.risks, repeats.mean(axis=0), errors, repeats, len(repeats))
 
 
-def _from_curve(curve: Curve) -> Observations:
-    values = {name: np.asarray(array, np.float64) for name, array in curve.values.items()}
-    times = np.asarray(curve.times, np.float64)
-    if times.ndim > 1:  # as `jax.vmap` over keys leaves them
-        times = times.reshape(-1, times.shape[-1])[0]
-    found = _from_arrays({"time": times, **values})
-    if curve.std is None or curve.num_repeats < 2 or found.repeats is not None:
-        return found
-    spread = np.stack([np.asarray(curve.std[name], np.float64) for name in curve.values])
-    _check_finite("the curve's `std`", spread)
-    return Observations(
-        found.times, found.risks, found.values, spread / curve.num_repeats**0.5, None, curve.num_repeats
-    )
+def _arrays(observed: Any) -> Mapping[str, Any]:
+    """Times and risks by name."""
+    if isinstance(observed, str | Path):
+        return _read_columns(observed, {})
+    if isinstance(observed, Mapping):
+        return observed
+    if isinstance(observed, Curve):
+        times = np.asarray(observed.times)
+        # `jax.vmap` over keys leaves the times of every repeat
+        return {"time": times.reshape(-1, times.shape[-1])[0], **dict(observed.values.items())}
+    if not isinstance(observed, Sequence) or not observed or not all(isinstance(one, Curve) for one in observed):
+        raise fail("curve", "a Curve, a sequence of them, a mapping of arrays or the path of a CSV file", observed)
+    first = observed[0]
+    if not all(np.array_equal(one.times, first.times) for one in observed):
+        raise ValueError("Argument `curve` must hold repeats at the same times, but its times differ.")
+    return {"time": first.times, **{name: np.stack([one.values[name] for one in observed]) for name in first.values}}
 
 
-def _from_arrays(arrays: Mapping[str, Any]) -> Observations:
-    risks = tuple(sorted((name for name in arrays if name != "time"), key=lambda name: name != "train"))
-    if "time" not in arrays or not risks:
+def _of_arrays(arrays: Mapping[str, Any], risks: Sequence[str] | None = None) -> Observations:
+    known = sorted((name for name in arrays if name != "time"), key=lambda name: name != "train")
+    if "time" not in arrays or not known:
         raise fail("curve", "a mapping from 'time' and one or both of 'train' and 'population'", sorted(arrays))
-    times = np.asarray(arrays["time"], np.float64)
-    if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all() or (times < 0).any():
-        raise fail("time", "a non-empty vector of finite, nonnegative times", arrays["time"])
-    if (np.diff(times) < 0).any():
-        raise fail("time", "in increasing order", arrays["time"])
-    columns = [np.asarray(arrays[risk], np.float64) for risk in risks]
-    for risk, column in zip(risks, columns, strict=True):
+    chosen = tuple(known if risks is None else risks)
+    if not chosen or not set(chosen) <= set(known):
+        raise fail("risks", f"made of the observed ones, {', '.join(map(repr, known))}", risks)
+    times = _finite("time", arrays["time"])
+    if times.ndim != 1 or times.size == 0 or (times < 0).any() or (np.diff(times) < 0).any():
+        raise fail("time", "a non-empty vector of nonnegative times in increasing order", arrays["time"])
+    columns = [_finite(risk, arrays[risk]) for risk in chosen]
+    for risk, column in zip(chosen, columns, strict=True):
         if column.ndim not in (1, 2) or column.shape[-1] != times.size or column.shape != columns[0].shape:
-            raise ValueError(
-                f"Argument `{risk}` must have shape ({times.size},), or (num_repeats, {times.size}), like the other "
-                f"risks, but got shape {column.shape}."
-            )
-        _check_finite(f"`{risk}`", column)
-    stacked = np.stack(columns, axis=-2)
-    if stacked.ndim == 2 or len(stacked) == 1:
-        return Observations(times, risks, stacked.reshape(len(risks), times.size), num_repeats=1)
-    return _of_repeats(times, risks, stacked)
+            shapes = f"({times.size},), or (num_repeats, {times.size}), like the other risks"
+            raise ValueError(f"Argument `{risk}` must have shape {shapes}, but got shape {column.shape}.")
+    repeats = np.stack(columns, axis=-2).reshape(-1, len(chosen), times.size)
+    found = Observations(times, chosen, repeats[0])
+    return found.with_repeats(repeats) if len(repeats) > 1 else found
 
 
-def _of_repeats(
-    times: Float64[np.ndarray, " times"],
-    risks: tuple[str, ...],
-    repeats: Float64[np.ndarray, "repeats risks times"],
-) -> Observations:
-    errors = repeats.std(axis=0, ddof=1) / len(repeats) ** 0.5
-    return Observations(times, risks, repeats.mean(axis=0), errors, repeats, len(repeats))
+def _finite(name: str, values: Any) -> Float64[np.ndarray, "..."]:
+    array = np.asarray(values, np.float64)
+    if count := int(np.sum(~np.isfinite(array))):
+        raise ValueError(f"The observed `{name}` must be finite, but {count} of {array.size} entries are not.")
+    return array
 
 
-def _check_finite(name: str, values: Float64[np.ndarray, "..."]) -> None:
-    if count := int(np.sum(~np.isfinite(values))):
-        raise ValueError(f"The observed {name} must be finite, but {count} of {values.size} entries are not.")
-
-
-def _number(text: Any, column: str, path: str | Path) -> float:
+def _read_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, list[float]]:
+    """The columns of a CSV file by what they stand for."""
+    if unknown := set(columns) - set(_ROLES):
+        raise fail("columns", "a mapping from 'time', 'train' and 'population'", sorted(unknown))
+    with Path(path).open(newline="", encoding="utf-8-sig") as file:
+        header, *rows = list(csv.reader(file, skipinitialspace=True)) or [[]]
+    names = [name.strip() for name in header]
+    wanted = {"time": "time"} | {role: role for role in _ROLES if role in names} | dict(columns)
+    missing = [name for name in wanted.values() if name not in names]
+    if missing or len(wanted) == 1:
+        named = ", ".join(map(repr, missing)) or "'train' or 'population'"
+        raise ValueError(f"File {path} has no column {named}; its columns are {', '.join(map(repr, names))}.")
     try:
-        return float(text)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"File {path} has {text!r} in column {column!r}, where a number must be.") from error
+        return {role: [float(row[names.index(name)]) for row in rows if row] for role, name in wanted.items()}
+    except (IndexError, ValueError) as error:
+        named = ", ".join(map(repr, wanted.values()))
+        raise ValueError(f"File {path} must hold numbers in its columns {named}: {error}.") from error

@@ -1,23 +1,22 @@
 """How a predicted curve answers to the numbers of its problem: derivatives in their logarithms, and elasticities."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_times, common_float_dtype, fail
+from aetheory.core.checks import check_times, common_float_dtype
 from aetheory.core.curve import Curve, Values
 from aetheory.core.predict import predict
 from aetheory.core.problem import AbstractProblem
+from aetheory.inference.model import forward_curve, with_numbers
 
 
 class Sensitivities(eqx.Module):
-    """A curve and its derivatives in the logarithms of some numbers of its problem.
+    """A curve and its derivatives in the logarithms of the numbers of its problem.
 
     Arguments:
         curve: the curve itself.
@@ -31,62 +30,38 @@ class Sensitivities(eqx.Module):
     @property
     def elasticities(self) -> dict[str, Values]:
         """∂log R/∂log θ: per cent of a value for each per cent of the number; 0 where both vanish."""
-        return {name: jax.tree.map(_ratio, one, self.curve.values) for name, one in self.derivatives.items()}
+        values = jax.tree.map(lambda value: jnp.where(value == 0, jnp.inf, value), self.curve.values)
+        return {name: jax.tree.map(jnp.divide, one, values) for name, one in self.derivatives.items()}
 
 
-def sensitivities(
-    problem: AbstractProblem,
-    times: Any,
-    theory: Any = None,
-    *,
-    regime: Any = None,
-    free: Sequence[str] | None = None,
-    **options: Any,
-) -> Sensitivities:
-    """The derivatives of a predicted curve in the logarithms of some of its problem's numbers.
+def sensitivities(problem: AbstractProblem, times: Any, theory: Any = None) -> Sensitivities:
+    """The derivatives of a predicted curve in the logarithms of its problem's `free_numbers`.
 
     By forward differentiation, one tangent for each number: through the closed form where there is one, otherwise
     through the flow. Where a number is 0 its logarithmic derivative is too.
 
     Arguments:
-        problem: a single problem, whose theory is differentiable in the free numbers.
+        problem: a single problem; the numbers of a linear one are x = pσ², y = H/p and z = p/N.
         times: flow times, shape (num_times,).
         theory: as for `predict`; the problem's own choice when omitted.
-        regime: the same by the name that linear problems know it under.
-        free: names of numbers, fields of `problem.continuous()`: x = pσ², y = H/p and z = p/N for a linear problem.
-            The problem's own list when omitted.
-        options: of the theory, but for `adjoint`.
 
     Raises:
-        ValueError: a batch of problems, an unknown number, or what `predict` refuses.
+        ValueError: a batch of problems, or what `predict` refuses.
     """
-    if "adjoint" in options:
-        raise fail("options", "without `adjoint`, which is forward mode here", sorted(options))
-    real = problem.continuous()
-    names = tuple(problem.free_numbers if free is None else free)
-    if unknown := [name for name in names if name not in problem.free_numbers]:
-        raise fail("free", f"made of {', '.join(map(repr, problem.free_numbers))}", unknown)
-    values = [jnp.asarray(getattr(real, name)) for name in names]
-    if any(value.ndim for value in values):
+    real, names = problem.continuous(), problem.free_numbers
+    numbers = {name: jnp.asarray(getattr(real, name)) for name in names}
+    if any(number.ndim for number in numbers.values()):
         raise ValueError("Argument `problem` must be a single problem, but got a batch; map over it with `jax.vmap`.")
     times = check_times(times)
-    # also tells the theory where none is named, which the traced numbers below could not
-    curve = predict(problem, times, theory, regime=regime, **options)
+    theory = problem.default_theory() if theory is None else problem.find_theory(theory)
+    curve = predict(problem, times, theory)
     dtype = common_float_dtype(times, *jax.tree.leaves(curve.values))
-    if curve.stats is not None:
-        options["adjoint"] = diffrax.ForwardMode()
 
     def moved(changes: Float[Array, " free"]) -> Values:
-        numbers = [value.astype(dtype) * factor for value, factor in zip(values, jnp.exp(changes), strict=True)]
-        there = eqx.tree_at(lambda one: [getattr(one, name) for name in names], real, numbers)
-        return predict(there, times, curve.theory, **options).values
+        factors = zip(numbers.items(), jnp.exp(changes), strict=True)
+        there = with_numbers(real, {name: number.astype(dtype) * factor for (name, number), factor in factors})
+        return forward_curve(theory, there, times).values
 
     jacobian = jax.jacfwd(moved)(jnp.zeros(len(names), dtype))
-    derivatives = {
-        name: jax.tree.map(lambda leaf, index=index: leaf[..., index], jacobian) for index, name in enumerate(names)
-    }
-    return Sensitivities(replace(curve, stats=None), derivatives)
-
-
-def _ratio(change: Float[Array, " times"], value: Float[Array, " times"]) -> Float[Array, " times"]:
-    return jnp.where(value == 0, 0, change / jnp.where(value == 0, 1, value))
+    columns = [jax.tree.map(lambda leaf, index=index: leaf[..., index], jacobian) for index in range(len(names))]
+    return Sensitivities(replace(curve, stats=None), dict(zip(names, columns, strict=True)))

@@ -124,7 +124,7 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
         for name, one in fit.estimates.items()
         if one.identifiable and name in _SYMBOLS and not (name == "init_strength" and "init_scale" in determined)
     ]
-    ax.set_title("\n".join([f"{fit.name} regime", ", ".join(named)]), fontsize=8)
+    ax.set_title("\n".join([f"{fit.regime} regime", ", ".join(named)]), fontsize=8)
     ax.set_xlabel("recorded time")
     ax.set_ylabel("risk")
     ax.legend(frameon=False, fontsize=8)

@@ -61,9 +61,7 @@ def flat(quadrature):
 
 
 def least(parameters, forward):
-    return ae.optimise.minimise(
-        lambda u: (jnp.log(u) - parameters[0]) ** 2 + parameters[1], (0.1, 10.0), rtol=1e-10
-    ).argument
+    return ae.optimise.minimise(lambda u: (jnp.log(u) - parameters[0]) ** 2 + parameters[1], (0.1, 10.0)).argument
 
 
 CASES = {

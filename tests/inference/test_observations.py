@@ -13,6 +13,11 @@ def write(path, text):
     return path
 
 
+def curve(train, times=TIMES, **more):
+    train = jnp.asarray(train)
+    return ae.Curve(jnp.asarray(times), ae.Values(train=train, population=2 * train), **more)
+
+
 def test_columns_of_a_file(tmp_path):
     path = write(tmp_path / "losses.csv", "time, train,population\n0,1,2\n1,.5,1\n")
     found = ae.Observations.of(path)
@@ -26,26 +31,22 @@ def test_columns_of_a_file(tmp_path):
 
 def test_files_without_what_is_needed(tmp_path):
     path = write(tmp_path / "losses.csv", "epoch,loss\n0,1\n1,x\n")
-    with pytest.raises(ValueError, match="has no column 'time'; its columns are 'epoch', 'loss'"):
-        ae.Observations.read_csv(path)
-    with pytest.raises(ValueError, match="has no column 'train' or 'population'"):
-        ae.Observations.read_csv(path, {"time": "epoch"})
-    with pytest.raises(ValueError, match="has no column 'error'"):
-        ae.Observations.read_csv(path, {"time": "epoch", "train": "error"})
-    with pytest.raises(ValueError, match="has 'x' in column 'loss', where a number must be"):
-        ae.Observations.read_csv(path, {"time": "epoch", "train": "loss"})
-    with pytest.raises(ValueError, match="`columns` must be a mapping"):
-        ae.Observations.read_csv(path, {"date": "epoch"})
+    for columns, message in (
+        ({}, "has no column 'time'; its columns are 'epoch', 'loss'"),
+        ({"time": "epoch"}, "has no column 'train' or 'population'"),
+        ({"time": "epoch", "train": "error"}, "has no column 'error'"),
+        ({"time": "epoch", "train": "loss"}, "must hold numbers in its columns 'epoch', 'loss': .* 'x'"),
+        ({"date": "epoch"}, "`columns` must be a mapping"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ae.Observations.read_csv(path, columns)
     with pytest.raises(OSError, match="missing"):
         ae.Observations.of(tmp_path / "missing.csv")
 
 
 def test_repeats_from_a_batch_a_sequence_and_arrays(x64):
     train = np.array([[1.0, 0.5, 0.2], [1.2, 0.4, 0.3], [0.9, 0.7, 0.1]])
-    curves = [
-        ae.Curve(jnp.asarray(TIMES), ae.Values(train=jnp.asarray(row), population=jnp.asarray(2 * row)))
-        for row in train
-    ]
+    curves = [curve(row) for row in train]
     batch = jax.tree.map(lambda *rows: jnp.stack(rows), *curves)
     arrays = {"time": TIMES, "train": train, "population": 2 * train}
     for observed in (curves, batch, arrays):
@@ -59,25 +60,23 @@ def test_repeats_from_a_batch_a_sequence_and_arrays(x64):
 
 def test_errors_of_an_averaged_curve(x64):
     spread = ae.Values(train=jnp.full(3, 0.2), population=jnp.full(3, 0.4))
-    curve = ae.Curve(jnp.asarray(TIMES), ae.Values(train=jnp.ones(3), population=jnp.ones(3)), spread, num_repeats=4)
-    found = ae.Observations.of(curve)
+    found = ae.Observations.of(curve(np.ones(3), std=spread, num_repeats=4))
     np.testing.assert_allclose(found.errors, [[0.1] * 3, [0.2] * 3])
     assert found.repeats is None
 
 
 def test_bad_input():
+    with pytest.raises(ValueError, match="`risks` must be made of the observed ones, 'train'"):
+        ae.Observations.of({"time": TIMES, "train": TIMES}, ["population"])
     for observed, message in (
         (3.0, "`curve` must be a Curve"),
         ({"train": TIMES}, "`curve` must be a mapping from 'time'"),
-        ({"time": TIMES[::-1], "train": TIMES}, "`time` must be in increasing order"),
-        ({"time": [0.0, np.nan], "train": [1, 2]}, "`time` must be a non-empty vector"),
+        ({"time": TIMES[::-1], "train": TIMES}, "`time` must be .* in increasing order"),
+        ({"time": [0.0, np.nan], "train": [1, 2]}, "`time` must be finite"),
         ({"time": TIMES, "train": TIMES[:2]}, r"`train` must have shape \(3,\)"),
         ({"time": TIMES, "train": [1.0, np.inf, 1.0]}, "`train` must be finite, but 1 of 3"),
     ):
         with pytest.raises(ValueError, match=message):
             ae.Observations.of(observed)
-    one = ae.Curve(jnp.asarray(TIMES), ae.Values(train=jnp.ones(3), population=jnp.ones(3)))
     with pytest.raises(ValueError, match="its times differ"):
-        ae.Observations.of(
-            [one, ae.Curve(jnp.asarray(2 * TIMES), ae.Values(train=jnp.ones(3), population=jnp.ones(3)))]
-        )
+        ae.Observations.of([curve(np.ones(3)), curve(np.ones(3), 2 * TIMES)])

@@ -2,48 +2,42 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 import aetheory as ae
 
-TIMES = jnp.linspace(0, 0.4, 5)
+TIMES = np.linspace(0, 0.4, 5)
 
 
 @pytest.mark.parametrize("regime", ["large-data", "mean-field", "narrow-latent", "small-data", ("mean-field", "free")])
 def test_derivatives_are_central_differences_of_the_curve(x64, regime):
-    times = np.linspace(0, 0.4, 5)
-    ratios = {"init_scale": 0.7, "latent_ratio": 0.4, "sample_ratio": 1.3}
-    found = ae.sensitivities(ae.LinearRatios(**ratios), times, regime)
+    ratios, step = {"init_scale": 0.7, "latent_ratio": 0.4, "sample_ratio": 1.3}, 1e-4
+    found = ae.sensitivities(ae.LinearRatios(**ratios), TIMES, regime)
     for name in ratios:
-        step = 1e-4
-        up, down = (
-            ae.predict(ae.LinearRatios(**(ratios | {name: ratios[name] * np.exp(sign * step)})), times, regime)
-            for sign in (1, -1)
-        )
+        moved = ratios | {name: ratios[name] * np.exp(step * np.array([1, -1]))}
+        batch = ae.predict(ae.LinearRatios(**moved), TIMES, regime)
         for risk in ("train", "population"):
-            expected = (getattr(up, risk) - getattr(down, risk)) / (2 * step)
-            np.testing.assert_allclose(getattr(found.derivatives[name], risk), expected, atol=1e-6)
+            up, down = batch.values[risk]
+            # rounding and the third derivative, and the flow's tolerance in two steps of the solver that differ
+            np.testing.assert_allclose(found.derivatives[name][risk], (up - down) / (2 * step), atol=1e-6)
 
 
 def test_a_problem_gives_the_sensitivities_of_its_ratios(x64):
     problem = ae.LinearProblem(100, 40, 10**6, 0.01)
     found, named = ae.sensitivities(problem, TIMES), ae.sensitivities(ae.LinearRatios.of(problem), TIMES, "large-data")
     assert found.curve.label == "large-data"
-    np.testing.assert_allclose(found.derivatives["init_scale"].train, named.derivatives["init_scale"].train, rtol=1e-12)
+    np.testing.assert_array_equal(found.derivatives["init_scale"].train, named.derivatives["init_scale"].train)
     assert not found.derivatives["sample_ratio"].population.any()
 
 
-def test_elasticities_of_an_explicit_edge(x64):
+def test_elasticities_of_an_explicit_edge(precision):
     # R = (c/(1+4ct))²: elasticity 2/(1+4ct) in x and y alike
-    ratios = ae.LinearRatios(0.7, 0.4, 0.0)
-    found = ae.sensitivities(ratios, TIMES, ("large-data", "mean-field", "free")).elasticities
-    expected = 2 / (1 + 4 * 0.28 * np.asarray(TIMES, np.float64))
+    ratios, times = ae.LinearRatios(0.7, 0.4, 0.0), jnp.asarray(TIMES, precision)
+    found = ae.sensitivities(ratios, times, ("large-data", "mean-field", "free"))
+    expected = 2 / (1 + 4 * 0.28 * np.asarray(times, np.float64))
     for name in ("init_scale", "latent_ratio"):
-        np.testing.assert_allclose(found[name].train, expected, rtol=1e-6)
-
-
-def test_precision_is_that_of_the_times(precision):
-    found = ae.sensitivities(ae.LinearRatios(0.7, 0.4, 1.0), jnp.asarray(TIMES, precision), "mean-field")
-    assert found.derivatives["init_scale"].train.dtype == precision
+        assert found.derivatives[name].train.dtype == precision
+        np.testing.assert_allclose(found.elasticities[name].train, expected, rtol=rounding(precision, 20, 2))
 
 
 def test_bad_input(x64):
@@ -51,8 +45,6 @@ def test_bad_input(x64):
         ae.sensitivities(ae.LinearRatios(1.0, 1.0, 1.0), TIMES)
     with pytest.raises(ValueError, match="single problem"):
         ae.sensitivities(ae.LinearRatios(jnp.ones(2), 1.0, 1.0), TIMES, "mean-field")
-    with pytest.raises(ValueError, match="without `adjoint`"):
-        ae.sensitivities(ae.LinearRatios(1.0, 1.0, 1.0), TIMES, "mean-field", adjoint=None)
     with pytest.raises(ValueError, match="`sample_ratio` must be positive"):
         ae.predict(ae.LinearRatios(1.0, 1.0, 0.0), TIMES, "small-data")
     with pytest.raises(ValueError, match="`latent_ratio` must be finite and positive"):
@@ -67,3 +59,5 @@ def test_ratios_round_to_whole_problems(x64):
     assert ae.LinearRatios(1.5, 1e-9, 0.0).problem(10).latent_dim == 1
     with pytest.raises(ValueError, match="single ratios"):
         jax.jit(lambda y: ae.LinearRatios(1.0, y, 0.0).problem(10).init_variance)(0.5)
+    with pytest.raises(ValueError, match="`input_dim` must be None for a TwoLayerProblem"):
+        ae.TwoLayerProblem(4, 9).problem(10)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from scipy.stats import t as student
+from tolerance import rounding
 
 import aetheory as ae
-from aetheory.inference.uncertainty import observation_weights, uncertainty
+from aetheory.inference import uncertainty
 
 TIMES = np.linspace(0, 1, 15)
 JACOBIAN = np.stack([np.ones(15), TIMES], axis=-1)[None]
@@ -27,11 +28,10 @@ def test_intervals_from_few_repeats_count_the_noise_of_the_weights():
     quantile = student.ppf(0.975, 3)
     for seed in range(1000):
         observed = ae.Observations.of({"time": TIMES, "train": few_repeats(seed)})
-        weights = observation_weights(observed)
-        weighted = (JACOBIAN * weights[..., None])[0]
-        solve = np.linalg.pinv(weighted) * weights
+        weighted = (JACOBIAN * observed.weights[..., None])[0]
+        solve = np.linalg.pinv(weighted) * observed.weights
         estimate, each = solve @ observed.values[0], (observed.repeats[:, 0] - observed.values[0]) @ solve.T
-        found = uncertainty(JACOBIAN, observed.values - JACOBIAN @ estimate, weights, observed)
+        found = uncertainty(JACOBIAN, observed.values - JACOBIAN @ estimate, observed)
         assert found.degrees_of_freedom == 3
         covered.append(np.abs(estimate) <= quantile * np.sqrt(np.diag(found.covariance)))
         taken_as_given.append(np.abs(estimate) <= quantile * np.sqrt(np.sum(each**2, axis=0) / 12))
@@ -46,19 +46,19 @@ def test_where_weights_do_not_matter_the_jackknife_is_the_scatter_of_the_repeats
     # weights make no difference to repeats that are lines themselves
     each = np.array([np.linalg.lstsq(JACOBIAN[0], one, rcond=None)[0] for one in repeats[:, 0]])
     residuals = observed.values - JACOBIAN @ each.mean(axis=0)
-    found = uncertainty(JACOBIAN, residuals, observation_weights(observed), observed)
-    np.testing.assert_allclose(found.covariance, np.cov(each.T) / 9, rtol=1e-9)
+    found = uncertainty(JACOBIAN, residuals, observed)
+    np.testing.assert_allclose(found.covariance, np.cov(each.T) / 9, rtol=rounding(float, 9 * 15, 1e3))
 
 
 def test_noise_of_a_correction_is_added_to_that_of_the_repeats():
     # least squares of a line: both coordinates have the variance 1/12 of the repeats' mean and 1/24 of the simulations'
-    weights, errors = np.ones((1, 15)), []
+    errors = []
     for seed in range(200):
         observed = ae.Observations.of({"time": TIMES, "train": draws(12, seed)[:, 0]})
         residuals = observed.values - observed.values.mean()
-        found = uncertainty(JACOBIAN, residuals, weights, observed, simulations=draws(24, 1000 + seed))
-        plain = uncertainty(JACOBIAN, residuals, weights, observed)
-        np.testing.assert_allclose(found.covariance - found.simulations, plain.covariance, atol=1e-12)
+        found = uncertainty(JACOBIAN, residuals, observed, simulations=draws(24, 1000 + seed))
+        plain = uncertainty(JACOBIAN, residuals, observed)
+        np.testing.assert_allclose(found.covariance - found.simulations, plain.covariance, atol=rounding(float, 24))
         errors.append((plain.covariance[0, 0], found.simulations[0, 0]))
         assert plain.degrees_of_freedom == 11
         assert 11 <= found.degrees_of_freedom <= 34
@@ -69,8 +69,16 @@ def test_noise_of_a_correction_is_added_to_that_of_the_repeats():
 def test_noise_of_a_correction_is_added_to_a_bound():
     spread = np.full((1, 15), 0.1)
     observed = ae.Observations(TIMES, ("train",), np.zeros((1, 15)), spread, None, 5)
-    plain = uncertainty(JACOBIAN, spread, np.ones((1, 15)), observed)
-    found = uncertainty(JACOBIAN, spread, np.ones((1, 15)), observed, simulations=draws(8, 0))
+    plain = uncertainty(JACOBIAN, spread, observed)
+    found = uncertainty(JACOBIAN, spread, observed, simulations=draws(8, 0))
     for gradient in np.eye(2):
         added = gradient @ found.simulations @ gradient
         assert found.standard_error(gradient) ** 2 == pytest.approx(plain.standard_error(gradient) ** 2 + added)
+
+
+def test_newey_west_is_a_sum_over_pairs_of_times():
+    residuals = np.random.default_rng(0).standard_normal((1, 15))
+    found = uncertainty(JACOBIAN, residuals, ae.Observations(TIMES, ("train",), np.zeros((1, 15))))
+    solve, lags = np.linalg.pinv(JACOBIAN[0]), np.abs(np.subtract.outer(np.arange(15), np.arange(15)))
+    correlated = residuals.T * residuals * np.maximum(0, 1 - lags / 5)  # ⌈√15⌉ = 4
+    np.testing.assert_allclose(found.covariance, solve @ correlated @ solve.T * 15 / 13, rtol=rounding(float, 225, 100))

@@ -110,6 +110,11 @@ class LinearTheory(AbstractTheory):
     accuracy: Accuracy | None = None
 
     @property
+    def is_special(self) -> bool:
+        """Whether it is an edge or a vertex."""
+        return len(self.faces) > 1
+
+    @property
     def is_explicit(self) -> bool:
         """Whether no flow has to be solved."""
         return self.explicit is not None or self.closed_form is not None
