@@ -85,7 +85,7 @@ class Job:
                 title = ax.get_title()
                 ax.set_title("")
                 ax.set_title(f"({letter}) {title}" if title and len(axes) > 1 else title, loc="left", fontsize=10)
-                ax.spines[["top", "right"]].set_visible(False)
+                ax.spines[["top", "right"]].set_visible(not (ax.lines or ax.patches))  # images keep their frame
                 if not title:
                     ax.set_axis_off()
             if drawn:

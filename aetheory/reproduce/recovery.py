@@ -19,18 +19,12 @@ import xarray
 from jaxtyping import Float, PRNGKeyArray
 from matplotlib.axes import Axes
 
-from aetheory import group_sparse
-from aetheory.core.curve import Values
-from aetheory.core.predict import predict
-from aetheory.group_sparse.dictionaries import orthonormal_groups_dictionary
-from aetheory.group_sparse.network import GroupSparseAutoencoder, group_relu
-from aetheory.group_sparse.problem import NETWORKS, RecoveryProblem
+import aetheory as ae
+from aetheory.group_sparse.problem import NETWORKS
 from aetheory.plotting import COLOURS, plot_phases
 from aetheory.reproduce import clustering
 from aetheory.reproduce.clustering import Clustering, Network
-from aetheory.reproduce.panel import Headline, Job, Panel, Sheet, Size
-from aetheory.sources.group_sparse import GroupSparseSource
-from aetheory.sweeps import sweep
+from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 
 PUBLISHED_DISTANCES = {0: 879.0, 20: 452.0, 40: 200.0, 60: 71.0, 80: 26.0, 100: 12.0, 160: 6.6}
 """‖A − A*‖_F² of 1000 columns at 1 dB by epoch, arXiv:2102.07003."""
@@ -60,7 +54,7 @@ class Phases:
 
 def job(size: Size, seed: int) -> Job:
     """The published sizes for `"full"`; dimension, groups and examples a fifth of them otherwise."""
-    problem = RecoveryProblem() if size == "full" else RecoveryProblem().scaled(5)
+    problem = ae.RecoveryProblem() if size == "full" else ae.RecoveryProblem().scaled(5)
     runs, levels, num_epochs, phases, tables = NETWORKS, _LEVELS, 160, Phases(), (Clustering(),)
     if size == "quick":
         runs, levels, num_epochs = NETWORKS[:2], _LEVELS[:1], 60
@@ -91,7 +85,7 @@ def job(size: Size, seed: int) -> Job:
 
 
 def training_panel(
-    problem: RecoveryProblem, networks: Sequence[str], levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
+    problem: ae.RecoveryProblem, networks: Sequence[str], levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
 ) -> Panel:
     """Each network at each noise, one step of the optimiser an epoch."""
     compute = partial(_train, problem=problem, levels=levels, num_epochs=num_epochs, key=key)
@@ -100,7 +94,7 @@ def training_panel(
 
 
 def _train(
-    network: str, store: Path, problem: RecoveryProblem, levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
+    network: str, store: Path, problem: ae.RecoveryProblem, levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
 ) -> xarray.Dataset:
     """The records of one network over (network, signal_to_noise, epoch); the sweep's store keeps each run."""
     epochs = range(num_epochs + 1)
@@ -115,27 +109,27 @@ def _train(
     names = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
     dims = dict.fromkeys((*names, "closeness", "alpha_min", "alpha_max"), ["epoch"])
     grid, path = {"signal_to_noise": list(levels)}, store / network
-    runs = sweep(trained, grid, key, None, path, dims=dims, coordinates={"epoch": list(epochs)}, block_size=1).load()
+    runs = ae.sweep(trained, grid, key, None, path, dims=dims, coordinates={"epoch": list(epochs)}, block_size=1).load()
     settings = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
     return runs[list(dims)].drop_attrs().expand_dims(network=[network]).assign_attrs(settings)
 
 
-def measure(network: GroupSparseAutoencoder, data: Any) -> Values:
+def measure(network: ae.GroupSparseAutoencoder, data: Any) -> ae.Values:
     """What a simulation records, and what the published contraction factor needs of the normalised columns."""
     truth, samples = data
-    atoms = group_sparse.normalise_columns(network.dictionary)
+    atoms = ae.recovery.normalise_columns(network.dictionary)
     group_size = truth.shape[1] // samples.active.shape[1]  # of the source, for the baselines too
-    alpha_min, alpha_max = group_sparse.alignment_range(atoms, truth, group_size)
-    closeness = group_sparse.closeness(atoms, truth, group_size)
-    recorded = dict(group_sparse.measure(network, data).items())
-    return Values(**recorded, closeness=closeness, alpha_min=alpha_min, alpha_max=alpha_max)
+    alpha_min, alpha_max = ae.recovery.alignment_range(atoms, truth, group_size)
+    closeness = ae.recovery.closeness(atoms, truth, group_size)
+    recorded = dict(ae.recovery.measure(network, data).items())
+    return ae.Values(**recorded, closeness=closeness, alpha_min=alpha_min, alpha_max=alpha_max)
 
 
-def published_factor(problem: RecoveryProblem, records: xarray.Dataset) -> Float[np.ndarray, " epochs"]:
+def published_factor(problem: ae.RecoveryProblem, records: xarray.Dataset) -> Float[np.ndarray, " epochs"]:
     """The published contraction factor along a run, with τ at the middle norm and the learning rate as step size."""
     middle = (problem.min_norm + problem.max_norm) / 2
     norm = 0.5 * (records.alpha_min + records.alpha_max) * middle * records.column_norm
-    factor = group_sparse.contraction_factor(
+    factor = ae.recovery.contraction_factor(
         step_size=problem.learning_rate,
         shrinkage=np.clip(1 - problem.threshold / norm.values, 0, 1),
         active_probability=problem.num_active / problem.num_groups,
@@ -153,9 +147,9 @@ def stored_runs() -> xarray.Dataset:
     return xarray.Dataset.from_dict(json.loads(text))
 
 
-def resting_norm(problem: RecoveryProblem) -> Any:
+def resting_norm(problem: ae.RecoveryProblem) -> Any:
     """The column norm at which the group network of a problem comes to rest, with its bracket."""
-    return predict(dataclasses.replace(problem, network="group"), [0], "fixed-point norm")
+    return ae.predict(dataclasses.replace(problem, network="group"), [0], "fixed-point norm")
 
 
 def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
@@ -165,12 +159,12 @@ def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
             yield network, level, runs.sel(network=network, signal_to_noise=level)
 
 
-def _summarise_trainings(problem: RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
+def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
     """The end of each run, its distances at the published epochs, and its contraction beside the published one."""
     told = []
     for network, level, records in _each(runs):
         distances, factor = records.distance.values, float(published_factor(problem, records).max())
-        radius = float(group_sparse.neighbourhood_radius(problem.input_dim, problem.num_groups, factor))
+        radius = float(ae.recovery.neighbourhood_radius(problem.input_dim, problem.num_groups, factor))
         published = {str(epoch): value for epoch, value in PUBLISHED_DISTANCES.items() if epoch < len(distances)}
         told.append(
             {
@@ -182,7 +176,7 @@ def _summarise_trainings(problem: RecoveryProblem, runs: xarray.Dataset) -> dict
                 "published_at_1_dB_1000_columns": published,
                 **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
                 "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
-                "largest_measured_contraction": float(group_sparse.measured_contraction(distances).max()),
+                "largest_measured_contraction": float(ae.recovery.measured_contraction(distances).max()),
                 "largest_published_contraction": factor,
                 "published_neighbourhood": radius if math.isfinite(radius) else None,
             }
@@ -190,14 +184,14 @@ def _summarise_trainings(problem: RecoveryProblem, runs: xarray.Dataset) -> dict
     return {"runs": told}
 
 
-def _training_headlines(told: dict[str, Any]) -> Iterator[Headline]:
+def _training_headlines(told: dict[str, Any]) -> Lines:
     for run in told["runs"]:
         first, *_, last = run["squared_distance_at"].values()
         what = f"{run['network']}, {run['signal_to_noise']:g} dB: squared distance of the dictionary; support found"
         yield what, f"{first:.1f} -> {last:.2f}; {run['found']:.1%}"
 
 
-def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: RecoveryProblem) -> None:
+def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.RecoveryProblem) -> None:
     """Distance, support, contraction and column norms against epochs, with what theory says of each."""
     distance, support, contraction, norms = axes
     colours = dict(zip(runs.signal_to_noise.values.tolist(), COLOURS, strict=False))
@@ -210,7 +204,7 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: Recover
             support.plot(epochs, records.found, color=look, label=f"{_NAMES[network]}: found")
             support.plot(epochs, records.invented, "--", color=look, label=f"{_NAMES[network]}: invented")
         if network == "group":
-            measured = group_sparse.measured_contraction(records.distance.values)
+            measured = ae.recovery.measured_contraction(records.distance.values)
             contraction.plot(epochs[1:], measured, color=colour, linewidth=1)
             contraction.plot(epochs, published_factor(problem, records), "--", color=colour, linewidth=1)
             norms.plot(epochs, records.column_norm, line, color=colour, linewidth=1.5)
@@ -267,30 +261,32 @@ def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
     dictionary_key, *keys = jax.random.split(key, 3)
     size, norms = phases.group_size, {"min_norm": 4.0, "max_norm": 5.0}
     columns = phases.num_groups * size
-    dictionary = orthonormal_groups_dictionary(dictionary_key, phases.input_dim, columns, size)
+    dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, columns, size)
 
     def recovered(parameters: dict[str, Any], _: PRNGKeyArray, key: PRNGKeyArray) -> dict[str, Any]:
         """With equal signals for equal γ, so that the noise or the threshold alone differs."""
         active, noise = parameters["num_active"], parameters.get("signal_to_noise")
-        source = GroupSparseSource(dictionary, size, active, signal_to_noise=noise, **norms)
+        source = ae.GroupSparseSource(dictionary, size, active, signal_to_noise=noise, **norms)
         samples = source.draw(jax.random.fold_in(key, phases.num_active.index(active)), phases.num_samples)
-        codes = group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), size)
-        found = group_sparse.active_groups(codes, size)
-        return {"recovery": group_sparse.support_recovery(found, samples.active).exact}
+        codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), size)
+        found = ae.recovery.active_groups(codes, size)
+        return {"recovery": ae.recovery.support_recovery(found, samples.active).exact}
 
     axes = {"signal_to_noise": list(phases.signal_to_noise), "threshold": list(phases.thresholds)}
     over_noise, over_threshold = (
-        sweep(partial(recovered, key=one), {"num_active": list(phases.num_active), name: axis}, key, None, store / name)
+        ae.sweep(
+            partial(recovered, key=one), {"num_active": list(phases.num_active), name: axis}, key, None, store / name
+        )
         for one, (name, axis) in zip(keys, axes.items(), strict=True)
     )
-    coherence = group_sparse.block_coherence(dictionary, size)
+    coherence = ae.recovery.block_coherence(dictionary, size)
     intervals = []
     for active in phases.num_active:
         codes = {"group_size": size, "num_active": active, **norms}
         sound, published = (
-            group_sparse.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")
+            ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")
         )
-        tight = group_sparse.support_guarantee(dictionary, dictionary, **codes)
+        tight = ae.recovery.support_guarantee(dictionary, dictionary, **codes)
         intervals.append([[float(one.lower), float(one.upper)] for one in (sound, published, tight)])
     return xarray.Dataset(
         {
