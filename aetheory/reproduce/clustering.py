@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 
 import aetheory as ae
 from aetheory.plotting import COLOURS, plot_atoms, plot_distances
-from aetheory.reproduce.panel import Lines, Panel, Sheet
+from aetheory.reproduce.panel import Lines, Panel, Sheet, Size
 
 PUBLISHED = {
     "raw": (0.545, 0.630),
@@ -80,6 +80,16 @@ class Clustering(NamedTuple):
     num_seeds: int = 5
 
 
+def tables(size: Size) -> list[Clustering]:
+    """Digits; for `"full"` also MNIST and Fashion-MNIST at the published sizes."""
+    if size == "quick":
+        few = {"num_epochs": 30, "num_trial_epochs": 30, "num_seeds": 1}
+        return [Clustering(group_networks=(Network(1, 2.2),), initialisations=("clusters",), **few)]
+    large = {"group_size": 16, "batch_size": 200, "num_epochs": 40, "num_trial_epochs": 3, "num_held_out": 10_000}
+    sets = ("mnist", "fashion-mnist") if size == "full" else ()
+    return [Clustering(), *(Clustering(name, num_neighbours=1000, **large) for name in sets)]
+
+
 class Trial(NamedTuple):
     """A candidate and how it did on the validation images: share of their squared norm lost, active groups."""
 
@@ -106,7 +116,7 @@ def sheets(setting: Clustering) -> dict[str, Sheet]:
 
 @functools.lru_cache(maxsize=1)
 def load(setting: Clustering) -> Parts:
-    """Images of norm 1: to train, to validate, and held out: these are clustered, and (but see `start`) their labels read.
+    """Images of norm 1: to train, to validate, and held out. These alone are clustered, and scored by their labels.
 
     Raises:
         FileNotFoundError: the data are neither here nor can they be downloaded.

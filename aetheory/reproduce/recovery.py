@@ -7,11 +7,10 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -23,65 +22,48 @@ import aetheory as ae
 from aetheory.group_sparse.problem import NETWORKS
 from aetheory.plotting import COLOURS, plot_phases
 from aetheory.reproduce import clustering
-from aetheory.reproduce.clustering import Clustering, Network
 from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 
 PUBLISHED_DISTANCES = {0: 879.0, 20: 452.0, 40: 200.0, 60: 71.0, 80: 26.0, 100: 12.0, 160: 6.6}
 """‖A − A*‖_F² of 1000 columns at 1 dB by epoch, arXiv:2102.07003."""
 
 _LEVELS = (1.0, 5.0, 10.0)
+_RECORDS = (
+    *("distance", "correlation", "column_norm", "found", "invented", "exact", "loss"),
+    *("closeness", "alpha_min", "alpha_max"),
+)
 _LINES = {"group": "-", "sparse": "--", "relu": ":"}
 _NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
 
-@dataclass(frozen=True)
-class Phases:
-    """Random dictionaries with orthonormal groups, known to the encoder; `num_samples` signals behind a probability.
-
-    Arguments:
-        signal_to_noise: in dB, of the diagram over noise, which has the threshold 2.
-        thresholds: of the diagram over thresholds, which has no noise.
-    """
+class Phases(NamedTuple):
+    """Random dictionaries with orthonormal groups, known to the encoder."""
 
     input_dim: int = 950
     num_groups: int = 200
-    group_size: int = 2
-    num_active: tuple[int, ...] = (1, 2, 3, 4, 6, 8, 12, 16)
-    signal_to_noise: tuple[float, ...] = tuple(np.linspace(-15, 15, 13).tolist())
-    thresholds: tuple[float, ...] = tuple(np.linspace(0, 5, 51).tolist())
-    num_samples: int = 400
+    num_active: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16)
+    signal_to_noise: Sequence[float] = np.linspace(-15, 15, 13).tolist()  # in dB, at threshold 2
+    thresholds: Sequence[float] = np.linspace(0, 5, 51).tolist()  # without noise
+    num_samples: int = 400  # signals behind each probability
 
 
 def job(size: Size, seed: int) -> Job:
     """The published sizes for `"full"`; dimension, groups and examples a fifth of them otherwise."""
     problem = ae.RecoveryProblem() if size == "full" else ae.RecoveryProblem().scaled(5)
-    runs, levels, num_epochs, phases, tables = NETWORKS, _LEVELS, 160, Phases(), (Clustering(),)
+    runs, levels, num_epochs, phases = NETWORKS, _LEVELS, 160, Phases()
     if size == "quick":
         runs, levels, num_epochs = NETWORKS[:2], _LEVELS[:1], 60
-        noise, thresholds = np.linspace(-15, 15, 7).tolist(), np.linspace(0, 5, 26).tolist()
-        phases = Phases(400, 60, 2, (1, 3), tuple(noise), tuple(thresholds), num_samples=200)
-        tables = (
-            Clustering(
-                group_networks=(Network(1, 2.2),), initialisations=("clusters",), num_epochs=30, num_trial_epochs=30,
-                num_seeds=1,
-            ),
-        )  # fmt: skip
+        axes = (np.linspace(-15, 15, 7).tolist(), np.linspace(0, 5, 26).tolist())
+        phases = Phases(400, 60, (1, 3), *axes, num_samples=200)
     if size == "full":
         phases = Phases(num_groups=500, num_samples=2000)
-        images = Clustering(
-            group_size=16, batch_size=200, num_epochs=40, num_trial_epochs=3, num_held_out=10_000, num_neighbours=1000
-        )
-        tables += tuple(dataclasses.replace(images, data=name) for name in ("mnist", "fashion-mnist"))
-    key = jax.random.key(seed)
-    panels = [
-        training_panel(problem, runs, levels, num_epochs, key),
-        phase_panel(phases, jax.random.fold_in(key, 1)),
-        *map(clustering.panel, tables),
-    ]
+    key, tables = jax.random.key(seed), clustering.tables(size)
+    panels = [training_panel(problem, runs, levels, num_epochs, key), phase_panel(phases, jax.random.fold_in(key, 1))]
     figures = {"figure": Sheet((2, 2), (11.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
-    return Job(
-        "recovery", panels, figures | {name: one for table in tables for name, one in clustering.sheets(table).items()}
-    )
+    for table in tables:
+        panels.append(clustering.panel(table))
+        figures |= clustering.sheets(table)
+    return Job("recovery", panels, figures)
 
 
 def training_panel(
@@ -90,39 +72,35 @@ def training_panel(
     """Each network at each noise, one step of the optimiser an epoch."""
     compute = partial(_train, problem=problem, levels=levels, num_epochs=num_epochs, key=key)
     draw, summarise = partial(_draw_trainings, problem=problem), partial(_summarise_trainings, problem)
-    return Panel("runs", networks, compute, {"figure": draw}, summarise, _training_headlines, dim="network")
+    return Panel("runs", networks, compute, {"figure": draw}, summarise, _lines, dim="network")
 
 
 def _train(
     network: str, store: Path, problem: ae.RecoveryProblem, levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
 ) -> xarray.Dataset:
     """The records of one network over (network, signal_to_noise, epoch); the sweep's store keeps each run."""
-    epochs = range(num_epochs + 1)
+    epochs, passes = range(num_epochs + 1), min(problem.batch_size, 2000 if problem.batch_size <= 2000 else 1000)
 
     def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
         """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
         one = dataclasses.replace(problem, network=network, **parameters)
-        passes = problem.batch_size if problem.batch_size < 10_000 else 1000
-        experiment = one.experiment(epochs, metrics=measure, examples_per_pass=passes)
-        return dict(experiment.run(key).values.items())
+        return dict(one.experiment(epochs, metrics=measure, examples_per_pass=passes).run(key).values.items())
 
-    names = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
-    dims = dict.fromkeys((*names, "closeness", "alpha_min", "alpha_max"), ["epoch"])
-    grid, path = {"signal_to_noise": list(levels)}, store / network
-    runs = ae.sweep(trained, grid, key, None, path, dims=dims, coordinates={"epoch": list(epochs)}, block_size=1).load()
-    settings = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
-    return runs[list(dims)].drop_attrs().expand_dims(network=[network]).assign_attrs(settings)
+    grid, options = {"signal_to_noise": list(levels)}, {"coordinates": {"epoch": list(epochs)}, "block_size": 1}
+    dims = dict.fromkeys(_RECORDS, ("epoch",))
+    runs = ae.sweep(trained, grid, key, store=store / network, dims=dims, **options)[list(_RECORDS)].load()
+    sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
+    return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)
 
 
 def measure(network: ae.GroupSparseAutoencoder, data: Any) -> ae.Values:
     """What a simulation records, and what the published contraction factor needs of the normalised columns."""
     truth, samples = data
     atoms = ae.recovery.normalise_columns(network.dictionary)
-    group_size = truth.shape[1] // samples.active.shape[1]  # of the source, for the baselines too
-    alpha_min, alpha_max = ae.recovery.alignment_range(atoms, truth, group_size)
-    closeness = ae.recovery.closeness(atoms, truth, group_size)
-    recorded = dict(ae.recovery.measure(network, data).items())
-    return ae.Values(**recorded, closeness=closeness, alpha_min=alpha_min, alpha_max=alpha_max)
+    size = truth.shape[1] // samples.active.shape[1]  # of the source's groups, for the baselines too
+    ends = dict(zip(("alpha_min", "alpha_max"), ae.recovery.alignment_range(atoms, truth, size), strict=True))
+    closeness = ae.recovery.closeness(atoms, truth, size)
+    return ae.Values(**dict(ae.recovery.measure(network, data).items()), closeness=closeness, **ends)
 
 
 def published_factor(problem: ae.RecoveryProblem, records: xarray.Dataset) -> Float[np.ndarray, " epochs"]:
@@ -142,7 +120,7 @@ def published_factor(problem: ae.RecoveryProblem, records: xarray.Dataset) -> Fl
 
 
 def stored_runs() -> xarray.Dataset:
-    """Runs of the published size, over (run, epoch): the group network, then the soft threshold; 1 dB, float32, seed 0."""
+    """Runs of the published size over (run, epoch), first groups, then the soft threshold: 1 dB, float32, seed 0."""
     text = (files("aetheory.reproduce") / "recovery_published_size.json").read_text()
     return xarray.Dataset.from_dict(json.loads(text))
 
@@ -184,7 +162,7 @@ def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> d
     return {"runs": told}
 
 
-def _training_headlines(told: dict[str, Any]) -> Lines:
+def _lines(told: dict[str, Any]) -> Lines:
     for run in told["runs"]:
         first, *_, last = run["squared_distance_at"].values()
         what = f"{run['network']}, {run['signal_to_noise']:g} dB: squared distance of the dictionary; support found"
@@ -251,52 +229,44 @@ def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str],
 def phase_panel(phases: Phases, key: PRNGKeyArray) -> Panel:
     """Where one step of an encoder that knows the dictionary finds the active groups."""
     compute = partial(_phases, key=key)
-    return Panel("phases", [phases], compute, {"phases": _draw_phases}, _summarise_phases, lambda told: iter(()))
+    return Panel("phases", [phases], compute, {"phases": _draw_phases}, _summarise_phases)
 
 
 def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
-    """The probability of exact recovery over (γ, noise) at one threshold, over (γ, threshold) without noise, and
-    the ends of three intervals of thresholds over (form, γ, end): sound, published, and from this very dictionary.
+    """The probability of exact recovery over (γ, noise) and over (γ, threshold), and the ends of three intervals.
+
+    These thresholds are over (γ, form, end): sound ones, published ones, and those from this very dictionary.
     """
     dictionary_key, *keys = jax.random.split(key, 3)
-    size, norms = phases.group_size, {"min_norm": 4.0, "max_norm": 5.0}
-    columns = phases.num_groups * size
-    dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, columns, size)
+    dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, 2 * phases.num_groups, 2)
+    norms = {"min_norm": 4.0, "max_norm": 5.0}
 
     def recovered(parameters: dict[str, Any], _: PRNGKeyArray, key: PRNGKeyArray) -> dict[str, Any]:
         """With equal signals for equal γ, so that the noise or the threshold alone differs."""
         active, noise = parameters["num_active"], parameters.get("signal_to_noise")
-        source = ae.GroupSparseSource(dictionary, size, active, signal_to_noise=noise, **norms)
+        source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=noise, **norms)
         samples = source.draw(jax.random.fold_in(key, phases.num_active.index(active)), phases.num_samples)
-        codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), size)
-        found = ae.recovery.active_groups(codes, size)
-        return {"recovery": ae.recovery.support_recovery(found, samples.active).exact}
+        codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), 2)
+        return {"share": ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact}
 
-    axes = {"signal_to_noise": list(phases.signal_to_noise), "threshold": list(phases.thresholds)}
-    over_noise, over_threshold = (
-        ae.sweep(
-            partial(recovered, key=one), {"num_active": list(phases.num_active), name: axis}, key, None, store / name
-        )
-        for one, (name, axis) in zip(keys, axes.items(), strict=True)
-    )
-    coherence = ae.recovery.block_coherence(dictionary, size)
-    intervals = []
+    found = {}
+    for one, name, axis in zip(keys, _AXES, (phases.signal_to_noise, phases.thresholds), strict=True):
+        grid = {"num_active": list(phases.num_active), name: list(axis)}
+        found[_AXES[name]] = ae.sweep(partial(recovered, key=one), grid, key, store=store / name).share.load()
+    coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
     for active in phases.num_active:
-        codes = {"group_size": size, "num_active": active, **norms}
-        sound, published = (
-            ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")
-        )
-        tight = ae.recovery.support_guarantee(dictionary, dictionary, **codes)
-        intervals.append([[float(one.lower), float(one.upper)] for one in (sound, published, tight)])
+        codes = {"group_size": 2, "num_active": active, **norms}
+        three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
+        three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
+        intervals.append([[float(one.lower), float(one.upper)] for one in three])
     return xarray.Dataset(
-        {
-            "recovery_noise": over_noise.recovery.load(),
-            "recovery_threshold": over_threshold.recovery.load(),
-            "interval": (("num_active", "form", "end"), intervals),
-        },
+        {**found, "interval": (("num_active", "form", "end"), intervals)},
         {"form": ["sound", "published", "dictionary"], "end": ["lower", "upper"]},
         {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
     )
+
+
+_AXES = {"signal_to_noise": "recovery_noise", "threshold": "recovery_threshold"}
 
 
 def _summarise_phases(diagrams: xarray.Dataset) -> dict[str, Any]:
