@@ -16,6 +16,7 @@ import optax
 import xarray
 from jaxtyping import Array, Float, Int
 from matplotlib.axes import Axes
+from scipy.spatial.distance import cdist
 
 import aetheory as ae
 from aetheory.plotting import COLOURS, plot_atoms, plot_distances
@@ -93,10 +94,16 @@ def tables(size: Size) -> list[Clustering]:
 class Trial(NamedTuple):
     """A candidate and how it did on the validation images: share of their squared norm lost, active groups."""
 
-    network: Network
+    num_iterations: int
+    threshold: float
     initialisation: str
-    lost: float
-    num_active: float
+    validation_lost: float
+    validation_num_active: float
+
+    @property
+    def network(self) -> Network:
+        """What was tried."""
+        return Network(self.num_iterations, self.threshold)
 
 
 def panel(setting: Clustering) -> Panel:
@@ -163,7 +170,7 @@ def trials(setting: Clustering, nonnegative: bool) -> list[Trial]:
             built = build(network, dictionary, setting.group_size, nonnegative)
             trained = train(built, samples, setting, setting.num_trial_epochs, seed=0)
             lost = 2 * float(ae.reconstruction_loss(trained, validation.samples))
-            tried.append(Trial(network, initialisation, lost, num_active(trained, validation)))
+            tried.append(Trial(*network, initialisation, lost, num_active(trained, validation)))
     return tried
 
 
@@ -172,10 +179,10 @@ def choose(tried: Sequence[Trial]) -> Trial:
 
     That is what a mixture of subspaces asks for, and needs no labels. Where none is so sparse, the sparsest.
     """
-    alive = [trial for trial in tried if trial.num_active > 0 and trial.lost < 1]
-    sparse_enough = [trial for trial in alive if trial.num_active <= _MAX_ACTIVE]
-    best = min(sparse_enough, key=lambda trial: trial.lost, default=None)
-    return best or min(alive or tried, key=lambda trial: trial.num_active)
+    alive = [trial for trial in tried if trial.validation_num_active > 0 and trial.validation_lost < 1]
+    sparse_enough = [trial for trial in alive if trial.validation_num_active <= _MAX_ACTIVE]
+    best = min(sparse_enough, key=lambda trial: trial.validation_lost, default=None)
+    return best or min(alive or tried, key=lambda trial: trial.validation_num_active)
 
 
 def start(
@@ -274,33 +281,20 @@ def _clustered(seed: int, _: Path, setting: Clustering) -> xarray.Dataset:
             if method != "largest group" or "group" in name:
                 found = clusters_of(values, method, setting, seed)
                 scores[row, column] = ae.recovery.clustering_scores(labels, found)
-    distances = [_distances(features[name], labels) for name in _SHOWN]
+    by_class = np.argsort(labels[:_NUM_SHOWN], kind="stable")
+    distances = [cdist(features[name][by_class], features[name][by_class]) for name in _SHOWN]
+    dims = ("feature", "algorithm", "seed")
     variables = {
-        name: (("feature", "algorithm", "seed"), scores[..., index, None]) for index, name in enumerate(fields)
+        name: (dims, values[..., None]) for name, values in zip(fields, np.moveaxis(scores, -1, 0), strict=True)
     }
     variables["num_active"] = (("feature", "seed"), [[active.get(name, np.nan)] for name in features])
     variables["distances"] = (("shown", "image", "other_image"), distances)
     variables["atoms"] = (("pixel", "atom"), np.asarray(networks["group"].atoms))
     coordinates = {"feature": list(features), "algorithm": list(METHODS), "seed": [seed], "shown": list(_SHOWN)}
-    return xarray.Dataset(variables, coordinates, _described(setting, choices, tried, images))
-
-
-def _described(
-    setting: Clustering, choices: dict[str, Trial], tried: Sequence[Trial], images: ae.ImageSource
-) -> dict[str, Any]:
-    """The settings, the chosen networks and all trials, as attributes."""
-    plain = {name: value for name, value in setting._asdict().items() if isinstance(value, str | int | float)}
-    flat = {kind: choice.network._asdict() | choice._asdict() for kind, choice in choices.items()}
-    names = ("num_iterations", "threshold", "initialisation", "lost", "num_active")
-    chosen = {f"{kind}_{name}": choice[name] for kind, choice in flat.items() for name in names}
-    return plain | chosen | {"trials": [str(one) for one in tried], "image_shape": images.image_shape}
-
-
-def _distances(features: Float[np.ndarray, "images features"], labels: Clusters) -> Float[np.ndarray, "shown shown"]:
-    """Distances between some of the images, class after class."""
-    rows = features[:_NUM_SHOWN][np.argsort(labels[:_NUM_SHOWN], kind="stable")].astype(np.float64)
-    squares = np.sum(rows**2, axis=1)
-    return np.asarray(np.sqrt(np.maximum(squares[:, None] + squares[None, :] - 2 * rows @ rows.T, 0)))
+    settings = {name: value for name, value in setting._asdict().items() if isinstance(value, str | int | float)}
+    settings |= {f"{kind}_{name}": value for kind, one in choices.items() for name, value in one._asdict().items()}
+    more = {"trials": [str(one._asdict()) for one in tried], "image_shape": images.image_shape}
+    return xarray.Dataset(variables, coordinates, settings | more)
 
 
 def _summarise(table: xarray.Dataset) -> dict[str, Any]:
@@ -311,9 +305,7 @@ def _summarise(table: xarray.Dataset) -> dict[str, Any]:
         for method in table.algorithm.values.tolist():
             found = {name: row[name].sel(algorithm=method) for name in ae.recovery.ClusteringScores._fields}
             if np.isfinite(found["accuracy"]).all():
-                scores[method] = {
-                    name: {"mean": float(one.mean()), "std": float(one.std())} for name, one in found.items()
-                }
+                scores[method] = {k: {"mean": float(one.mean()), "std": float(one.std())} for k, one in found.items()}
         mean = float(row.num_active.mean())
         active = mean if np.isfinite(mean) else None
         told[feature] = {"scores": scores, "mean_active": active, "published_mnist": PUBLISHED.get(feature)}

@@ -71,14 +71,16 @@ def job(size: Size, seed: int) -> Job:
     sets = [one for one in _SETS if one == "digits" or size == "full" or (size == "default" and (local / one).exists())]
     spectra = {
         "isotropic": (jnp.ones(dim), _draw_isotropic),
-        "blocks": (block_variances(dim), _draw_blocks),
-        "power-law": (ae.GaussianSource.power_law(dim, 1.0).variances, _draw_power_law),
+        "blocks": (block_variances(dim), partial(_draw_spectrum, colour=COLOURS[0], label="blocks")),
+        "power-law": (
+            ae.GaussianSource.power_law(dim, 1.0).variances,
+            partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$"),
+        ),
     }
     tasks: list[tuple[str, Any, Any, Any, Any, str, str]] = []
     for name, (variances, draw) in spectra.items():
-        problems = [
-            ae.TwoLayerProblem(dim, round(rate * dim), "sign", "alternating", variances) for rate in scale.rates
-        ]
+        units = [round(rate * dim) for rate in scale.rates]
+        problems = [ae.TwoLayerProblem(dim, number, "sign", "alternating", variances) for number in units]
         said = (f"{name}: alternating descent above the limit, at most", "alternating_mean_excess")
         tasks.append((name, problems, _descents, draw, _summarise_descents, *said))
     for name, colour in zip(sets, COLOURS, strict=False):
@@ -110,30 +112,24 @@ def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key
         starts = [ae.two_layer.random_encoder(one, dim, problem.num_units) for one in keys]
         runs = [_descended(problem, start, scale) for start in starts]
         minimiser = ae.population_risk(ae.limits.minimiser(keys[0], variances, problem.num_units), variances)
-        sampled = problem.is_isotropic and problem.rate in _SAMPLED_RATES
-        by_samples = (
-            _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1] if sampled else math.nan
-        )
-        rows.append((np.stack([run.risk for run in runs]), float(minimiser), float(by_samples)))
+        sampled = math.nan
+        if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
+            sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
+        rows.append((np.stack([run.risk for run in runs]), float(minimiser), float(sampled)))
         if problem.rate == _SHOWN_RATE:
             structure = _structure(variances, before=starts[0], after=runs[0].module.encoder)
-    units, (alternating, minimisers, by_samples) = (
-        np.asarray([one.num_units for one in problems]),
-        zip(*rows, strict=True),
-    )
+    alternating, minimisers, by_samples = zip(*rows, strict=True)
+    units = np.asarray([problem.num_units for problem in problems])
 
     def limit(number: Any) -> Float[np.ndarray, " rates"]:
         problem = dataclasses.replace(problems[0], num_units=jnp.asarray(number))
         return np.asarray(ae.predict(problem, [0], "water-filling").risk[:, 0])
 
-    linear, shannon = (
-        ae.limits.principal_components(variances, dim * _CURVE),
-        ae.limits.rate_distortion(variances, _CURVE),
-    )
-    curves = {"limit_curve": limit(dim * _CURVE), "principal_components": linear, "rate_distortion": shannon}
-    found = {"minimiser": np.asarray(minimisers), "sample_descent": np.asarray(by_samples), "limit": limit(units)}
+    found = {"minimiser": minimisers, "sample_descent": by_samples, "limit": limit(units)}
+    curves = {"limit_curve": limit(dim * _CURVE), "rate_distortion": ae.limits.rate_distortion(variances, _CURVE)}
+    curves["principal_components"] = ae.limits.principal_components(variances, dim * _CURVE)
     return xarray.Dataset(
-        {name: ("rate", values) for name, values in found.items()}
+        {name: ("rate", np.asarray(values)) for name, values in found.items()}
         | {name: ("curve_rate", np.asarray(values)) for name, values in curves.items()}
         | {"alternating": (("rate", "seed", "step"), np.stack(alternating)), **structure},
         {"rate": units / dim, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
@@ -319,20 +315,17 @@ def _plot(ax: Axes, values: Any, look: str, colour: str, label: str | None = Non
 
 
 def _draw_over_rate(ax: Axes, data: xarray.Dataset, colours: Sequence[str], title: str) -> None:
-    """Limit, linear and Shannon as lines; minimisers and both descents as marks."""
-    last = data.alternating.isel(step=-1).mean("seed")
+    """Limit, linear and Shannon as lines; both descents and minimisers as marks."""
     lines = (data.limit_curve, data.principal_components, data.rate_distortion)
-    for values, look, colour in zip((*lines, data.minimiser, data.sample_descent, last), _ORDER, colours, strict=True):
+    marks = (data.alternating.isel(step=-1).mean("seed"), data.sample_descent, data.minimiser)
+    for values, look, colour in zip((*lines, *marks), _LOOKS, colours, strict=False):
         _plot(ax, values, look, colour)
     ax.set(xlabel="rate $r = n/d$", ylabel=_RISK, ylim=(0, 1), title=title)
 
 
-_ORDER = ("limit", "linear", "shannon", "minimiser", "samples", "descent")
-
-
 def _draw_isotropic(axes: Sequence[Axes], data: xarray.Dataset) -> None:
     """Also the steps of descent, with the limit of each rate as a dashed line, and the line in the images' panel."""
-    colours = ("black", "0.45", "0.45", *COLOURS[2::-1])
+    colours = ("black", "0.45", "0.45", *COLOURS[:3])
     _draw_over_rate(axes[0], data, colours, f"isotropic, sign, $d={data.attrs['input_dim']}$")
     for colour, rate in zip(COLOURS, (0.5, 0.8, 1.0, 1.5, 2.0), strict=False):
         runs = data.sel(rate=rate, method="nearest")
@@ -344,19 +337,11 @@ def _draw_isotropic(axes: Sequence[Axes], data: xarray.Dataset) -> None:
     _draw_structure(axes[3], data, "isotropic", "units", 1)
 
 
-def _draw_blocks(axes: Sequence[Axes], data: xarray.Dataset) -> None:
-    _draw_spectrum(axes[1], data, COLOURS[0], "blocks")
-    _draw_structure(axes[3], data, "blocks", "directions", 0)
-
-
-def _draw_power_law(axes: Sequence[Axes], data: xarray.Dataset) -> None:
-    _draw_spectrum(axes[1], data, COLOURS[1], "power law $1/j$")
-
-
-def _draw_spectrum(ax: Axes, data: xarray.Dataset, colour: str, label: str) -> None:
-    _draw_over_rate(ax, data, [colour] * len(_ORDER), f"two other spectra, $d={data.attrs['input_dim']}$")
-    ax.plot([], [], color=colour, label=label)
-    ax.legend(frameon=False, fontsize=9)
+def _draw_spectrum(axes: Sequence[Axes], data: xarray.Dataset, colour: str, label: str) -> None:
+    _draw_over_rate(axes[1], data, [colour] * 6, f"two other spectra, $d={data.attrs['input_dim']}$")
+    axes[1].plot([], [], color=colour, label=label)
+    if label == "blocks":
+        _draw_structure(axes[3], data, "blocks", "directions", 0)
 
 
 def _draw_structure(ax: Axes, data: xarray.Dataset, name: str, gram: str, row: int) -> None:
@@ -383,7 +368,6 @@ def _draw_images(axes: Sequence[Axes], data: xarray.Dataset, name: str, colour: 
     raw.set_xscale("log")
     for ax, title in ((white, "whitened images, held out"), (raw, "raw images, held out")):
         ax.set(xlabel="rate $r = n/d$", ylabel=_RISK, title=title)
-        ax.legend(frameon=False, fontsize=9)
 
 
 def _draw_sparse(axes: Sequence[Axes], data: xarray.Dataset) -> None:

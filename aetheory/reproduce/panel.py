@@ -76,13 +76,15 @@ class Job:
         for name in names:
             sheet = self.sheets[name]
             figure = Figure(figsize=sheet.size, layout="constrained")
-            axes = figure.subplots(*sheet.shape, squeeze=False, width_ratios=sheet.widths).ravel()
+            axes = figure.subplots(*sheet.shape, squeeze=False, width_ratios=sheet.widths).ravel().tolist()
             drawn = [one for one in self.panels if name in one.draw and one.name in results]
             for panel in drawn:
                 panel.draw[name](axes, results[panel.name])
             sheet.decorate(axes)
             for letter, ax in zip(string.ascii_lowercase, axes, strict=False):
                 title = ax.get_title()
+                if ax.get_legend() is None and ax.get_legend_handles_labels()[0]:
+                    ax.legend(frameon=False, fontsize=8)
                 ax.set_title("")
                 ax.set_title(f"({letter}) {title}" if title and len(axes) > 1 else title, loc="left", fontsize=10)
                 ax.spines[["top", "right"]].set_visible(not (ax.lines or ax.patches))  # images keep their frame

@@ -57,42 +57,44 @@ class Chart(NamedTuple):
 
 def job(size: Size, seed: int) -> Job:
     """Six panels at one of three sizes, of dimensions deep in each regime, and the sums of the loss expansion."""
-    dim, dense_repeats, cheap_repeats = _SCALE[size]
-    wide = min(2 * dim, 2000)  # where one of the other dimensions is small, p costs little
-    charts = {
-        "large-data": (_large_data(dim), dense_repeats),
-        "mean-field": (_mean_field(dim), dense_repeats),
-        "narrow-latent": (_narrow_latent(wide), cheap_repeats),
-        "small-data": (_small_data(max(wide, 400)), cheap_repeats),
-        "free": (_free(max(dim, 200)), dense_repeats),
-        "digits": (_digits(), cheap_repeats),
-    }
     panels = []
-    for place, (name, (chart, num_repeats)) in enumerate(charts.items()):
-        key, regime = jax.random.fold_in(jax.random.key(seed), place), "mean-field" if name == "digits" else name
-        settings = [
-            Setting(label, problem, regime, jax.random.fold_in(key, index))
-            for index, (label, problem) in enumerate(chart.problems.items())
-        ]
+    for place, (name, (chart, num_repeats)) in enumerate(charts(size).items()):
+        key, regime = jax.random.fold_in(jax.random.key(seed), place), "mean-field" if chart.data else name
+        keys = [jax.random.fold_in(key, index) for index in range(len(chart.problems))]
+        settings = [Setting(*one, regime, key) for one, key in zip(chart.problems.items(), keys, strict=True)]
         draw, compute = partial(_draw, place=place, chart=chart), partial(compare, chart=chart, num_repeats=num_repeats)
-        summarise, lines = partial(_summarise, settings, chart.data is None), partial(_lines, name)
+        summarise, lines = partial(_summarise, settings, not chart.data), partial(_lines, name)
         panels.append(Panel(name, settings, compute, {"figure": draw}, summarise, lines, dim="setting"))
     panels.append(Panel("resummation", [None], _sums, {"figure": _draw_sums}, _summarise_sums, _sums_lines))
     return Job("prism", panels, {"figure": Sheet((2, 4), (16.5, 8.2), decorate=_decorate)})
 
 
+def charts(size: Size) -> dict[str, tuple[Chart, int]]:
+    """What the six panels show, and the repeats of their simulations."""
+    dim, dense, cheap = _SCALE[size]
+    wide = min(2 * dim, 2000)  # where one of the other dimensions is small, p costs little
+    return {
+        "large-data": (_large_data(dim), dense),
+        "mean-field": (_mean_field(dim), dense),
+        "narrow-latent": (_narrow_latent(wide), cheap),
+        "small-data": (_small_data(max(wide, 400)), cheap),
+        "free": (_free(max(dim, 200)), dense),
+        "digits": (_digits(), cheap),
+    }
+
+
 def _large_data(dim: int) -> Chart:
     problems = {
-        rf"$p\sigma^2={scale:g},\ H/p={ratio:g}$": ae.LinearProblem(dim, round(ratio * dim), 200 * dim, scale / dim)
-        for scale, ratio in ((1.0, 0.5), (0.1, 1.0), (1.0, 2.0))
+        rf"$p\sigma^2={x:g},\ H/p={y:g}$": ae.LinearProblem(dim, round(y * dim), 200 * dim, x / dim)
+        for x, y in ((1.0, 0.5), (0.1, 1.0), (1.0, 2.0))
     }
     return Chart(rf"large data, $N/p=200$, $p={dim}$", problems, _times(1e-2, 2.0), log_risk=True)
 
 
 def _mean_field(dim: int) -> Chart:
     problems = {
-        rf"$H\sigma^2={strength:g},\ p/N={ratio:g}$": _wide(dim, round(dim / ratio), strength)
-        for strength, ratio in ((0.1, 0.5), (0.5, 1.0), (2.0, 2.0))
+        rf"$H\sigma^2={strength:g},\ p/N={z:g}$": _wide(dim, round(dim / z), strength)
+        for strength, z in ((0.1, 0.5), (0.5, 1.0), (2.0, 2.0))
     }
     return Chart(rf"mean field, $H/p=1000$, $p={dim}$", problems, _times(1e-2, 10.0), log_risk=True)
 
@@ -104,32 +106,26 @@ def _wide(dim: int, num_samples: int, strength: float) -> ae.LinearProblem:
 def _narrow_latent(dim: int) -> Chart:
     latent_dim = max(1, dim // 200)
     problems = {
-        rf"$p\sigma^2={scale:g},\ p/N={ratio:g}$": ae.LinearProblem(dim, latent_dim, round(dim / ratio), scale / dim)
-        for scale, ratio in ((0.1, 0.25), (0.4, 0.5), (2.0, 1.0))
+        rf"$p\sigma^2={x:g},\ p/N={z:g}$": ae.LinearProblem(dim, latent_dim, round(dim / z), x / dim)
+        for x, z in ((0.1, 0.25), (0.4, 0.5), (2.0, 1.0))
     }
     return Chart(rf"narrow latent, $H={latent_dim}$, $p={dim}$", problems, _times(1e-2, 2.0))
 
 
 def _small_data(dim: int) -> Chart:
     num_samples = max(4, dim // 200)
-    problems = {
-        rf"$p\sigma^2={scale:g},\ H/p=0.5$": ae.LinearProblem(dim, dim // 2, num_samples, scale / dim)
-        for scale in (0.3, 1.0, 1.5)
-    }
-    times = _times(1e-2 * num_samples / dim, 5.0 * num_samples / dim)
-    return Chart(rf"small data, $N={num_samples}$, $p={dim}$", problems, times)
+    z, scales = dim / num_samples, (0.3, 1.0, 1.5)
+    problems = {rf"$p\sigma^2={x:g},\ H/p=0.5$": ae.LinearProblem(dim, dim // 2, num_samples, x / dim) for x in scales}
+    return Chart(rf"small data, $N={num_samples}$, $p={dim}$", problems, _times(1e-2 / z, 5.0 / z))
 
 
 def _free(dim: int) -> Chart:
-    scale = 1e4  # the target is a relative perturbation of order 1/scale
+    x = 1e4  # the target is a relative perturbation of order 1/x
     problems = {
-        rf"$H/p={latent:g},\ p/N={sample:g}$": ae.LinearProblem(
-            dim, round(latent * dim), round(dim / sample), scale / dim
-        )
-        for latent, sample in ((0.5, 2.0), (0.7, 0.8), (1.6, 1.2))
+        rf"$H/p={y:g},\ p/N={z:g}$": ae.LinearProblem(dim, round(y * dim), round(dim / z), x / dim)
+        for y, z in ((0.5, 2.0), (0.7, 0.8), (1.6, 1.2))
     }
-    times = _times(2e-2 / scale, 1 / scale)
-    return Chart(rf"free, $p\sigma^2=10^4$, $p={dim}$", problems, times, log_risk=True, scale=scale)
+    return Chart(rf"free, $p\sigma^2=10^4$, $p={dim}$", problems, _times(2e-2 / x, 1 / x), log_risk=True, scale=x)
 
 
 def _digits() -> Chart:
@@ -197,19 +193,14 @@ def _summarise(settings: Sequence[Setting], gaussian: bool, data: xarray.Dataset
     """Each setting's deviations, and the largest of them."""
     told, count = [], data.attrs["num_repeats"]
     for index, (label, problem, regime, _) in enumerate(settings):
-        sizes = {name: int(getattr(problem, name)) for name in ("input_dim", "latent_dim", "num_samples")}
-        told.append(
-            {"label": label, "regime": regime, **sizes, "init_variance": float(problem.init_variance)}
-            | {"num_repeats": count, "located": _located(problem) if gaussian else None}
-            | _deviations(data.isel(setting=index), count)
-        )
+        one = {"label": label, "regime": regime, "num_repeats": count, "init_variance": float(problem.init_variance)}
+        one |= {name: int(getattr(problem, name)) for name in ("input_dim", "latent_dim", "num_samples")}
+        one["located"] = None
+        if gaussian:  # which is all that `locate` knows
+            where = ae.locate(problem)
+            one["located"] = {"kind": where.kind, "faces": [*where.faces], "error": where.error, "time": where.time}
+        told.append(one | _deviations(data.isel(setting=index), count))
     return {"settings": told} | {name: max(one[name] for one in told) for name in told[0] if name.startswith(_RISKS)}
-
-
-def _located(problem: ae.LinearProblem) -> dict[str, Any]:
-    """Where `locate` puts the problem; it knows Gaussian data only."""
-    where = ae.locate(problem)
-    return {"kind": where.kind, "faces": list(where.faces), "error": where.error, "time": where.time}
 
 
 def _deviations(row: xarray.Dataset, num_repeats: int) -> dict[str, float]:
@@ -217,14 +208,9 @@ def _deviations(row: xarray.Dataset, num_repeats: int) -> dict[str, float]:
     told = {}
     for risk in _RISKS:
         theory, simulation = row[f"theory_{risk}"].values, row[f"simulation_{risk}"].values
-        deviation = float(np.abs(theory - simulation).max())
-        noise = float(row[f"simulation_{risk}_std"].max()) / math.sqrt(num_repeats)
-        relative = deviation / float(simulation[0])
-        told |= {
-            f"{risk}_deviation": deviation,
-            f"{risk}_deviation_relative": relative,
-            f"{risk}_standard_error": noise,
-        }
+        told[f"{risk}_deviation"] = deviation = float(np.abs(theory - simulation).max())
+        told[f"{risk}_deviation_relative"] = deviation / float(simulation[0])
+        told[f"{risk}_standard_error"] = float(row[f"simulation_{risk}_std"].max()) / math.sqrt(num_repeats)
     return told
 
 
@@ -237,20 +223,16 @@ def _sums(_: None, __: Path) -> xarray.Dataset:
     """The exact large-data curve at pσ² = 1, H/p = .5, and what the first Taylor coefficients make of it."""
     times, dim = jnp.linspace(0, 3, 121), 10**6
     problem = ae.LinearProblem(dim, dim // 2, float("inf"), 1 / dim)
-    series = ae.expansion.taylor_series(
-        [ae.expansion.planar(order, "population") for order in range(_ORDER + 1)], problem
-    )
+    coefficients = [ae.expansion.planar(order, "population") for order in range(_ORDER + 1)]
+    series = ae.expansion.taylor_series(coefficients, problem)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # beyond the radius is what the panel shows
         sums = {method: ae.expansion.resum(series, times, method) for method in _SUMS}
-    curves = {"exact": ae.predict(problem, times, "large-data").train} | {
-        name: one.values for name, one in sums.items()
-    }
-    return xarray.Dataset(
-        {name: ("time", np.asarray(values)) for name, values in curves.items()},
-        coords={"time": np.asarray(times)},
-        attrs={"order": _ORDER, "radius": float(sums["taylor"].radius)},
-    )
+    curves = {"exact": ae.predict(problem, times, "large-data").train}
+    curves |= {method: found.values for method, found in sums.items()}
+    variables = {name: ("time", np.asarray(values)) for name, values in curves.items()}
+    attributes = {"order": _ORDER, "radius": float(sums["taylor"].radius)}
+    return xarray.Dataset(variables, {"time": np.asarray(times)}, attributes)
 
 
 def _draw_sums(axes: Sequence[Axes], data: xarray.Dataset) -> None:
@@ -262,20 +244,17 @@ def _draw_sums(axes: Sequence[Axes], data: xarray.Dataset) -> None:
     ax.axvline(data.radius, color="0.5", linestyle=":", linewidth=1)
     low, high = float(data.exact.min()), float(data.exact.max())
     ax.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
-    ax.set_xlabel(r"flow time $t$")
-    ax.legend(frameon=False, fontsize=8)
-    ax.set_title(rf"large data, {_ORDER + 1} terms of the expansion")
+    ax.set(xlabel=r"flow time $t$", title=rf"large data, {_ORDER + 1} terms of the expansion")
 
 
 def _summarise_sums(data: xarray.Dataset) -> dict[str, Any]:
     """The largest |sum − exact| up to three times, as a share of the initial risk."""
     radius = data.attrs["radius"]
     ends = {"half_radius": radius / 2, "radius": radius, "last_time": float(data.time[-1])}
-    shares = {method: abs(data[method] - data.exact) / data.exact[0] for method in _SUMS}
-    deviations = {
-        method: {name: float(share.sel(time=slice(0, end)).max()) for name, end in ends.items()}
-        for method, share in shares.items()
-    }
+    deviations = {}
+    for method in _SUMS:
+        share = abs(data[method] - data.exact) / data.exact[0]
+        deviations[method] = {name: float(share.sel(time=slice(0, end)).max()) for name, end in ends.items()}
     return {"order": data.attrs["order"], "radius": radius, "deviations": deviations}
 
 

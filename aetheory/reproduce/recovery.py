@@ -79,7 +79,7 @@ def _train(
     network: str, store: Path, problem: ae.RecoveryProblem, levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
 ) -> xarray.Dataset:
     """The records of one network over (network, signal_to_noise, epoch); the sweep's store keeps each run."""
-    epochs, passes = range(num_epochs + 1), min(problem.batch_size, 2000 if problem.batch_size <= 2000 else 1000)
+    epochs, passes = range(num_epochs + 1), problem.batch_size if problem.batch_size <= 2000 else 1000
 
     def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
         """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
@@ -196,14 +196,12 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.Reco
     contraction.axhline(0, color="0.6", linewidth=0.8)
     contraction.set_yscale("symlog", linthresh=1e-5)
     contraction.set(ylabel="contraction per step", title="contraction of the squared distance, group ReLU")
-    contraction.legend(frameon=False, fontsize=8)
     rest, middle = resting_norm(problem), (problem.min_norm + problem.max_norm) / 2
     low, high = (float(end.column_norm[0]) for end in (rest.lower, rest.upper))
     norms.axhspan(low, high, color="0.5", alpha=0.15, linewidth=0)
     label = rf"$s^2(1-\lambda/s\|x_g\|)=1$ at $\|x_g\|={middle:g}$ (band: extremes)"
     norms.axhline(float(rest.column_norm[0]), color="0.35", linewidth=1, label=label)
     norms.set(ylabel="mean norm of the columns", title="column norms, group ReLU")
-    norms.legend(frameon=False, fontsize=8)
     for ax in axes:
         ax.set_xlabel("epoch")
 
@@ -249,10 +247,11 @@ def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
         codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), 2)
         return {"share": ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact}
 
-    found = {}
-    for one, name, axis in zip(keys, _AXES, (phases.signal_to_noise, phases.thresholds), strict=True):
-        grid = {"num_active": list(phases.num_active), name: list(axis)}
-        found[_AXES[name]] = ae.sweep(partial(recovered, key=one), grid, key, store=store / name).share.load()
+    counts, axes = list(phases.num_active), {"signal_to_noise": phases.signal_to_noise, "threshold": phases.thresholds}
+    noise, threshold = (
+        ae.sweep(partial(recovered, key=one), {"num_active": counts, name: list(axis)}, key, store=store / name)
+        for one, (name, axis) in zip(keys, axes.items(), strict=True)
+    )
     coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
     for active in phases.num_active:
         codes = {"group_size": 2, "num_active": active, **norms}
@@ -260,13 +259,14 @@ def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
     return xarray.Dataset(
-        {**found, "interval": (("num_active", "form", "end"), intervals)},
+        {
+            "recovery_noise": noise.share.load(),
+            "recovery_threshold": threshold.share.load(),
+            "interval": (("num_active", "form", "end"), intervals),
+        },
         {"form": ["sound", "published", "dictionary"], "end": ["lower", "upper"]},
         {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
     )
-
-
-_AXES = {"signal_to_noise": "recovery_noise", "threshold": "recovery_threshold"}
 
 
 def _summarise_phases(diagrams: xarray.Dataset) -> dict[str, Any]:

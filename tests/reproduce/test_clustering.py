@@ -45,5 +45,5 @@ def test_networks_are_chosen_without_labels(monkeypatch):
         monkeypatch.setattr(clustering, "load", lambda _: blind)
         assert clustering.trials(setting, nonnegative=False) == tried
     assert clustering.choose(tried).network == Network(1, 3.0)
-    assert tried[1].num_active > 2 > tried[0].num_active > 0
+    assert tried[1].validation_num_active > 2 > tried[0].validation_num_active > 0
     assert clustering.choose(tried[1:]) == tried[1]

@@ -36,7 +36,9 @@ def job_of(calls, fail_at=None):
         return Panel(name, problems, compute, {"figure": draw}, told, lines, dim="case")
 
     panels = [panel("first", [1, 2, 3], 0), panel("second", [4], 1), panel("third", ["absent"], 2)]
-    return lambda size, seed: Job("test", panels, {"figure": Sheet((1, 3), (6, 2)), "empty": Sheet((1, 1), (2, 2))})
+    return lambda size, seed: Job(
+        "test", panels, {"figure": Sheet((1, 3), (6.0, 2.0)), "empty": Sheet((1, 1), (2.0, 2.0))}
+    )
 
 
 def test_a_job_leaves_figure_summary_and_data(tmp_path, capsys):
