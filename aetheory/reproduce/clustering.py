@@ -84,9 +84,9 @@ class Clustering(NamedTuple):
 def tables(size: Size) -> list[Clustering]:
     """Digits; for `"full"` also MNIST and Fashion-MNIST at the published sizes."""
     if size == "quick":
-        few = {"num_epochs": 30, "num_trial_epochs": 30, "num_seeds": 1}
+        few: Any = {"num_epochs": 30, "num_trial_epochs": 30, "num_seeds": 1}
         return [Clustering(group_networks=(Network(1, 2.2),), initialisations=("clusters",), **few)]
-    large = {"group_size": 16, "batch_size": 200, "num_epochs": 40, "num_trial_epochs": 3, "num_held_out": 10_000}
+    large: Any = {"group_size": 16, "batch_size": 200, "num_epochs": 40, "num_trial_epochs": 3, "num_held_out": 10_000}
     sets = ("mnist", "fashion-mnist") if size == "full" else ()
     return [Clustering(), *(Clustering(name, num_neighbours=1000, **large) for name in sets)]
 
@@ -109,7 +109,10 @@ class Trial(NamedTuple):
 def panel(setting: Clustering) -> Panel:
     """The held-out images clustered by each kind of feature, seed by seed."""
     name, seeds = f"clusters-{setting.data}", range(setting.num_seeds)
-    draw = {name: _draw_clusters, f"atoms-{setting.data}": functools.partial(_draw_atoms, size=setting.group_size)}
+    draw: dict[str, Any] = {
+        name: _draw_clusters,
+        f"atoms-{setting.data}": functools.partial(_draw_atoms, size=setting.group_size),
+    }
     compute, lines = functools.partial(_clustered, setting=setting), functools.partial(_lines, setting.data)
     return Panel(name, seeds, compute, draw, _summarise, lines, dim="seed")
 
@@ -220,7 +223,7 @@ def build(
     """The network at its start; one iteration begins with the column norm at which it undoes its own shrinkage."""
     count, threshold = network
     scale = 1.0 if count > 1 else ae.recovery.fixed_point_norm(threshold, CODE_NORM).astype(dictionary.dtype)
-    kind = {"num_iterations": count, "nonnegative": nonnegative, "unit_norm": count > 1}
+    kind: dict[str, Any] = {"num_iterations": count, "nonnegative": nonnegative, "unit_norm": count > 1}
     return ae.GroupSparseAutoencoder(scale * dictionary, threshold, group_size, **kind)
 
 
@@ -235,7 +238,7 @@ def train(network: ae.GroupSparseAutoencoder, samples: Array, setting: Clusterin
         FloatingPointError: training diverged.
     """
     count, optimizer = num_epochs * max(1, len(samples) // setting.batch_size), _optimizer(setting.learning_rate)
-    options = {"batch_size": setting.batch_size, "key": jax.random.key(seed), "record_at": [count]}
+    options: dict[str, Any] = {"batch_size": setting.batch_size, "key": jax.random.key(seed), "record_at": [count]}
     return ae.gradient_descent(network, ae.reconstruction_loss, optimizer, count, samples, **options).module
 
 
@@ -252,11 +255,11 @@ def clusters_of(
     if method == "largest group":
         norms = np.linalg.norm(features.reshape(len(features), -1, setting.group_size), axis=2)
         return np.asarray(norms.argmax(axis=1))
-    options = {"method": method, "num_neighbours": setting.num_neighbours, "seed": seed}
+    options: dict[str, Any] = {"method": method, "num_neighbours": setting.num_neighbours, "seed": seed}
     return ae.recovery.cluster(features, setting.num_groups, **options)
 
 
-def _clustered(seed: int, _: Path, setting: Clustering) -> xarray.Dataset:
+def _clustered(seed: int, store: Path, setting: Clustering) -> xarray.Dataset:
     """The scores of one seed over (feature, algorithm, seed), NaN where one does not apply, and what is drawn of it."""
     (images, _, held_out), (choices, tried), size = load(setting), _choices(setting), setting.group_size
     begin = functools.partial(start, setting, images, find_clusters(setting, images, seed), seed=seed)
@@ -284,7 +287,7 @@ def _clustered(seed: int, _: Path, setting: Clustering) -> xarray.Dataset:
     by_class = np.argsort(labels[:_NUM_SHOWN], kind="stable")
     distances = [cdist(features[name][by_class], features[name][by_class]) for name in _SHOWN]
     dims = ("feature", "algorithm", "seed")
-    variables = {
+    variables: dict[str, Any] = {
         name: (dims, values[..., None]) for name, values in zip(fields, np.moveaxis(scores, -1, 0), strict=True)
     }
     variables["num_active"] = (("feature", "seed"), [[active.get(name, np.nan)] for name in features])
@@ -342,6 +345,7 @@ def _draw_atoms(axes: Sequence[Axes], table: xarray.Dataset, size: int) -> None:
     height, width = table.attrs["image_shape"][:2]
     rows, columns = table.sizes["atom"] // size * (height + 1) - 1, size * (width + 1) - 1
     inch = 9 / max(rows, columns)
-    axes[0].figure.set_size_inches(max(inch * columns, 2.5) + 0.6, inch * rows + 0.5)
+    figure: Any = axes[0].figure
+    figure.set_size_inches(max(inch * columns, 2.5) + 0.6, inch * rows + 0.5)
     plot_atoms(table.atoms.values, (height, width), axes[0], group_size=size)
     axes[0].set_title("atoms, group by group")

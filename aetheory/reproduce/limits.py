@@ -31,6 +31,7 @@ _SAMPLED_RATES = (0.5, 1.0, 2.0)
 _SHOWN_RATE = 0.5  # whose structure is drawn
 _SLOW_SGD_RATES = (0.5,)  # of the larger sets, for they take the time
 _RAW_RATES_OF_MANY_PIXELS = (0.03, 0.06, 0.125, 0.25)
+_TOLD = ("rate", "raw_rate", "sparsity", "limit", "critical_sparsity")
 _CURVE = np.linspace(0.05, 3.0, 60)
 _SMALLEST_VARIANCE = 1e-3  # as a share of the largest: other directions of images are left out of their whitened form
 
@@ -77,21 +78,21 @@ def job(size: Size, seed: int) -> Job:
             partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$"),
         ),
     }
-    tasks: list[tuple[str, Any, Any, Any, Any, str, str]] = []
+    tasks: list[tuple[str, Any, Any, Any, str, str]] = []
     for name, (variances, draw) in spectra.items():
         units = [round(rate * dim) for rate in scale.rates]
         problems = [ae.TwoLayerProblem(dim, number, "sign", "alternating", variances) for number in units]
         said = (f"{name}: alternating descent above the limit, at most", "alternating_mean_excess")
-        tasks.append((name, problems, _descents, draw, _summarise_descents, *said))
+        tasks.append((name, problems, _descents, draw, *said))
     for name, colour in zip(sets, COLOURS, strict=False):
         said = (f"{name}: whitened images off the Gaussian limit, at most", "whitened_rotation_excess")
-        tasks.append((name, name, _images, partial(_draw_images, name=name, colour=colour), _summarise_images, *said))
+        tasks.append((name, name, _images, partial(_draw_images, name=name, colour=colour), *said))
     said = ("sparse: inputs, denoised: simulated off predicted, at most", "denoised_excess")
-    tasks.append(("sparse", 4 * dim, _sparse, _draw_sparse, _summarise_sparse, *said))
+    tasks.append(("sparse", 4 * dim, _sparse, _draw_sparse, *said))
     panels = []
-    for index, (name, problem, compute, draw, summarise, *said) in enumerate(tasks):
-        work = partial(compute, scale=scale, key=jax.random.fold_in(jax.random.key(seed), index))
-        panels.append(Panel(name, [problem], work, {"figure": draw}, summarise, partial(_lines, *said)))
+    for index, (name, problem, compute, draw, what, entry) in enumerate(tasks):
+        work = _one_thread(partial(compute, scale=scale, key=jax.random.fold_in(jax.random.key(seed), index)))
+        panels.append(Panel(name, [problem], work, {"figure": draw}, _summarise, partial(_lines, what, entry)))
     return Job("limits", panels, {"figure": Sheet((2, 4), (16.5, 8.2), decorate=_decorate)})
 
 
@@ -102,39 +103,50 @@ def block_variances(dim: int) -> Float[Array, " dim"]:
     return variances / jnp.mean(variances)
 
 
-@_one_thread
 def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Alternating descent, constructed minimisers, and on isotropic inputs SGD, beside the limits, over the rate."""
-    variances, dim = problems[0].covariance, problems[0].input_dim
+    variances, dim, units = problems[0].covariance, int(problems[0].input_dim), [int(one.num_units) for one in problems]
     rows, structure = [], {}
-    for problem in problems:
-        keys = jax.random.split(jax.random.fold_in(key, problem.num_units), scale.num_seeds)
-        starts = [ae.two_layer.random_encoder(one, dim, problem.num_units) for one in keys]
+    for problem, num_units in zip(problems, units, strict=True):
+        keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
+        starts = [ae.two_layer.random_encoder(one, dim, num_units) for one in keys]
         runs = [_descended(problem, start, scale) for start in starts]
-        minimiser = ae.population_risk(ae.limits.minimiser(keys[0], variances, problem.num_units), variances)
+        minimiser = ae.population_risk(ae.limits.minimiser(keys[0], variances, num_units), variances)
         sampled = math.nan
         if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
             sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
-        rows.append((np.stack([run.risk for run in runs]), float(minimiser), float(sampled)))
+        rows.append(([run.risk for run in runs], float(minimiser), float(sampled)))
         if problem.rate == _SHOWN_RATE:
             structure = _structure(variances, before=starts[0], after=runs[0].module.encoder)
     alternating, minimisers, by_samples = zip(*rows, strict=True)
-    units = np.asarray([problem.num_units for problem in problems])
 
     def limit(number: Any) -> Float[np.ndarray, " rates"]:
         problem = dataclasses.replace(problems[0], num_units=jnp.asarray(number))
         return np.asarray(ae.predict(problem, [0], "water-filling").risk[:, 0])
 
-    found = {"minimiser": minimisers, "sample_descent": by_samples, "limit": limit(units)}
-    curves = {"limit_curve": limit(dim * _CURVE), "rate_distortion": ae.limits.rate_distortion(variances, _CURVE)}
-    curves["principal_components"] = ae.limits.principal_components(variances, dim * _CURVE)
-    return xarray.Dataset(
-        {name: ("rate", np.asarray(values)) for name, values in found.items()}
-        | {name: ("curve_rate", np.asarray(values)) for name, values in curves.items()}
-        | {"alternating": (("rate", "seed", "step"), np.stack(alternating)), **structure},
-        {"rate": units / dim, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
+    linear = ae.limits.principal_components(variances, dim * _CURVE)
+    shannon = ae.limits.rate_distortion(variances, _CURVE)
+    data = xarray.Dataset(
+        _over("rate", minimiser=minimisers, sample_descent=by_samples, limit=limit(units))
+        | _over("curve_rate", limit_curve=limit(dim * _CURVE), principal_components=linear, rate_distortion=shannon)
+        | _over(("rate", "seed", "step"), alternating=alternating)
+        | structure,
+        {"rate": np.asarray(units) / dim, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
         {"input_dim": dim},
     )
+    last = data.alternating.isel(step=-1)
+    return data.assign(
+        alternating_mean_excess=last.mean("seed") - data.limit,
+        alternating_largest_excess=last.max("seed") - data.limit,
+        alternating_smallest_excess_of_any_step=data.alternating.min(("seed", "step")) - data.limit,
+        minimiser_excess=data.minimiser - data.limit,
+        sample_descent_excess=data.sample_descent - data.limit,
+    )
+
+
+def _over(dims: Any, **values: Any) -> dict[str, Any]:
+    """Variables over the same dimensions."""
+    return {name: (dims, np.asarray(array)) for name, array in values.items()}
 
 
 def _descended(problem: ae.TwoLayerProblem, start: Rows, scale: Scale) -> ae.Curve:
@@ -145,7 +157,8 @@ def _descended(problem: ae.TwoLayerProblem, start: Rows, scale: Scale) -> ae.Cur
 
 def _by_samples(source: Any, start: Rows, key: PRNGKeyArray, scale: Scale) -> ae.Curve:
     """SGD on samples from a given encoder."""
-    problem = ae.TwoLayerProblem(*start.shape[::-1], "sign", "sgd", source=source, start=start)
+    num_units, dim = start.shape
+    problem = ae.TwoLayerProblem(dim, num_units, "sign", "sgd", source=source, start=start)
     return ae.simulate(problem, [scale.num_sample_steps], key, return_module=True)
 
 
@@ -160,23 +173,14 @@ def _structure(variances: Float[Array, " dim"], **encoders: Rows) -> dict[str, A
     return found
 
 
-def _summarise_descents(data: xarray.Dataset) -> dict[str, Any]:
-    last, least = data.alternating.isel(step=-1), data.alternating.min(("seed", "step"))
-    means = {"mean": last.mean("seed"), "largest": last.max("seed"), "smallest_excess_of_any_step": least}
-    risks = {f"alternating_{name}": values for name, values in means.items()}
-    risks |= {name: data[name] for name in ("minimiser", "sample_descent")}
-    excess = {name if "excess" in name else f"{name}_excess": risk - data.limit for name, risk in risks.items()}
-    return _for_json(data, "rate", "limit", **excess)
-
-
-def _for_json(data: xarray.Dataset, *names: str, **found: xarray.DataArray) -> dict[str, Any]:
-    """Attributes, some variables, and what was found of them as nested lists, `None` for what was not computed."""
+def _summarise(data: xarray.Dataset) -> dict[str, Any]:
+    """Attributes, and excesses with what they are over as nested lists, `None` for what was not computed."""
 
     def plain(values: Any) -> Any:
         return [plain(one) for one in values] if np.ndim(values) else None if np.isnan(values) else float(values)
 
-    variables = {name: data[name] for name in names} | found
-    return data.attrs | {name: plain(variable.values) for name, variable in variables.items()}
+    told = [str(name) for name in data.variables if "_excess" in str(name) or name in _TOLD]
+    return data.attrs | {name: plain(data[name].values) for name in told}
 
 
 def _lines(what: str, entry: str, told: dict[str, Any]) -> Lines:
@@ -184,7 +188,6 @@ def _lines(what: str, entry: str, told: dict[str, Any]) -> Lines:
     yield what, f"{np.nanmax(np.abs(np.asarray(told[entry], float))):.4f}"
 
 
-@_one_thread
 def _images(name: str, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Held-out risks on whitened images (tied decoder) and on raw ones (best decoder), beside the Gaussian limits.
 
@@ -212,14 +215,16 @@ def _images(name: str, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Datas
     curve = np.geomspace(units[0] / 1.5, units[-1] * 1.5, 40)
     limit, limit_curve = (ae.limits.water_filling(deviations, jnp.asarray(number)).risk for number in (units, curve))
     rates = np.asarray([row.pop("rate") for row in rows])
-    return xarray.Dataset(
-        {entry: ("rate", [row[entry] for row in rows]) for entry in rows[0]}
-        | {entry: ("raw_rate", [row[entry] for row in raw_rows]) for entry in raw_rows[0]}
-        | {"limit": ("rate", np.asarray(ae.limits.gaussian(jnp.asarray(rates))))}
-        | {"raw_limit": ("raw_rate", np.asarray(limit)), "raw_limit_curve": ("curve_rate", np.asarray(limit_curve))},
+    data = xarray.Dataset(
+        _over("rate", limit=ae.limits.gaussian(jnp.asarray(rates)), **{k: [row[k] for row in rows] for k in rows[0]})
+        | _over("raw_rate", raw_limit=limit, **{k: [row[k] for row in raw_rows] for k in raw_rows[0]})
+        | _over("curve_rate", raw_limit_curve=limit_curve),
         {"rate": rates, "raw_rate": np.asarray(units) / dim, "curve_rate": curve / dim},
         {"input_dim": dim, "whitened_dim": white.input_dim, "num_images": images.num_samples},
     )
+    names = ("trained", "sample_descent", "rotation")
+    excess = {f"whitened_{name}_excess": data[f"held_out_{name}"] - data.limit for name in names}
+    return data.assign({f"{k}_excess": data[k] - data.raw_limit for k in raw_rows[0]} | excess)
 
 
 def _whitened(
@@ -241,7 +246,7 @@ def _raw(
     images: Images, training: Images, held_out: Images, num_units: int, scale: Scale, key: PRNGKeyArray
 ) -> dict[str, float]:
     start = ae.two_layer.random_encoder(key, images.input_dim, num_units)
-    problem = ae.TwoLayerProblem(*start.shape[::-1], "sign", "alternating", covariance=training.covariance)
+    problem = ae.TwoLayerProblem(images.input_dim, num_units, "sign", "alternating", covariance=training.covariance)
     trained = _descended(problem, start, scale).module
     exact = float(ae.population_risk(trained, images.covariance))
     return {"raw_gaussian": exact, "raw_held_out": _sampled(trained, held_out.samples)}
@@ -251,14 +256,6 @@ def _sampled(network: Any, samples: Float[Array, "samples dim"]) -> float:
     return float(ae.two_layer.sampled_risk(network, samples).mean)
 
 
-def _summarise_images(data: xarray.Dataset) -> dict[str, Any]:
-    names = ("trained", "sample_descent", "rotation")
-    excess = {f"whitened_{name}_excess": data[f"held_out_{name}"] - data.limit for name in names}
-    excess |= {f"{name}_excess": data[name] - data.raw_limit for name in ("raw_gaussian", "raw_held_out")}
-    return _for_json(data, "rate", "raw_rate", **excess)
-
-
-@_one_thread
 def _sparse(dim: int, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Rotation, identity and denoiser at rate 1 over the sparsity: theory, and samples through a random rotation."""
     limits = ae.limits
@@ -275,21 +272,17 @@ def _sparse(dim: int, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Datase
         outputs = (source.mean_absolute * rotation.activation(samples), limits.denoiser(source)(rotated))
         return [_sampled(rotation, samples), *(float(jnp.mean((samples - output) ** 2)) for output in outputs)]
 
-    simulated = np.moveaxis(over(SPARSITIES, sampled), -1, 0)
-    points = {f"simulated_{name}": values for name, values in zip(risks, simulated, strict=True)}
-    points["denoised_at_simulated"] = over(SPARSITIES, limits.denoised_risk)
+    columns = np.moveaxis(over(SPARSITIES, sampled), -1, 0)
+    simulated = {f"simulated_{name}": column for name, column in zip(risks, columns, strict=True)}
+    expected = over(SPARSITIES, limits.denoised_risk)
+    simulated |= {"denoised_at_simulated": expected, "denoised_excess": simulated["simulated_denoised"] - expected}
     return xarray.Dataset(
-        {name: (("amplitude", "curve_sparsity"), over(curve, risk)) for name, risk in risks.items()}
-        | {name: (("amplitude", "sparsity"), values) for name, values in points.items()}
-        | {"critical_sparsity": ("amplitude", over((0.5,), limits.critical_sparsity)[:, 0])},
+        _over(("amplitude", "curve_sparsity"), **{name: over(curve, risk) for name, risk in risks.items()})
+        | _over(("amplitude", "sparsity"), **simulated)
+        | _over("amplitude", critical_sparsity=over((0.5,), limits.critical_sparsity)[:, 0]),
         {"sparsity": list(SPARSITIES), "curve_sparsity": curve},
         {"input_dim": dim, "num_samples": scale.num_samples, "amplitudes": list(AMPLITUDES)},
     )
-
-
-def _summarise_sparse(data: xarray.Dataset) -> dict[str, Any]:
-    excess = data.simulated_denoised - data.denoised_at_simulated
-    return _for_json(data, "sparsity", "critical_sparsity", denoised_excess=excess)
 
 
 _RISK = r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/d$"

@@ -156,7 +156,12 @@ class _Store:
         left = panel.problems[0 if done is None else done.sizes.get(panel.dim, 1) :]
         for problem in tqdm(left, panel.name, unit="problem", disable=not sys.stderr.isatty()):
             one = panel.compute(problem, self.sweeps / panel.name)
-            rules = {"data_vars": "minimal", "coords": "minimal", "compat": "override", "combine_attrs": "override"}
+            rules: Any = {
+                "data_vars": "minimal",
+                "coords": "minimal",
+                "compat": "override",
+                "combine_attrs": "override",
+            }
             done = one if done is None else xarray.concat([done, one], panel.dim, join="override", **rules)
             self.folder.write_dataset(panel.name, done)
             # last, so that a group that was not written to its end does not count

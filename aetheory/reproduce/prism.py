@@ -146,7 +146,8 @@ def _times(first: float, last: float) -> Float[Array, " times"]:
 
 def compare(setting: Setting, _: Path, chart: Chart, num_repeats: int) -> xarray.Dataset:
     """Theory and simulation of one setting, over (setting, time), with the problem as coordinates."""
-    (label, problem, regime, key), data = setting, chart.data or {}
+    label, problem, regime, key = setting
+    data: dict[str, Any] = chart.data or {}
     curves = {
         "theory": ae.predict(problem, chart.times, regime, **data),
         "simulation": ae.simulate(problem, chart.times, key, num_repeats=num_repeats, **data),
@@ -157,8 +158,8 @@ def compare(setting: Setting, _: Path, chart: Chart, num_repeats: int) -> xarray
         datasets.append(dataset.rename({name: f"{source}_{name}" for name in dataset.data_vars}))
     both = xarray.merge(datasets, combine_attrs="drop").expand_dims(setting=1)
     names = ("input_dim", "latent_dim", "num_samples", "init_variance")
-    sizes = {name: ("setting", [float(getattr(problem, name))]) for name in names}
-    return both.assign_coords(label=("setting", [label]), **sizes).assign_attrs(num_repeats=num_repeats)
+    coordinates = {name: ("setting", [float(getattr(problem, name))]) for name in names}
+    return both.assign_coords({"label": ("setting", [label])} | coordinates).assign_attrs(num_repeats=num_repeats)
 
 
 def _draw(axes: Sequence[Axes], data: xarray.Dataset, place: int, chart: Chart) -> None:
@@ -181,12 +182,14 @@ def _draw(axes: Sequence[Axes], data: xarray.Dataset, place: int, chart: Chart) 
 
 def _curve(row: xarray.Dataset, source: str, scale: float, num_repeats: int) -> ae.Curve:
     """The curve again, in units of x² and 1/x."""
-    parts = []
+    parts: list[Any] = []
     for end in ("", "_std", "_lower", "_upper"):
         found = {risk: row[f"{source}_{risk}{end}"] for risk in _RISKS if f"{source}_{risk}{end}" in row}
-        named = {risk: jnp.asarray(values.values) / scale**2 for risk, values in found.items()}
+        named = {risk: jnp.asarray(array.values) / scale**2 for risk, array in found.items()}
         parts.append(ae.Values(**named) if named else None)
-    return ae.Curve(jnp.asarray(row.time.values) * scale, *parts, num_repeats=num_repeats)
+    values, std, lower, upper = parts
+    times = jnp.asarray(row.time.values) * scale
+    return ae.Curve(times, values, std, lower, upper, num_repeats=num_repeats)
 
 
 def _summarise(settings: Sequence[Setting], gaussian: bool, data: xarray.Dataset) -> dict[str, Any]:

@@ -50,15 +50,18 @@ class Phases(NamedTuple):
 def job(size: Size, seed: int) -> Job:
     """The published sizes for `"full"`; dimension, groups and examples a fifth of them otherwise."""
     problem = ae.RecoveryProblem() if size == "full" else ae.RecoveryProblem().scaled(5)
-    runs, levels, num_epochs, phases = NETWORKS, _LEVELS, 160, Phases()
+    few = 1 if size == "quick" else 3
+    phases, num_epochs = Phases(), 60 if size == "quick" else 160
     if size == "quick":
-        runs, levels, num_epochs = NETWORKS[:2], _LEVELS[:1], 60
         axes = (np.linspace(-15, 15, 7).tolist(), np.linspace(0, 5, 26).tolist())
         phases = Phases(400, 60, (1, 3), *axes, num_samples=200)
     if size == "full":
         phases = Phases(num_groups=500, num_samples=2000)
     key, tables = jax.random.key(seed), clustering.tables(size)
-    panels = [training_panel(problem, runs, levels, num_epochs, key), phase_panel(phases, jax.random.fold_in(key, 1))]
+    panels = [
+        training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
+        phase_panel(phases, jax.random.fold_in(key, 1)),
+    ]
     figures = {"figure": Sheet((2, 2), (11.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
     for table in tables:
         panels.append(clustering.panel(table))
@@ -86,9 +89,10 @@ def _train(
         one = dataclasses.replace(problem, network=network, **parameters)
         return dict(one.experiment(epochs, metrics=measure, examples_per_pass=passes).run(key).values.items())
 
-    grid, options = {"signal_to_noise": list(levels)}, {"coordinates": {"epoch": list(epochs)}, "block_size": 1}
-    dims = dict.fromkeys(_RECORDS, ("epoch",))
-    runs = ae.sweep(trained, grid, key, store=store / network, dims=dims, **options)[list(_RECORDS)].load()
+    runs = ae.sweep(
+        trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
+        dims=dict.fromkeys(_RECORDS, ("epoch",)), coordinates={"epoch": list(epochs)},
+    )[list(_RECORDS)].load()  # fmt: skip
     sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
     return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)
 
@@ -254,7 +258,7 @@ def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
     )
     coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
     for active in phases.num_active:
-        codes = {"group_size": 2, "num_active": active, **norms}
+        codes: dict[str, Any] = {"group_size": 2, "num_active": active, **norms}
         three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
@@ -298,7 +302,7 @@ def _draw_phases(axes: Sequence[Axes], diagrams: xarray.Dataset) -> None:
             lower, upper = one.interval.sel(form=form).values
             height = -0.06 - 0.12 * index - 0.035 * offset
             if lower < upper:
-                look = {"linestyle": ":" if form == "published" else "-", "solid_capstyle": "butt"}
+                look: dict[str, Any] = {"linestyle": ":" if form == "published" else "-", "solid_capstyle": "butt"}
                 right.plot([lower, upper], [height, height], color=colour, linewidth=width, **look)
         lower, upper = one.interval.sel(form="sound").values
         label = rf"$\gamma={int(one.num_active)}$" + ("" if lower < upper else ", sound interval empty")
