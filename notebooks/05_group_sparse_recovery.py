@@ -72,7 +72,8 @@ def recovered(parameters, key):
     return {"exact": ae.recovery.support_recovery(found, samples.active).exact}
 
 
-counts, decibels, thresholds = [1, 2, 4], np.arange(-15.0, 16, 5), np.linspace(0, 5, 21)
+counts, thresholds = [1, 2, 4], np.linspace(0, 5, 21).tolist()
+decibels = np.arange(-15.0, 16, 5).tolist()
 noisy = ae.sweep(recovered, {"num_active": counts, "signal_to_noise": decibels}, key)
 silent = ae.sweep(recovered, {"num_active": counts, "threshold": thresholds}, key)
 
@@ -170,7 +171,8 @@ def of_norm_one(images):
     return images.samples / jnp.linalg.norm(images.samples, axis=1, keepdims=True)
 
 
-train, held_out = ae.load_images("digits").split(500, jax.random.key(0))
+rest, held_out = ae.load_images("digits").split(500, jax.random.key(0))
+train, _ = rest.split(rest.num_samples // 6, jax.random.key(1))  # a sixth is for validation
 samples, unseen = of_norm_one(train), of_norm_one(held_out)
 labels = np.asarray(held_out.labels)
 clusters = ae.recovery.k_subspaces(samples, num_clusters=10, subspace_dim=4)

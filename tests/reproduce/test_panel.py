@@ -5,6 +5,7 @@ import pytest
 import xarray
 
 from aetheory.reproduce.panel import Job, Panel, Sheet, overview, run
+from aetheory.sweeps.output import OutputFolder
 
 
 def job_of(calls, fail_at=None):
@@ -78,12 +79,12 @@ def test_a_figure_shows_the_panels_that_are_there(tmp_path):
     job = job_of([])("quick", 0)
     written = {}
 
-    class Folder:
-        def write_figure(self, figure, name, *, early):
+    class Folder(OutputFolder):
+        def write_figure(self, figure, name="figure", *, early=False):
             written[name] = figure
 
     data = xarray.Dataset({"found": (("case", "time"), np.ones((1, 2)))})
-    job.write_figures(job.sheets, Folder(), {"second": data})
+    job.write_figures(job.sheets, Folder(tmp_path), {"second": data})
     first, second, _ = written["figure"].axes
     assert second.get_title(loc="left") == "(b) second"
     assert not first.axison
