@@ -156,13 +156,9 @@ class _Store:
         left = panel.problems[0 if done is None else done.sizes.get(panel.dim, 1) :]
         for problem in tqdm(left, panel.name, unit="problem", disable=not sys.stderr.isatty()):
             one = panel.compute(problem, self.sweeps / panel.name)
-            rules: Any = {
-                "data_vars": "minimal",
-                "coords": "minimal",
-                "compat": "override",
-                "combine_attrs": "override",
-            }
-            done = one if done is None else xarray.concat([done, one], panel.dim, join="override", **rules)
+            rules: Any = dict.fromkeys(("data_vars", "coords"), "minimal")
+            rules |= dict.fromkeys(("compat", "join", "combine_attrs"), "override")
+            done = one if done is None else xarray.concat([done, one], panel.dim, **rules)
             self.folder.write_dataset(panel.name, done)
             # last, so that a group that was not written to its end does not count
             zarr.open_group(self.folder.path / "curves.zarr", path=panel.name).attrs["origin"] = self.stamp
