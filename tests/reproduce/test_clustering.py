@@ -27,7 +27,7 @@ def test_the_summary_agrees_with_the_table():
     assert told["group"]["mean_active"] > 0
     assert 0.6 < scores.mean() < 0.9  # digits by k-means on their pixels
     assert len(list(panel.lines(told))) == 3
-    axes = Figure().subplots(1, 4)
+    axes = Figure().subplots(1, 4).tolist()
     panel.draw["clusters-digits"](axes, table)
     assert axes[0].get_title() == "digits, 1 seed\n"
     panel.draw["atoms-digits"](axes, table)
