@@ -106,7 +106,7 @@ class Trial(NamedTuple):
         return Network(self.num_iterations, self.threshold)
 
 
-def panel(setting: Clustering) -> Panel:
+def clustering_panel(setting: Clustering) -> Panel:
     """The held-out images clustered by each kind of feature, seed by seed."""
     name, seeds = f"clusters-{setting.data}", range(setting.num_seeds)
     draw: dict[str, Any] = {

@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 import aetheory as ae
 from aetheory.group_sparse.problem import NETWORKS
 from aetheory.plotting import COLOURS, plot_phases
-from aetheory.reproduce import clustering
+from aetheory.reproduce.clustering import clustering_panel, sheets, tables
 from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 
 PUBLISHED_DISTANCES = {0: 879.0, 20: 452.0, 40: 200.0, 60: 71.0, 80: 26.0, 100: 12.0, 160: 6.6}
@@ -57,15 +57,15 @@ def job(size: Size, seed: int) -> Job:
         phases = Phases(400, 60, (1, 3), *axes, num_samples=200)
     if size == "full":
         phases = Phases(num_groups=500, num_samples=2000)
-    key, tables = jax.random.key(seed), clustering.tables(size)
+    key = jax.random.key(seed)
     panels = [
         training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
         phase_panel(phases, jax.random.fold_in(key, 1)),
     ]
     figures = {"figure": Sheet((2, 2), (11.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
-    for table in tables:
-        panels.append(clustering.panel(table))
-        figures |= clustering.sheets(table)
+    for table in tables(size):
+        panels.append(clustering_panel(table))
+        figures |= sheets(table)
     return Job("recovery", panels, figures)
 
 

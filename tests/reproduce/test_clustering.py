@@ -16,7 +16,7 @@ DIGITS = Clustering(
 
 @pytest.mark.slow
 def test_the_summary_agrees_with_the_table():
-    panel = clustering.panel(DIGITS)
+    panel = clustering.clustering_panel(DIGITS)
     with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
         table = panel.compute(0, Path())
     assert table.sizes["feature"] == 7
