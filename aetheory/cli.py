@@ -72,22 +72,20 @@ def reproduce(
         compile_quickly()
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
-    from aetheory.reproduce.overview import overview
-    from aetheory.reproduce.run import run_prism
-    from aetheory.reproduce.run_limits import run_limits
-    from aetheory.reproduce.run_recovery import run_recovery
+    from aetheory.reproduce import limits, panel, prism, recovery
 
-    runs = {System.prism: run_prism, System.limits: run_limits, System.recovery: run_recovery}
+    jobs = {System.prism: prism.job, System.limits: limits.job, System.recovery: recovery.job}
     size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
     try:
         summaries = {
-            name.value: runs[name](size, out / name.value, seed) for name in ([system] if system else list(System))
+            name.value: panel.run(jobs[name], size, out / name.value, seed)
+            for name in ([system] if system else list(System))
         }
     except OSError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     if system is None:
-        typer.echo("\n" + overview(summaries))
+        typer.echo("\n" + panel.overview(summaries))
 
 
 @app.command()

@@ -7,7 +7,6 @@ a download). About half an hour on two cores.
 """
 
 import argparse
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -19,10 +18,9 @@ import numpy as np
 
 import aetheory as ae
 from aetheory import group_sparse as recovery
-from aetheory.reproduce import recovery_clustering as clustering
-from aetheory.reproduce.recovery import job
+from aetheory.reproduce import clustering
 
-MNIST = next(one for one in job("full", seed=0).clusterings if one.data == "mnist")
+MNIST = next(one for one in clustering.tables("full") if one.data == "mnist")
 
 
 class Plan(NamedTuple):
@@ -32,7 +30,7 @@ class Plan(NamedTuple):
         num_iterations: of the encoder.
         thresholds: increasing ones anneal towards few active groups.
         epochs: in all.
-        initialisation: see `aetheory.reproduce.recovery_clustering.start`.
+        initialisation: see `aetheory.reproduce.clustering.start`.
     """
 
     num_iterations: int
@@ -53,9 +51,10 @@ PLANS = (
 )
 
 
-def follow(plan: Plan, images: clustering.Images, clusters: Any, seed: int) -> ae.GroupSparseAutoencoder:
+def follow(plan: Plan, images: clustering.Parts, clusters: Any, seed: int) -> ae.GroupSparseAutoencoder:
     """The network that a plan trains."""
-    dictionary = clustering.start(MNIST, images, clusters, plan.initialisation, False, seed)
+    train = images[0]
+    dictionary = clustering.start(MNIST, train, clusters, plan.initialisation, False, seed)
     autoencoder = clustering.build(
         clustering.Network(plan.num_iterations, plan.thresholds[0]), dictionary, MNIST.group_size
     )
@@ -69,24 +68,22 @@ def follow(plan: Plan, images: clustering.Images, clusters: Any, seed: int) -> a
             (jnp.asarray(threshold, autoencoder.dictionary.dtype), scale * autoencoder.dictionary),
         )
         epochs = plan.epochs // len(plan.thresholds)
-        autoencoder = clustering.train(autoencoder, images.train.samples, MNIST, epochs, 1000 * seed + stage)
+        autoencoder = clustering.train(autoencoder, train.samples, MNIST, epochs, 1000 * seed + stage)
     return autoencoder
 
 
-def describe(autoencoder: ae.GroupSparseAutoencoder, images: clustering.Images) -> tuple[float, float]:
+def describe(autoencoder: ae.GroupSparseAutoencoder, images: clustering.Parts) -> tuple[float, float]:
     """Share of the squared norm lost and active groups, on the validation images."""
-    lost = 2 * float(ae.reconstruction_loss(autoencoder, images.validation.samples))
-    return lost, clustering.num_active(autoencoder, images.validation)
+    _, validation, _ = images
+    lost = 2 * float(ae.reconstruction_loss(autoencoder, validation.samples))
+    return lost, clustering.num_active(autoencoder, validation)
 
 
-def score(autoencoder: ae.GroupSparseAutoencoder, images: clustering.Images, method: str, seed: int) -> float:
+def score(autoencoder: ae.GroupSparseAutoencoder, images: clustering.Parts, method: str, seed: int) -> float:
     """Accuracy on the held-out images."""
-    codes = np.asarray(autoencoder.encode(images.held_out.samples))
-    if method == "largest group":
-        found = clustering.largest_group(codes, MNIST.group_size)
-    else:
-        found = recovery.cluster(codes, MNIST.num_groups, method=method, num_neighbours=MNIST.num_neighbours, seed=seed)
-    return float(recovery.clustering_scores(np.asarray(images.held_out.labels), found).accuracy)
+    *_, held_out = images
+    found = clustering.clusters_of(np.asarray(autoencoder.encode(held_out.samples)), method, MNIST, seed)
+    return float(recovery.clustering_scores(np.asarray(held_out.labels), found).accuracy)
 
 
 def main() -> None:
@@ -95,13 +92,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to keep the numbers")
     arguments = parser.parse_args()
     images = clustering.load(MNIST)
-    found: dict[str, Any] = {"setting": dataclasses.asdict(MNIST), "plans": [], "chosen": []}
+    found: dict[str, Any] = {"setting": MNIST._asdict(), "plans": [], "chosen": []}
 
     def keep() -> None:
         if arguments.json:
             arguments.json.write_text(json.dumps(found, default=str, indent=1) + "\n")
 
-    clusters = clustering.find_clusters(MNIST, images, 0)
+    clusters = clustering.find_clusters(MNIST, images[0], 0)
     tried = []
     for plan in PLANS:
         started = time.perf_counter()
@@ -116,7 +113,7 @@ def main() -> None:
     best = min(sparse, key=lambda one: one[1])[0]
     print("chosen:", best)
     for seed in range(MNIST.num_seeds):
-        clusters = clustering.find_clusters(MNIST, images, seed)
+        clusters = clustering.find_clusters(MNIST, images[0], seed)
         autoencoder = follow(best, images, clusters, seed)
         lost, active = describe(autoencoder, images)
         accuracy = {method: score(autoencoder, images, method, seed) for method in clustering.METHODS}

@@ -19,7 +19,6 @@ import matplotlib.pyplot as plt
 
 import aetheory as ae
 from aetheory import plotting
-from aetheory.reproduce import resummation
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
@@ -77,14 +76,29 @@ for face in ("large-data", "mean-field", "free"):
 # it. The dotted line is the estimated radius of convergence.
 
 # %%
-sums = resummation.compute()
+large = ae.LinearProblem(10**6, 10**6 // 2, jnp.inf, 1e-6)
+coefficients = [ae.expansion.planar(order, "population") for order in range(9)]
+series = ae.expansion.taylor_series(coefficients, large)
+times = jnp.linspace(0, 3, 121)
+exact = ae.predict(large, times, "large-data").train
+pade, conformal = (
+    ae.expansion.resum(series, times, method) for method in ("pade", "conformal-pade")
+)
+sums = {
+    "Taylor": jnp.polyval(series[::-1], times),
+    "Padé in $t$": pade.values,
+    "Padé in $1-e^{-4t}$": conformal.values,
+}
 figure, ax = plt.subplots()
-resummation.draw(ax, sums)
-ax.set_ylabel("risk")
-for method, deviation in resummation.summarise(sums)["deviations"].items():
-    print(
-        f"{method:<15} up to half the radius {deviation['half_radius']:.0e}, to t = 3 {deviation['last_time']:.0e}"
-    )
+ax.plot(times, exact, color="0.6", linewidth=3, label="exact")
+for name, values in sums.items():
+    ax.plot(times, values, "--", label=name)
+    share = jnp.abs(values - exact) / exact[0]
+    early = float(jnp.max(jnp.where(times <= pade.radius / 2, share, 0)))
+    print(f"{name:<20} up to half the radius {early:.0e}, to t = 3 {float(jnp.max(share)):.0e}")
+ax.axvline(float(pade.radius), color="0.5", linestyle=":")
+ax.set(xlabel="flow time $t$", ylabel="risk", ylim=(exact.min() - 0.3, exact.max() + 0.3))
+_ = ax.legend(frameon=False, fontsize=8)
 
 # %% [markdown]
 # ## The free face

@@ -17,15 +17,13 @@
 # $$R^*(r) = 1-\frac{r}{1+\alpha}\quad(r\le1),\qquad R^*(r)=1-\frac{r}{r+\alpha}\quad(r>1) .$$
 
 # %%
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
+import numpy as np
 
 import aetheory as ae
-from aetheory.reproduce import limits as experiment
-from aetheory.reproduce import limits_figure
+from aetheory import plotting
 
 jax.config.update("jax_enable_x64", True)
 plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
@@ -54,20 +52,47 @@ print(ae.limits.gaussian(1.0), ae.limits.rate_distortion(jnp.ones(1), 1.0))
 # carry real numbers. Dotted: Shannon. The right panel follows the steps.
 
 # %%
-scale = experiment.Scale(
-    dim=60, rates=(0.5, 0.8, 1.0, 1.5, 2.0), num_seeds=2, num_steps=200, num_sample_steps=600, num_samples=2000,
-    num_images=None,
-)  # fmt: skip
-isotropic = experiment.gaussian_panel("isotropic", jnp.ones(60), scale, jax.random.key(0))
-figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
-limits_figure.draw_rates(axes[0], isotropic)
-axes[0].set_ylabel("risk $R$")
-limits_figure.draw_steps(axes[1], isotropic)
-for rate in isotropic.rate.values:
-    at_rate = isotropic.sel(rate=rate)
-    print(
-        f"rate {rate:.1f}: limit {float(at_rate.limit):.4f}, descent {float(at_rate.alternating[:, -1].mean()):.4f}"
+dim, rates, steps = 60, (0.5, 0.8, 1.0, 1.5, 2.0), np.arange(201)
+fine, keys = np.linspace(0.05, 3, 60), jax.random.split(jax.random.key(0), 3)
+
+
+def descent(rate, variances):
+    """Alternating descent from two random starts."""
+    problem = ae.TwoLayerProblem(dim, round(rate * dim), "sign", "alternating", variances)
+    return ae.simulate(problem, steps, keys[0], num_repeats=2)
+
+
+def draw_limits(ax, variances, colour):
+    """The limit, a linear autoencoder (dashed) and Shannon's bound (dotted) over the rate."""
+    limit = ae.limits.water_filling(jnp.sqrt(variances), dim * fine).risk
+    ax.plot(fine, limit, color=colour)
+    ax.plot(
+        fine,
+        ae.limits.principal_components(variances, dim * fine),
+        "--",
+        color=colour,
+        alpha=0.5,
     )
+    ax.plot(fine, ae.limits.rate_distortion(variances, fine), ":", color=colour, alpha=0.5)
+    ax.set(xlabel="rate $r = n/d$", ylabel="risk $R$", ylim=(0, 1))
+
+
+isotropic = jnp.ones(dim)
+figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.8), layout="constrained")
+draw_limits(left, isotropic, "black")
+for colour, rate in zip(plotting.COLOURS, rates, strict=False):
+    units, run = round(rate * dim), descent(rate, isotropic)
+    limit = ae.limits.gaussian(rate)
+    by_samples = ae.simulate(ae.TwoLayerProblem(dim, units, "sign", "sgd"), [600], keys[1])
+    minimiser = ae.population_risk(ae.limits.minimiser(keys[2], isotropic, units))
+    left.plot(rate, minimiser, "D", color=colour, markersize=9, markerfacecolor="none")
+    left.plot(rate, by_samples.risk[-1], "x", color=colour, markersize=8)
+    left.plot(rate, run.risk[-1], "o", color=colour, markersize=4)
+    ae.plot(run, right, colour=colour, label=f"$r={rate}$", markers=False)
+    right.axhline(limit, color=colour, linewidth=0.8, linestyle="--")
+    print(f"rate {rate:.1f}: limit {limit:.4f}, descent {run.risk[-1]:.4f}")
+right.set(xlim=(1, 200), xscale="log")
+_ = right.legend(frameon=False, fontsize=7)
 
 # %% [markdown]
 # At $r\le1$ the limit holds at every finite $d$; at $r>1$ it is approached as $d$ grows.
@@ -86,18 +111,15 @@ for rate in isotropic.rate.values:
 # %%
 spectra = {
     "blocks": jnp.concatenate([jnp.full(18, 2.5), jnp.full(18, 0.7), jnp.full(24, 0.1)]),
-    "power-law": ae.GaussianSource.power_law(60, 1.0).variances,
-}
-few_rates = dataclasses.replace(scale, rates=(0.5, 1.0, 2.0))
-results = {
-    name: experiment.gaussian_panel(
-        name, variances / jnp.mean(variances), few_rates, jax.random.key(1)
-    )
-    for name, variances in spectra.items()
+    "power law": ae.GaussianSource.power_law(dim, 1.0).variances,
 }
 figure, ax = plt.subplots()
-limits_figure.draw_spectra(ax, results)
-ax.set_ylabel("risk $R$")
+for colour, (name, variances) in zip(plotting.COLOURS, spectra.items(), strict=False):
+    variances /= jnp.mean(variances)
+    draw_limits(ax, variances, colour)
+    ends = [descent(rate, variances).risk[-1] for rate in (0.5, 1.0, 2.0)]
+    ax.plot((0.5, 1.0, 2.0), ends, "o", color=colour, label=name)
+ax.legend(frameon=False)
 allocation = ae.limits.water_filling(jnp.sqrt(spectra["blocks"]), 60).allocation
 print(
     f"units a direction at rate 1 in the three blocks: {allocation[0]:.3f}, {allocation[18]:.3f}, {allocation[-1]:.3f}"
@@ -134,9 +156,28 @@ for rate in (0.25, 0.5, 1.0):
 # when $q$ is small:
 
 # %%
-sparse = experiment.sparse_panel(scale, jax.random.key(3))
+rotation = ae.limits.minimiser(jax.random.key(3), jnp.ones(240), 240)
 figure, ax = plt.subplots(figsize=(7.2, 4.4))
-limits_figure.draw_sparse(ax, sparse)
+for colour, amplitudes in zip(plotting.COLOURS, ("rademacher", "gaussian"), strict=False):
+    sparsities = np.linspace(0.05, 1, 20)
+    sources = [ae.SparseSource(240, q, amplitudes) for q in sparsities]
+    identity, denoised, bound = (
+        [risk(source) for source in sources]
+        for risk in (ae.limits.identity_risk, ae.limits.denoised_risk, ae.limits.rotation_risk)
+    )
+    ax.plot(sparsities, identity, "--", color=colour, label=f"{amplitudes}, identity")
+    ax.plot(sparsities, denoised, color=colour, label=f"{amplitudes}, denoised")
+    ax.plot(sparsities, bound, color="black")
+    for source in sources[1::4]:
+        samples = source.sample(jax.random.key(4), 2000)
+        outputs = rotation.activation(samples @ rotation.encoder.T) @ rotation.encoder
+        risk = jnp.mean((samples - ae.limits.denoiser(source)(outputs)) ** 2)
+        ax.plot(source.sparsity, risk, "^", color=colour, markerfacecolor="none")
+critical = ae.limits.critical_sparsity(ae.SparseSource(240, 0.5, "rademacher"))
+ax.axvline(critical, color="0.5", linestyle=":")
+ax.annotate("rotation", (0.12, 0.38))
+ax.set(xlabel="sparsity $q$", ylabel="risk", ylim=(0, 1.3))
+ax.legend(frameon=False, fontsize=8, ncols=2)
 source = ae.SparseSource(100, 0.1, "gaussian")
 print(f"Gaussian amplitudes, q = 0.1: rotation {ae.limits.rotation_risk(source):.4f}, "
       f"denoised {ae.limits.denoised_risk(source):.4f}")  # fmt: skip

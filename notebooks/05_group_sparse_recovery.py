@@ -17,14 +17,10 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+import optax
 
 import aetheory as ae
-from aetheory.reproduce import (
-    recovery,
-    recovery_clustering,
-    recovery_figures,
-    recovery_phases,
-)
+from aetheory import plotting
 
 plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
 
@@ -60,14 +56,46 @@ print(
 # intervals below the axis.
 
 # %%
-phases = recovery_phases.Phases(
-    input_dim=400, num_groups=80, num_active=(1, 2, 4), num_samples=200,
-    signal_to_noise=tuple(range(-15, 16, 5)), thresholds=tuple(np.linspace(0, 5, 21).tolist()),
-)  # fmt: skip
-diagrams = recovery_phases.phase_diagrams(phases, jax.random.key(1))
-figure = recovery_figures.draw_phases(diagrams)
-figure.set_dpi(70)
-figure
+known = ae.orthonormal_groups_dictionary(key, 400, 160, group_size=2)
+ends = {"min_norm": 4.0, "max_norm": 5.0}
+
+
+def recovered(parameters, key):
+    """The share of 200 signals whose active groups are all found, and no other."""
+    noise, threshold = parameters.get("signal_to_noise"), parameters.get("threshold", 2.0)
+    active = parameters["num_active"]
+    source = ae.GroupSparseSource(known, 2, active, signal_to_noise=noise, **ends)
+    samples = source.draw(key, 200)
+    found = ae.recovery.active_groups(
+        ae.group_relu(samples.observations @ known, threshold, 2), 2
+    )
+    return {"exact": ae.recovery.support_recovery(found, samples.active).exact}
+
+
+counts, thresholds = [1, 2, 4], np.linspace(0, 5, 21).tolist()
+decibels = np.arange(-15.0, 16, 5).tolist()
+noisy = ae.sweep(recovered, {"num_active": counts, "signal_to_noise": decibels}, key)
+silent = ae.sweep(recovered, {"num_active": counts, "threshold": thresholds}, key)
+
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+plotting.plot_phases(decibels, np.arange(3), noisy.exact, left, limits=(0, 1))
+left.set_yticks(np.arange(3), counts)
+left.set(xlabel="signal-to-noise ratio in dB", ylabel=r"active groups $\gamma$", title="(a)")
+for row, (colour, active) in enumerate(zip(plotting.COLOURS, counts, strict=False)):
+    probability = silent.exact.sel(num_active=active)
+    right.plot(thresholds, probability, color=colour, label=rf"$\gamma={active}$")
+    options = {"group_size": 2, "num_active": active, **ends}
+    sound = ae.recovery.threshold_interval(
+        ae.recovery.block_coherence(known, 2), 0.0, **options
+    )
+    guaranteed = ae.recovery.support_guarantee(known, known, **options)
+    for width, interval in ((5, guaranteed), (2, sound)):
+        if not interval.is_empty:
+            height = -0.06 - 0.1 * row - 0.01 * width
+            limits = [interval.lower, interval.upper]
+            right.plot(limits, [height, height], color=colour, linewidth=width)
+right.set(xlabel=r"threshold $\lambda$", ylabel="probability, no noise", title="(b)")
+_ = right.legend(frameon=False)
 
 # %% [markdown]
 # ## Learning the dictionary
@@ -85,8 +113,7 @@ problems = {
 }
 epochs = range(101)
 curves = {name: ae.simulate(one, epochs, key) for name, one in problems.items()}
-stored = recovery.stored_runs()
-published = (recovery_figures.PUBLISHED_EPOCHS, recovery_figures.PUBLISHED_DISTANCES)
+stored, published = ae.reproduce.stored_runs(), ae.reproduce.PUBLISHED_DISTANCES
 
 figure, axes = plt.subplots(2, 2, figsize=(10, 6.4), layout="constrained")
 (distance, support), (contraction, norms) = axes
@@ -97,7 +124,8 @@ for name, curve in curves.items():
     contraction.plot(curve.times[1:], ae.recovery.measured_contraction(curve.distance))
     norms.plot(curve.times, curve.column_norm)
 distance.plot(stored.epoch, stored.distance[0] / 1000, color="0.6", label="full size, 1 dB")
-distance.plot(published[0], np.asarray(published[1]) / 1000, "k+", label="published, 1 dB")
+crosses = np.array(list(published.values())) / 1000
+distance.plot(list(published), crosses, "k+", label="published, 1 dB")
 bound = ae.predict(problems["group, 5 dB"], epochs, "published bound")
 distance.plot(bound.times, bound.distance / 200, "k:", label="published bound")
 contraction.plot(bound.times[1:], ae.recovery.measured_contraction(bound.distance), "k:")
@@ -124,9 +152,9 @@ figure.set_dpi(65)
 # band is for the smallest and the largest norm of a code).
 
 # %%
-print("epoch      ", *(f"{epoch:>6}" for epoch in published[0]))
-print("published  ", *(f"{value:6.1f}" for value in published[1]))
-at = stored.sel(epoch=list(published[0])).distance[0].values
+print("epoch      ", *(f"{epoch:>6}" for epoch in published))
+print("published  ", *(f"{value:6.1f}" for value in published.values()))
+at = stored.sel(epoch=list(published)).distance[0].values
 print("reproduced ", *(f"{value:6.1f}" for value in at))
 
 # %% [markdown]
@@ -136,38 +164,40 @@ print("reproduced ", *(f"{value:6.1f}" for value in at))
 # ten subspaces that are found without labels (K-subspaces), is trained without labels, and its codes of held-out
 # digits are clustered.
 
+
 # %%
-setting = recovery_clustering.Clustering()
-images = recovery_clustering.load(setting)
-labels = np.asarray(images.held_out.labels)
-clusters = recovery_clustering.find_clusters(setting, images, seed=0)
-start = recovery_clustering.start(
-    setting, images, clusters, "clusters", nonnegative=False, seed=0
-)
-network = recovery_clustering.build(
-    recovery_clustering.Network(1, 2.2), start, setting.group_size
-)
-trained = recovery_clustering.train(
-    network, images.train.samples, setting, num_epochs=30, seed=0
-)
-codes = np.asarray(trained.encode(images.held_out.samples))
+def of_norm_one(images):
+    """Each image divided by its norm."""
+    return images.samples / jnp.linalg.norm(images.samples, axis=1, keepdims=True)
+
+
+rest, held_out = ae.load_images("digits").split(500, jax.random.key(0))
+train, _ = rest.split(rest.num_samples // 6, jax.random.key(1))  # a sixth is for validation
+samples, unseen = of_norm_one(train), of_norm_one(held_out)
+labels = np.asarray(held_out.labels)
+clusters = ae.recovery.k_subspaces(samples, num_clusters=10, subspace_dim=4)
+start = ae.subspace_dictionary(samples, clusters.assignments, group_size=4)
+scale = ae.recovery.fixed_point_norm(
+    2.2, 0.9
+)  # the column norm at which λ = 2.2 does not shrink
+network = ae.GroupSparseAutoencoder(scale * start, threshold=2.2, group_size=4)
+trained = ae.gradient_descent(
+    network, ae.reconstruction_loss, optax.adam(1e-3), 300, samples,
+    batch_size=100, key=jax.random.key(0),
+).module  # fmt: skip
+codes = np.asarray(trained.encode(unseen))
 for name, features in (
-    ("raw pixels", np.asarray(images.held_out.samples)),
+    ("raw pixels", np.asarray(unseen)),
     ("group codes", codes),
 ):
     scores = ae.recovery.clustering_scores(labels, ae.recovery.cluster(features, 10, seed=0))
     print(f"{name:<12} k-means accuracy {100 * scores.accuracy:.1f} %")
-active = jnp.mean(
-    jnp.sum(ae.recovery.active_groups(trained.encode(images.held_out.samples), 4), axis=1)
-)
+active = jnp.mean(jnp.sum(ae.recovery.active_groups(trained.encode(unseen), 4), axis=1))
 print(f"active groups an image: {active:.2f}")
 
 # %%
-figure = recovery_figures.draw_atoms(
-    np.asarray(trained.atoms), setting.group_size, images.train.image_shape
-)
-figure.set_size_inches(3.2, 6)
-figure
+_, ax = plt.subplots(figsize=(3.2, 6))
+_ = plotting.plot_atoms(trained.atoms, train.image_shape, ax, group_size=4)
 
 # %% [markdown]
 # Each row is a group: a digit and its leading variations. On these small digits group codes beat raw pixels. On MNIST

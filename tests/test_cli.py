@@ -7,14 +7,13 @@ from typer.testing import CliRunner
 
 import aetheory as ae
 from aetheory.cli import app
-from aetheory.reproduce import overview, run, run_limits, run_recovery
+from aetheory.reproduce import panel
 
 
 def test_command_line(tmp_path, monkeypatch):
     seen = []
-    for module, name in ((run, "run_prism"), (run_limits, "run_limits"), (run_recovery, "run_recovery")):
-        monkeypatch.setattr(module, name, lambda *arguments: seen.append((*arguments, jnp.result_type(float))))
-    monkeypatch.setattr(overview, "overview", lambda summaries: f"a table of {', '.join(summaries)}")
+    monkeypatch.setattr(panel, "run", lambda _, *arguments: seen.append((*arguments, jnp.result_type(float))))
+    monkeypatch.setattr(panel, "overview", lambda summaries: f"a table of {', '.join(summaries)}")
     monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path / "cache"))
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_x64")
     before = {name: getattr(jax.config, name) for name in (*names, "jax_persistent_cache_min_entry_size_bytes")}

@@ -1,1 +1,4 @@
-"""The main job: each system's published figures, from computation to files on disk."""
+"""The papers' figures and numbers, as panels of problems: `panel` says how, the other modules say what."""
+
+from aetheory.reproduce.recovery import PUBLISHED_DISTANCES as PUBLISHED_DISTANCES
+from aetheory.reproduce.recovery import stored_runs as stored_runs

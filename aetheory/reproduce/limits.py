@@ -3,48 +3,46 @@
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; K. Kögler et al., arXiv:2402.05013.
 """
 
+import dataclasses
 import math
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray
 from jaxtyping import Array, Float, PRNGKeyArray
+from matplotlib.axes import Axes
+from threadpoolctl import threadpool_limits
 
-from aetheory.core.curve import Curve
-from aetheory.core.simulate import simulate
-from aetheory.reproduce.prism import Size
-from aetheory.sources.gaussian import GaussianSource
-from aetheory.sources.images import DATA_FOLDER_VARIABLE, ImageSource, load_images, whiten
-from aetheory.sources.source import Source
-from aetheory.sources.sparse import SparseSource
-from aetheory.two_layer import limits
-from aetheory.two_layer.network import (
-    TwoLayerAutoencoder,
-    population_risk,
-    random_encoder,
-    sampled_risk,
-    tied_autoencoder,
-)
-from aetheory.two_layer.problem import TwoLayerProblem
+import aetheory as ae
+from aetheory.plotting import COLOURS
+from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
+from aetheory.sources.images import DATA_FOLDER_VARIABLE
 
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 AMPLITUDES = ("rademacher", "gaussian")
+_SETS = ("digits", "mnist", "fashion-mnist", "cifar-10")
 _SAMPLED_RATES = (0.5, 1.0, 2.0)
+_SHOWN_RATE = 0.5  # whose structure is drawn
 _SLOW_SGD_RATES = (0.5,)  # of the larger sets, for they take the time
 _RAW_RATES_OF_MANY_PIXELS = (0.03, 0.06, 0.125, 0.25)
+_TOLD = ("rate", "raw_rate", "sparsity", "limit", "critical_sparsity")
 _CURVE = np.linspace(0.05, 3.0, 60)
-_SMALLEST_VARIANCE = 1e-3
-"""Share of the largest variance below which a direction of a set of images is left out of its whitened form."""
+_SMALLEST_VARIANCE = 1e-3  # as a share of the largest: other directions of images are left out of their whitened form
+
+_one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+"""Factorisations of a few hundred rows are slower by several BLAS threads, which wait for another."""
+
+Rows = Float[Array, "units dim"]
+Images = ae.ImageSource
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set."""
 
     dim: int
@@ -62,70 +60,135 @@ _SCALES: dict[Size, Scale] = {
     "default": Scale(100, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 1000, 4000, 10_000),
     "full": Scale(500, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 3000, 10_000, None),
 }
-_FURTHER_SETS = ("mnist", "fashion-mnist", "cifar-10")
 
 
-def panels(size: Size) -> dict[str, Callable[[PRNGKeyArray], xarray.Dataset]]:
-    """What to compute at one of three sizes, by name; each takes a random key."""
+def job(size: Size, seed: int) -> Job:
+    """Three spectra, sets of images, and sparse sources.
+
+    The larger sets are no quick job, and what is not at hand is asked for in the full size only.
+    """
     scale = _SCALES[size]
+    dim, local = scale.dim, Path(os.environ.get(DATA_FOLDER_VARIABLE, "/nowhere"))
+    sets = [one for one in _SETS if one == "digits" or size == "full" or (size == "default" and (local / one).exists())]
     spectra = {
-        "isotropic": jnp.ones(scale.dim),
-        "blocks": _block_variances(scale.dim),
-        "power-law": GaussianSource.power_law(scale.dim, 1.0).variances,
+        "isotropic": (jnp.ones(dim), _draw_isotropic),
+        "blocks": (block_variances(dim), partial(_draw_spectrum, colour=COLOURS[0], label="blocks")),
+        "power-law": (
+            ae.GaussianSource.power_law(dim, 1.0).variances,
+            partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$"),
+        ),
     }
-    chosen: dict[str, Callable[[PRNGKeyArray], xarray.Dataset]] = {
-        name: lambda key, name=name, variances=variances: gaussian_panel(name, variances, scale, key)  # type: ignore[misc]
-        for name, variances in spectra.items()
-    }
-    for name in ("digits", *_FURTHER_SETS):
-        # the larger sets are no quick job, and what is not at hand is asked for in the full size only
-        if name == "digits" or size == "full" or (size == "default" and _is_local(name)):
-            chosen[name] = lambda key, name=name: image_panel(name, scale, key)  # type: ignore[misc]
-    chosen["sparse"] = lambda key: sparse_panel(scale, key)
-    return chosen
+    tasks: list[tuple[str, Any, Any, Any, str, str]] = []
+    for name, (variances, draw) in spectra.items():
+        units = [round(rate * dim) for rate in scale.rates]
+        problems = [ae.TwoLayerProblem(dim, number, "sign", "alternating", variances) for number in units]
+        said = (f"{name}: alternating descent above the limit, at most", "alternating_mean_excess")
+        tasks.append((name, problems, _descents, draw, *said))
+    for name, colour in zip(sets, COLOURS, strict=False):
+        said = (f"{name}: whitened images off the Gaussian limit, at most", "whitened_rotation_excess")
+        tasks.append((name, name, _images, partial(_draw_images, name=name, colour=colour), *said))
+    said = ("sparse: inputs, denoised: simulated off predicted, at most", "denoised_excess")
+    tasks.append(("sparse", 4 * dim, _sparse, _draw_sparse, *said))
+    panels = []
+    for index, (name, problem, compute, draw, what, entry) in enumerate(tasks):
+        work = _one_thread(partial(compute, scale=scale, key=jax.random.fold_in(jax.random.key(seed), index)))
+        panels.append(Panel(name, [problem], work, {"figure": draw}, _summarise, partial(_lines, what, entry)))
+    return Job("limits", panels, {"figure": Sheet((2, 4), (16.5, 8.2), decorate=_decorate)})
 
 
-def gaussian_panel(name: str, variances: Float[Array, " dim"], scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
+def block_variances(dim: int) -> Float[Array, " dim"]:
+    """Variances 2.5, .7, .1 in shares 30, 30, 40 % of the directions, with mean 1."""
+    share = round(0.3 * dim)
+    variances = jnp.concatenate([jnp.full(share, 2.5), jnp.full(share, 0.7), jnp.full(dim - 2 * share, 0.1)])
+    return variances / jnp.mean(variances)
+
+
+def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Alternating descent, constructed minimisers, and on isotropic inputs SGD, beside the limits, over the rate."""
-    source, dim = GaussianSource(variances), len(variances)
-    units = [round(rate * dim) for rate in scale.rates]
-    risks, constructed, sampled, grams = [], [], [], {}
-    for rate, num_units in zip(scale.rates, units, strict=True):
-        start_keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
-        starts = [random_encoder(start_key, dim, num_units) for start_key in start_keys]
-        runs = [_descended(variances, start, scale) for start in starts]
-        risks.append(np.stack([run.risk for run in runs]))
-        minimiser = limits.minimiser(start_keys[0], variances, num_units)
-        constructed.append(float(population_risk(minimiser, variances)))
-        in_sample = name == "isotropic" and rate in _SAMPLED_RATES
-        sampled.append(float(_by_samples(starts[0], source, start_keys[0], scale).risk[-1]) if in_sample else math.nan)
-        if rate == _SHOWN_RATE:
-            for when, encoder in (("before", starts[0]), ("after", runs[0].module.encoder)):
-                units_gram, directions_gram = _grams(encoder, variances)
-                grams[f"units_{when}"] = (("unit", "other_unit"), units_gram)
-                grams[f"directions_{when}"] = (("direction", "other_direction"), directions_gram)
-    deviations = jnp.sqrt(variances)
-    rates = np.asarray(units) / dim
-    return xarray.Dataset(
-        {
-            "alternating": (("rate", "seed", "step"), np.stack(risks)),
-            "minimiser": ("rate", constructed),
-            "sample_descent": ("rate", sampled),
-            "limit": ("rate", np.asarray(limits.water_filling(deviations, jnp.asarray(units)).risk)),
-            "limit_curve": ("curve_rate", np.asarray(limits.water_filling(deviations, dim * _CURVE).risk)),
-            "principal_components": ("curve_rate", np.asarray(limits.principal_components(variances, dim * _CURVE))),
-            "rate_distortion": ("curve_rate", np.asarray(limits.rate_distortion(variances, _CURVE))),
-            **grams,
-        },
-        coords={"rate": rates, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
-        attrs={"input_dim": dim, "spectrum": name},
+    variances, dim, units = problems[0].covariance, int(problems[0].input_dim), [int(one.num_units) for one in problems]
+    rows, structure = [], {}
+    for problem, num_units in zip(problems, units, strict=True):
+        keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
+        starts = [ae.two_layer.random_encoder(one, dim, num_units) for one in keys]
+        runs = [_descended(problem, start, scale) for start in starts]
+        minimiser = ae.population_risk(ae.limits.minimiser(keys[0], variances, num_units), variances)
+        sampled = math.nan
+        if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
+            sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
+        rows.append(([run.risk for run in runs], float(minimiser), float(sampled)))
+        if problem.rate == _SHOWN_RATE:
+            structure = _structure(variances, before=starts[0], after=runs[0].module.encoder)
+    alternating, minimisers, by_samples = zip(*rows, strict=True)
+
+    def limit(number: Any) -> Float[np.ndarray, " rates"]:
+        problem = dataclasses.replace(problems[0], num_units=jnp.asarray(number))
+        return np.asarray(ae.predict(problem, [0], "water-filling").risk[:, 0])
+
+    linear = ae.limits.principal_components(variances, dim * _CURVE)
+    shannon = ae.limits.rate_distortion(variances, _CURVE)
+    data = xarray.Dataset(
+        _over("rate", minimiser=minimisers, sample_descent=by_samples, limit=limit(units))
+        | _over("curve_rate", limit_curve=limit(dim * _CURVE), principal_components=linear, rate_distortion=shannon)
+        | _over(("rate", "seed", "step"), alternating=alternating)
+        | structure,
+        {"rate": np.asarray(units) / dim, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
+        {"input_dim": dim},
+    )
+    last = data.alternating.isel(step=-1)
+    return data.assign(
+        alternating_mean_excess=last.mean("seed") - data.limit,
+        alternating_largest_excess=last.max("seed") - data.limit,
+        alternating_smallest_excess_of_any_step=data.alternating.min(("seed", "step")) - data.limit,
+        minimiser_excess=data.minimiser - data.limit,
+        sample_descent_excess=data.sample_descent - data.limit,
     )
 
 
-_SHOWN_RATE = 0.5
+def _over(dims: Any, **values: Any) -> dict[str, Any]:
+    """Variables over the same dimensions."""
+    return {name: (dims, np.asarray(array)) for name, array in values.items()}
 
 
-def image_panel(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
+def _descended(problem: ae.TwoLayerProblem, start: Rows, scale: Scale) -> ae.Curve:
+    """Alternating descent from a given encoder."""
+    steps = np.arange(scale.num_steps + 1)
+    return ae.simulate(dataclasses.replace(problem, start=start), steps, jax.random.key(0), return_module=True)
+
+
+def _by_samples(source: Any, start: Rows, key: PRNGKeyArray, scale: Scale) -> ae.Curve:
+    """SGD on samples from a given encoder."""
+    num_units, dim = start.shape
+    problem = ae.TwoLayerProblem(dim, num_units, "sign", "sgd", source=source, start=start)
+    return ae.simulate(problem, [scale.num_sample_steps], key, return_module=True)
+
+
+def _structure(variances: Float[Array, " dim"], **encoders: Rows) -> dict[str, Any]:
+    """|B̃ B̃ᵀ| and |B̃ᵀ B̃| of the rows B̃ = B Σ^{1/2} at unit length."""
+    found = {}
+    for when, encoder in encoders.items():
+        scaled = np.asarray(encoder) * np.sqrt(np.asarray(variances))
+        scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+        found[f"units_{when}"] = (("unit", "other_unit"), np.abs(scaled @ scaled.T))
+        found[f"directions_{when}"] = (("direction", "other_direction"), np.abs(scaled.T @ scaled))
+    return found
+
+
+def _summarise(data: xarray.Dataset) -> dict[str, Any]:
+    """Attributes, and excesses with what they are over as nested lists, `None` for what was not computed."""
+
+    def plain(values: Any) -> Any:
+        return [plain(one) for one in values] if np.ndim(values) else None if np.isnan(values) else float(values)
+
+    told = [str(name) for name in data.variables if "_excess" in str(name) or name in _TOLD]
+    return data.attrs | {name: plain(data[name].values) for name in told}
+
+
+def _lines(what: str, entry: str, told: dict[str, Any]) -> Lines:
+    """The largest size of an entry's numbers."""
+    yield what, f"{np.nanmax(np.abs(np.asarray(told[entry], float))):.4f}"
+
+
+def _images(name: str, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Held-out risks on whitened images (tied decoder) and on raw ones (best decoder), beside the Gaussian limits.
 
     Alternating descent sees the covariance: of all whitened images, the identity, and of the training half of the raw
@@ -133,217 +196,194 @@ def image_panel(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     the limits, are those of the whole set.
     """
     key_choice, key_split, key_run = jax.random.split(key, 3)
-    images = load_images(name)
+    images, few_pixels = ae.load_images(name), name == "digits"
     if scale.num_images is not None and images.num_samples > scale.num_images:
         images = images.select(jax.random.permutation(key_choice, images.num_samples)[: scale.num_images])
-    whitened, _ = whiten(images.samples, smallest_variance=_SMALLEST_VARIANCE)
-    source = ImageSource(whitened, images.labels, whitened.shape[1:], name)
-    training, held_out = source.split(source.num_samples // 2, key_split)
-    sgd_rates = scale.image_rates if name == "digits" else _SLOW_SGD_RATES
-    rows = [
-        _whitened_risks(source, training, held_out, rate, rate in sgd_rates, scale, key_run)
-        for rate in scale.image_rates
-    ]
+    whitened, _whitening = ae.sources.whiten(images.samples, smallest_variance=_SMALLEST_VARIANCE)
+    white = Images(whitened, images.labels, whitened.shape[1:], name)
+    halves, sampled = (
+        white.split(white.num_samples // 2, key_split),
+        scale.image_rates if few_pixels else _SLOW_SGD_RATES,
+    )
+    rows = [_whitened(white, *halves, rate, rate in sampled, scale, key_run) for rate in scale.image_rates]
     centred = images.samples - jnp.mean(images.samples, axis=0, keepdims=True)
-    raw = ImageSource(centred / jnp.sqrt(jnp.mean(centred**2)), images.labels, images.image_shape, name)
-    raw_training, raw_held_out = raw.split(raw.num_samples // 2, key_split)
+    raw = Images(centred / jnp.sqrt(jnp.mean(centred**2)), images.labels, images.image_shape, name)
+    dim, halves = raw.input_dim, raw.split(raw.num_samples // 2, key_split)
+    units = [max(1, round(rate * dim)) for rate in (scale.image_rates if few_pixels else _RAW_RATES_OF_MANY_PIXELS)]
+    raw_rows = [_raw(raw, *halves, number, scale, key_run) for number in units]
     deviations = jnp.sqrt(jnp.maximum(jnp.linalg.eigvalsh(raw.covariance), 0))
-    raw_rates = scale.image_rates if name == "digits" else _RAW_RATES_OF_MANY_PIXELS
-    raw_units = [max(1, round(rate * raw.input_dim)) for rate in raw_rates]
-    raw_rows = [_raw_risks(raw, raw_training, raw_held_out, num_units, scale, key_run) for num_units in raw_units]
-    return xarray.Dataset(
-        {
-            **_columns("rate", rows),
-            "limit": ("rate", np.asarray(limits.gaussian(jnp.asarray([row["rate"] for row in rows])))),
-            **_columns("raw_rate", raw_rows),
-            "raw_limit": ("raw_rate", np.asarray(limits.water_filling(deviations, jnp.asarray(raw_units)).risk)),
-            "raw_limit_curve": (
-                "curve_rate",
-                np.asarray(limits.water_filling(deviations, raw.input_dim * _raw_curve(raw_units, raw)).risk),
-            ),
-        },
-        coords={
-            "rate": [row["rate"] for row in rows],
-            "raw_rate": np.asarray(raw_units) / raw.input_dim,
-            "curve_rate": _raw_curve(raw_units, raw),
-        },
-        attrs={"input_dim": raw.input_dim, "whitened_dim": source.input_dim, "num_images": images.num_samples},
+    curve = np.geomspace(units[0] / 1.5, units[-1] * 1.5, 40)
+    limit, limit_curve = (ae.limits.water_filling(deviations, jnp.asarray(number)).risk for number in (units, curve))
+    rates = np.asarray([row.pop("rate") for row in rows])
+    data = xarray.Dataset(
+        _over("rate", limit=ae.limits.gaussian(jnp.asarray(rates)), **{k: [row[k] for row in rows] for k in rows[0]})
+        | _over("raw_rate", raw_limit=limit, **{k: [row[k] for row in raw_rows] for k in raw_rows[0]})
+        | _over("curve_rate", raw_limit_curve=limit_curve),
+        {"rate": rates, "raw_rate": np.asarray(units) / dim, "curve_rate": curve / dim},
+        {"input_dim": dim, "whitened_dim": white.input_dim, "num_images": images.num_samples},
     )
+    names = ("trained", "sample_descent", "rotation")
+    excess = {f"whitened_{name}_excess": data[f"held_out_{name}"] - data.limit for name in names}
+    return data.assign({f"{k}_excess": data[k] - data.raw_limit for k in raw_rows[0]} | excess)
 
 
-def sparse_panel(scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
+def _whitened(
+    images: Images, training: Images, held_out: Images, rate: float, sampled: bool, scale: Scale, key: PRNGKeyArray
+) -> dict[str, float]:
+    dim, num_units = images.input_dim, round(rate * images.input_dim)
+    start = ae.two_layer.random_encoder(key, dim, num_units)
+    problem = ae.TwoLayerProblem(dim, num_units, "sign", "alternating", covariance=images.covariance)
+    networks = {"rotation": ae.limits.minimiser(key, jnp.ones(dim), num_units)}
+    trained = {"trained": _descended(problem, start, scale)}
+    if sampled:
+        trained["sample_descent"] = _by_samples(training, start, key, scale)
+    networks |= {name: ae.two_layer.tied_autoencoder(run.module.encoder) for name, run in trained.items()}
+    risks = {f"held_out_{name}": _sampled(network, held_out.samples) for name, network in networks.items()}
+    return {"rate": num_units / dim, "held_out_sample_descent": math.nan} | risks
+
+
+def _raw(
+    images: Images, training: Images, held_out: Images, num_units: int, scale: Scale, key: PRNGKeyArray
+) -> dict[str, float]:
+    start = ae.two_layer.random_encoder(key, images.input_dim, num_units)
+    problem = ae.TwoLayerProblem(images.input_dim, num_units, "sign", "alternating", covariance=training.covariance)
+    trained = _descended(problem, start, scale).module
+    exact = float(ae.population_risk(trained, images.covariance))
+    return {"raw_gaussian": exact, "raw_held_out": _sampled(trained, held_out.samples)}
+
+
+def _sampled(network: Any, samples: Float[Array, "samples dim"]) -> float:
+    return float(ae.two_layer.sampled_risk(network, samples).mean)
+
+
+def _sparse(dim: int, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Rotation, identity and denoiser at rate 1 over the sparsity: theory, and samples through a random rotation."""
-    dim = 4 * scale.dim
-    curve = np.linspace(0.05, 1.0, 39)
-    theory = {
-        name: np.array([[float(function(SparseSource(dim, q, law))) for q in curve] for law in AMPLITUDES])
-        for name, function in (
-            ("rotation", limits.rotation_risk),
-            ("identity", limits.identity_risk),
-            ("denoised", limits.denoised_risk),
-        )
-    }
-    rotation = limits.minimiser(key, jnp.ones(dim), dim)
-    simulated = np.array(
-        [[_sparse_risks(rotation, SparseSource(dim, q, law), scale, key) for q in SPARSITIES] for law in AMPLITUDES]
-    )
+    limits = ae.limits
+    risks = {"rotation": limits.rotation_risk, "identity": limits.identity_risk, "denoised": limits.denoised_risk}
+    curve, rotation = np.linspace(0.05, 1.0, 39), limits.minimiser(key, jnp.ones(dim), dim)
+
+    def over(sparsities: Any, function: Callable[[ae.SparseSource], Any]) -> Float[np.ndarray, "..."]:
+        return np.array([[function(ae.SparseSource(dim, q, law)) for q in sparsities] for law in AMPLITUDES], float)
+
+    def sampled(source: ae.SparseSource) -> list[float]:
+        """With the linear decoder after a rotation, of the identity's signs, and with the denoiser."""
+        samples = source.sample(key, scale.num_samples)
+        rotated = rotation.activation(samples @ rotation.encoder.T) @ rotation.encoder
+        outputs = (source.mean_absolute * rotation.activation(samples), limits.denoiser(source)(rotated))
+        return [_sampled(rotation, samples), *(float(jnp.mean((samples - output) ** 2)) for output in outputs)]
+
+    columns = np.moveaxis(over(SPARSITIES, sampled), -1, 0)
+    simulated = {f"simulated_{name}": column for name, column in zip(risks, columns, strict=True)}
+    expected = over(SPARSITIES, limits.denoised_risk)
+    simulated |= {"denoised_at_simulated": expected, "denoised_excess": simulated["simulated_denoised"] - expected}
     return xarray.Dataset(
-        {
-            **{name: (("amplitude", "curve_sparsity"), values) for name, values in theory.items()},
-            **{
-                f"simulated_{name}": (("amplitude", "sparsity"), simulated[..., index])
-                for index, name in enumerate(("rotation", "identity", "denoised"))
-            },
-            "denoised_at_simulated": (
-                ("amplitude", "sparsity"),
-                np.array(
-                    [[float(limits.denoised_risk(SparseSource(dim, q, a))) for q in SPARSITIES] for a in AMPLITUDES]
-                ),
-            ),
-            "critical_sparsity": (
-                "amplitude",
-                [float(limits.critical_sparsity(SparseSource(dim, 0.5, law))) for law in AMPLITUDES],
-            ),
-        },
-        coords={"sparsity": list(SPARSITIES), "curve_sparsity": curve},
-        attrs={"input_dim": dim, "num_samples": scale.num_samples, "amplitudes": list(AMPLITUDES)},
+        _over(("amplitude", "curve_sparsity"), **{name: over(curve, risk) for name, risk in risks.items()})
+        | _over(("amplitude", "sparsity"), **simulated)
+        | _over("amplitude", critical_sparsity=over((0.5,), limits.critical_sparsity)[:, 0]),
+        {"sparsity": list(SPARSITIES), "curve_sparsity": curve},
+        {"input_dim": dim, "num_samples": scale.num_samples, "amplitudes": list(AMPLITUDES)},
     )
 
 
-def summarise(results: dict[str, xarray.Dataset]) -> dict[str, dict[str, Any]]:
-    """For each panel the distances from the limits, ready for JSON."""
-    summary: dict[str, dict[str, Any]] = {}
-    for name, data in results.items():
-        if "alternating" in data:
-            last = data.alternating.isel(step=-1)
-            distances = {
-                "alternating_mean_excess": last.mean("seed") - data.limit,
-                "alternating_largest_excess": last.max("seed") - data.limit,
-                "alternating_smallest_excess_of_any_step": data.alternating.min(("seed", "step")) - data.limit,
-                "minimiser_excess": data.minimiser - data.limit,
-                "sample_descent_excess": data.sample_descent - data.limit,
-            }
-            summary[name] = {"rate": data.rate.values.tolist(), "limit": data.limit.values.tolist()}
-        elif "held_out_trained" in data:
-            distances = {
-                "whitened_trained_excess": data.held_out_trained - data.limit,
-                "whitened_sample_descent_excess": data.held_out_sample_descent - data.limit,
-                "whitened_rotation_excess": data.held_out_rotation - data.limit,
-                "raw_gaussian_excess": data.raw_gaussian - data.raw_limit,
-                "raw_held_out_excess": data.raw_held_out - data.raw_limit,
-            }
-            summary[name] = {"rate": data.rate.values.tolist(), "raw_rate": data.raw_rate.values.tolist()}
-        else:
-            distances = {"denoised_excess": data.simulated_denoised - data.denoised_at_simulated}
-            summary[name] = {
-                "sparsity": data.sparsity.values.tolist(),
-                "critical_sparsity": data.critical_sparsity.values.tolist(),
-            }
-        summary[name] |= data.attrs | {key: _json_numbers(value.values) for key, value in distances.items()}
-    return summary
+_RISK = r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/d$"
+_LOOKS = {
+    "limit": ("-", 0, "limit: isotropic, or water-filling"),
+    "linear": ("--", 0, "linear autoencoder (principal components)"),
+    "shannon": (":", 0, "Shannon: any code of $n$ bits"),
+    "descent": ("o", 4, "alternating descent; (e) with the tied decoder"),
+    "samples": ("x", 8, "SGD on samples; (e) with the tied decoder"),
+    "minimiser": ("D", 9, "constructed minimiser"),
+    "square": ("s", 5, "(e) random rotation, (g) identity"),
+    "triangle": ("^", 7, "(f) on held-out images, (g) denoised"),
+}
+"""Lines and marks of all panels, the sizes of these, and what they mean."""
 
 
-def _json_numbers(values: np.ndarray) -> object:
-    """Nested lists, with `None` for what was not computed."""
-    return [_json_numbers(value) if np.ndim(value) else None if np.isnan(value) else float(value) for value in values]
+def _plot(ax: Axes, values: Any, look: str, colour: str, label: str | None = None) -> None:
+    """Values over their own coordinate."""
+    (mark, size, _), over = _LOOKS[look], getattr(values, "dims", [None])[0]
+    filled = colour if mark in "ox-:" else "none"
+    horizontal = values if over is None else values[over]
+    ax.plot(horizontal, values, mark, color=colour, markersize=size, markerfacecolor=filled, label=label)
 
 
-def _is_local(name: str) -> bool:
-    folder = os.environ.get(DATA_FOLDER_VARIABLE)
-    return folder is not None and (Path(folder) / name).exists()
+def _draw_over_rate(ax: Axes, data: xarray.Dataset, colours: Sequence[str], title: str) -> None:
+    """Limit, linear and Shannon as lines; both descents and minimisers as marks."""
+    lines = (data.limit_curve, data.principal_components, data.rate_distortion)
+    marks = (data.alternating.isel(step=-1).mean("seed"), data.sample_descent, data.minimiser)
+    for values, look, colour in zip((*lines, *marks), _LOOKS, colours, strict=False):
+        _plot(ax, values, look, colour)
+    ax.set(xlabel="rate $r = n/d$", ylabel=_RISK, ylim=(0, 1), title=title)
 
 
-def _block_variances(dim: int) -> Float[Array, " dim"]:
-    """Variances 2.5, .7, .1 in shares 30, 30, 40 % of the directions, with mean 1."""
-    first, second = round(0.3 * dim), round(0.3 * dim)
-    variances = jnp.concatenate([jnp.full(first, 2.5), jnp.full(second, 0.7), jnp.full(dim - first - second, 0.1)])
-    return variances / jnp.mean(variances)
+def _draw_isotropic(axes: Sequence[Axes], data: xarray.Dataset) -> None:
+    """Also the steps of descent, with the limit of each rate as a dashed line, and the line in the images' panel."""
+    colours = ("black", "0.45", "0.45", *COLOURS[:3])
+    _draw_over_rate(axes[0], data, colours, f"isotropic, sign, $d={data.attrs['input_dim']}$")
+    for colour, rate in zip(COLOURS, (0.5, 0.8, 1.0, 1.5, 2.0), strict=False):
+        runs = data.sel(rate=rate, method="nearest")
+        axes[2].plot(data.step + 1, runs.alternating.T, color=colour, linewidth=1.2)
+        axes[2].axhline(float(runs.limit), color=colour, linewidth=0.8, linestyle="--")
+        axes[2].annotate(f"$r={rate:g}$", (1.05, float(runs.alternating[0, 0]) + 0.012), color=colour, fontsize=8)
+    axes[2].set(xscale="log", xlabel="step + 1", ylabel=_RISK, title="alternating descent from Gaussian rows")
+    _plot(axes[4], data.limit_curve[data.curve_rate < 1.1], "limit", "black")
+    _draw_structure(axes[3], data, "isotropic", "units", 1)
 
 
-def _descended(inputs: Any, start: Float[Array, "units dim"], scale: Scale) -> Curve:
-    """Alternating descent from a given encoder, on a covariance or a source."""
-    num_units, dim = start.shape
-    problem = TwoLayerProblem(dim, num_units, "sign", "alternating", covariance=inputs, start=start)
-    return simulate(problem, np.arange(scale.num_steps + 1), jax.random.key(0), return_module=True)
+def _draw_spectrum(axes: Sequence[Axes], data: xarray.Dataset, colour: str, label: str) -> None:
+    _draw_over_rate(axes[1], data, [colour] * 6, f"two other spectra, $d={data.attrs['input_dim']}$")
+    axes[1].plot([], [], color=colour, label=label)
+    if label == "blocks":
+        _draw_structure(axes[3], data, "blocks", "directions", 0)
 
 
-def _by_samples(start: Float[Array, "units dim"], source: Source, key: PRNGKeyArray, scale: Scale) -> Curve:
-    """SGD on samples from a given encoder."""
-    num_units, dim = start.shape
-    problem = TwoLayerProblem(dim, num_units, "sign", "sgd", source=source, start=start)
-    return simulate(problem, np.asarray([scale.num_sample_steps]), key, return_module=True)
+def _draw_structure(ax: Axes, data: xarray.Dataset, name: str, gram: str, row: int) -> None:
+    """Inner products of the rows or of the directions, before and after descent."""
+    product = r"\tilde B\tilde B^\top" if gram == "units" else r"\tilde B^\top\tilde B"
+    for column, when in enumerate(("before", "after")):
+        inner = ax.inset_axes((0.5 * column, 0.52 * row, 0.46, 0.42), xticks=[], yticks=[])
+        image = inner.imshow(data[f"{gram}_{when}"], cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+        inner.set_xlabel(f"{name}, $|{product}|$ {when}", fontsize=8)
+    if row:
+        ax.figure.colorbar(image, ax=ax, shrink=0.6, extend="max", location="right")
+    ax.set_title(r"structure at $r=0.5$, $\tilde B=B\Sigma^{1/2}$")
+    ax.set_axis_off()
 
 
-def _grams(
-    encoder: Float[Array, "units dim"], variances: Float[Array, " dim"]
-) -> tuple[Float[np.ndarray, "units units"], Float[np.ndarray, "dim dim"]]:
-    """|B̃ B̃ᵀ| and |B̃ᵀ B̃| of the rows B̃ = B Σ^{1/2} at unit length."""
-    scaled = np.asarray(encoder) * np.sqrt(np.asarray(variances))
-    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
-    return np.abs(scaled @ scaled.T), np.abs(scaled.T @ scaled)
+def _draw_images(axes: Sequence[Axes], data: xarray.Dataset, name: str, colour: str) -> None:
+    white, raw = axes[4], axes[5]
+    for values, look in (("sample_descent", "samples"), ("trained", "descent"), ("rotation", "square")):
+        _plot(white, data[f"held_out_{values}"], look, colour)
+    white.plot([], [], color=colour, linewidth=4, label=f"{name}, {data.attrs['whitened_dim']} directions")
+    _plot(raw, data.raw_limit_curve, "limit", colour, f"{name}, $d={data.attrs['input_dim']}$")
+    _plot(raw, data.raw_gaussian, "descent", colour)
+    _plot(raw, data.raw_held_out, "triangle", colour)
+    raw.set_xscale("log")
+    for ax, title in ((white, "whitened images, held out"), (raw, "raw images, held out")):
+        ax.set(xlabel="rate $r = n/d$", ylabel=_RISK, title=title)
 
 
-def _whitened_risks(
-    images: ImageSource,
-    training: ImageSource,
-    held_out: ImageSource,
-    rate: float,
-    by_samples: bool,
-    scale: Scale,
-    key: PRNGKeyArray,
-) -> dict[str, float]:
-    dim = training.input_dim
-    num_units = round(rate * dim)
-    rotation = limits.minimiser(key, jnp.ones(dim), num_units)
-    start = random_encoder(key, dim, num_units)
-    trained = _descended(images, start, scale).module
-    risks = {
-        "rate": num_units / dim,
-        "held_out_rotation": float(sampled_risk(rotation, held_out.samples).mean),
-        "held_out_trained": float(sampled_risk(tied_autoencoder(trained.encoder), held_out.samples).mean),
-        "held_out_sample_descent": math.nan,
-    }
-    if by_samples:
-        trained = _by_samples(start, training, key, scale).module
-        risk = sampled_risk(tied_autoencoder(trained.encoder), held_out.samples)
-        risks["held_out_sample_descent"] = float(risk.mean)
-    return risks
+def _draw_sparse(axes: Sequence[Axes], data: xarray.Dataset) -> None:
+    """Risk over the sparsity at rate 1: rotation, identity and denoiser, theory as lines and samples as marks."""
+    ax, first = axes[6], data.isel(amplitude=0)
+    _plot(ax, first.rotation, "limit", "black")
+    _plot(ax, first.simulated_rotation, "descent", "black")
+    ax.annotate("rotation", (0.12, float(first.rotation[0]) + 0.015), fontsize=8)
+    for index, (colour, amplitude) in enumerate(zip(COLOURS, data.attrs["amplitudes"], strict=False)):
+        row = data.isel(amplitude=index)
+        for name, line, mark in (("identity", "linear", "square"), ("denoised", "limit", "triangle")):
+            _plot(ax, row[name], line, colour, f"{amplitude}, {name}")
+            _plot(ax, row[f"simulated_{name}"], mark, colour)
+        if (critical := float(row.critical_sparsity)) < 1:
+            ax.axvline(critical, color=colour, linewidth=0.8, linestyle=":")
+            ax.annotate("critical sparsity", (critical + 0.01, 0.98), color=colour, fontsize=8)
+    title = f"sparse inputs at rate 1, $d={data.attrs['input_dim']}$"
+    ax.set(xlabel="sparsity $q$", ylabel="risk", ylim=(0, 1.3), title=title)
+    ax.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
 
 
-def _raw_risks(
-    images: ImageSource,
-    training: ImageSource,
-    held_out: ImageSource,
-    num_units: int,
-    scale: Scale,
-    key: PRNGKeyArray,
-) -> dict[str, float]:
-    start = random_encoder(key, images.input_dim, num_units)
-    trained = _descended(training, start, scale).module
-    return {
-        "raw_gaussian": float(population_risk(trained, images.covariance)),
-        "raw_held_out": float(sampled_risk(trained, held_out.samples).mean),
-    }
-
-
-def _columns(dimension: str, rows: list[dict[str, float]]) -> dict[str, tuple[str, list[float]]]:
-    return {name: (dimension, [row[name] for row in rows]) for name in rows[0] if name != "rate"}
-
-
-def _raw_curve(units: list[int], images: ImageSource) -> Float[np.ndarray, " curve"]:
-    return np.geomspace(units[0] / 1.5, units[-1] * 1.5, 40) / images.input_dim
-
-
-def _sparse_risks(
-    rotation: TwoLayerAutoencoder, source: SparseSource, scale: Scale, key: PRNGKeyArray
-) -> tuple[float, float, float]:
-    """With the linear decoder and with the denoiser after a rotation, and of the identity's signs."""
-    samples = source.sample(key, scale.num_samples)
-    codes = rotation.activation(samples @ rotation.encoder.T)
-    denoised = limits.denoiser(source)(codes @ rotation.encoder)
-    identity = source.mean_absolute * rotation.activation(samples)
-    return (
-        float(sampled_risk(rotation, samples).mean),
-        float(jnp.mean((samples - identity) ** 2)),
-        float(jnp.mean((samples - denoised) ** 2)),
-    )
+def _decorate(axes: Sequence[Axes]) -> None:
+    """What lines and marks mean in all panels."""
+    for look, (_, _, meaning) in _LOOKS.items():
+        _plot(axes[7], [], look, "0.35", meaning)
+    axes[7].legend(loc="center", frameon=False, fontsize=10)

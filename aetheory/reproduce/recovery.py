@@ -1,4 +1,4 @@
-"""Recovery by group-sparse autoencoders at three sizes: what is computed, and what is said about it.
+"""Recovery by group-sparse autoencoders: trainings, phase diagrams, and (in `clustering`) clusters of images.
 
 Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.07003.
 """
@@ -6,174 +6,313 @@ Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.0
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import xarray
+from jaxtyping import Float, PRNGKeyArray
+from matplotlib.axes import Axes
 
-from aetheory import group_sparse as recovery
+import aetheory as ae
 from aetheory.group_sparse.problem import NETWORKS
-from aetheory.reproduce.prism import Size
-from aetheory.reproduce.recovery_clustering import PUBLISHED, Clustering, Network
-from aetheory.reproduce.recovery_figures import PUBLISHED_DISTANCES, PUBLISHED_EPOCHS, measured, published, resting_norm
-from aetheory.reproduce.recovery_phases import Phases, interval_violations
-from aetheory.reproduce.recovery_training import Experiment
+from aetheory.plotting import COLOURS, plot_phases
+from aetheory.reproduce.clustering import clustering_panel, sheets, tables
+from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 
-STORED_RUNS = "recovery_published_size.json"
+PUBLISHED_DISTANCES = {0: 879.0, 20: 452.0, 40: 200.0, 60: 71.0, 80: 26.0, 100: 12.0, 160: 6.6}
+"""‖A − A*‖_F² of 1000 columns at 1 dB by epoch, arXiv:2102.07003."""
+
 _LEVELS = (1.0, 5.0, 10.0)
+_RECORDS = (
+    *("distance", "correlation", "column_norm", "found", "invented", "exact", "loss"),
+    *("closeness", "alpha_min", "alpha_max"),
+)
+_LINES = {"group": "-", "sparse": "--", "relu": ":"}
+_NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
 
-@dataclass(frozen=True)
-class Job:
-    """Everything one size computes."""
+class Phases(NamedTuple):
+    """Random dictionaries with orthonormal groups, known to the encoder."""
 
-    experiments: tuple[Experiment, ...]
-    phases: Phases
-    clusterings: tuple[Clustering, ...]
+    input_dim: int = 950
+    num_groups: int = 200
+    num_active: Sequence[int] = (1, 2, 3, 4, 6, 8, 12, 16)
+    signal_to_noise: Sequence[float] = np.linspace(-15, 15, 13).tolist()  # in dB, at threshold 2
+    thresholds: Sequence[float] = np.linspace(0, 5, 51).tolist()  # without noise
+    num_samples: int = 400  # signals behind each probability
 
 
 def job(size: Size, seed: int) -> Job:
     """The published sizes for `"full"`; dimension, groups and examples a fifth of them otherwise."""
-    base = Experiment(seed=seed)
+    problem = ae.RecoveryProblem() if size == "full" else ae.RecoveryProblem().scaled(5)
+    few = 1 if size == "quick" else 3
+    phases, num_epochs = Phases(), 60 if size == "quick" else 160
     if size == "quick":
-        scaled = dataclasses.replace(base.scaled(5), num_epochs=60)
-        digits = Clustering(
-            group_networks=(Network(1, 2.2),), initialisations=("clusters",), num_epochs=30, num_trial_epochs=30,
-            num_seeds=1,
-        )  # fmt: skip
-        phases = Phases(
-            input_dim=400, num_groups=60, num_active=(1, 3), num_samples=200,
-            signal_to_noise=tuple(np.linspace(-15, 15, 7).tolist()), thresholds=tuple(np.linspace(0, 5, 26).tolist()),
-        )  # fmt: skip
-        runs = tuple(_changed(scaled, network=network) for network in NETWORKS[:2])
-        return Job(runs, phases, (digits,))
-    scaled = base if size == "full" else base.scaled(5)
-    runs = tuple(_changed(scaled, network=network, signal_to_noise=level) for network in NETWORKS for level in _LEVELS)
-    if size == "default":
-        return Job(runs, Phases(), (Clustering(),))
-    images = Clustering(
-        group_size=16, batch_size=200, num_epochs=40, num_trial_epochs=3, num_held_out=10_000, num_neighbours=1000
+        axes = (np.linspace(-15, 15, 7).tolist(), np.linspace(0, 5, 26).tolist())
+        phases = Phases(400, 60, (1, 3), *axes, num_samples=200)
+    if size == "full":
+        phases = Phases(num_groups=500, num_samples=2000)
+    key = jax.random.key(seed)
+    panels = [
+        training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
+        phase_panel(phases, jax.random.fold_in(key, 1)),
+    ]
+    figures = {"figure": Sheet((2, 2), (11.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
+    for table in tables(size):
+        panels.append(clustering_panel(table))
+        figures |= sheets(table)
+    return Job("recovery", panels, figures)
+
+
+def training_panel(
+    problem: ae.RecoveryProblem, networks: Sequence[str], levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
+) -> Panel:
+    """Each network at each noise, one step of the optimiser an epoch."""
+    compute = partial(_train, problem=problem, levels=levels, num_epochs=num_epochs, key=key)
+    draw, summarise = partial(_draw_trainings, problem=problem), partial(_summarise_trainings, problem)
+    return Panel("runs", networks, compute, {"figure": draw}, summarise, _lines, dim="network")
+
+
+def _train(
+    network: str, store: Path, problem: ae.RecoveryProblem, levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
+) -> xarray.Dataset:
+    """The records of one network over (network, signal_to_noise, epoch); the sweep's store keeps each run."""
+    epochs, passes = range(num_epochs + 1), problem.batch_size if problem.batch_size <= 2000 else 1000
+
+    def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
+        """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
+        one = dataclasses.replace(problem, network=network, **parameters)
+        return dict(one.experiment(epochs, metrics=measure, examples_per_pass=passes).run(key).values.items())
+
+    runs = ae.sweep(
+        trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
+        dims=dict.fromkeys(_RECORDS, ("epoch",)), coordinates={"epoch": list(epochs)},
+    )[list(_RECORDS)].load()  # fmt: skip
+    sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
+    return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)
+
+
+def measure(network: ae.GroupSparseAutoencoder, data: Any) -> ae.Values:
+    """What a simulation records, and what the published contraction factor needs of the normalised columns."""
+    truth, samples = data
+    atoms = ae.recovery.normalise_columns(network.dictionary)
+    size = truth.shape[1] // samples.active.shape[1]  # of the source's groups, for the baselines too
+    ends = dict(zip(("alpha_min", "alpha_max"), ae.recovery.alignment_range(atoms, truth, size), strict=True))
+    closeness = ae.recovery.closeness(atoms, truth, size)
+    return ae.Values(**dict(ae.recovery.measure(network, data).items()), closeness=closeness, **ends)
+
+
+def published_factor(problem: ae.RecoveryProblem, records: xarray.Dataset) -> Float[np.ndarray, " epochs"]:
+    """The published contraction factor along a run, with τ at the middle norm and the learning rate as step size."""
+    middle = (problem.min_norm + problem.max_norm) / 2
+    norm = 0.5 * (records.alpha_min + records.alpha_max) * middle * records.column_norm
+    factor = ae.recovery.contraction_factor(
+        step_size=problem.learning_rate,
+        shrinkage=np.clip(1 - problem.threshold / norm.values, 0, 1),
+        active_probability=problem.num_active / problem.num_groups,
+        alpha_min=records.alpha_min.values,
+        alpha_max=records.alpha_max.values,
+        group_size=problem.group_size,
+        closeness=records.closeness.values,
     )
-    sets = (Clustering(), *(dataclasses.replace(images, data=name) for name in ("mnist", "fashion-mnist")))
-    return Job(runs, Phases(num_groups=500, num_samples=2000), sets)
-
-
-def _changed(experiment: Experiment, **fields: Any) -> Experiment:
-    return dataclasses.replace(experiment, problem=dataclasses.replace(experiment.problem, **fields))
+    return np.asarray(factor)
 
 
 def stored_runs() -> xarray.Dataset:
-    """The runs of the published size that come with the package: 1 dB first, float32, seed 0, as `train` records."""
-    text = (files("aetheory.reproduce") / STORED_RUNS).read_text()
+    """Runs of the published size over (run, epoch), first groups, then the soft threshold: 1 dB, float32, seed 0."""
+    text = (files("aetheory.reproduce") / "recovery_published_size.json").read_text()
     return xarray.Dataset.from_dict(json.loads(text))
 
 
-def summarise_runs(experiments: Sequence[Experiment], runs: xarray.Dataset) -> list[dict[str, Any]]:
+def resting_norm(problem: ae.RecoveryProblem) -> Any:
+    """The column norm at which the group network of a problem comes to rest, with its bracket."""
+    return ae.predict(dataclasses.replace(problem, network="group"), [0], "fixed-point norm")
+
+
+def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
+    """Every run with its network and its noise."""
+    for network in runs.network.values.tolist():
+        for level in runs.signal_to_noise.values.tolist():
+            yield network, level, runs.sel(network=network, signal_to_noise=level)
+
+
+def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
     """The end of each run, its distances at the published epochs, and its contraction beside the published one."""
-    summaries = []
-    for index, one in enumerate(experiments):
-        records = runs.isel(run=index)
-        distances, problem = records.distance.values, one.problem
-        rate = measured(distances)
-        theory = published(one, runs, index)
-        epochs = [epoch for epoch in PUBLISHED_EPOCHS if epoch <= one.num_epochs]
-        summaries.append(
+    told = []
+    for network, level, records in _each(runs):
+        distances, factor = records.distance.values, float(published_factor(problem, records).max())
+        radius = float(ae.recovery.neighbourhood_radius(problem.input_dim, problem.num_groups, factor))
+        published = {str(epoch): value for epoch, value in PUBLISHED_DISTANCES.items() if epoch < len(distances)}
+        told.append(
             {
-                "network": problem.network,
-                "signal_to_noise": problem.signal_to_noise,
+                "network": network,
+                "signal_to_noise": level,
                 "input_dim": problem.input_dim,
                 "num_groups": problem.num_groups,
-                "squared_distance_at": {str(epoch): float(distances[epoch]) for epoch in epochs},
-                "published_at_1_dB_1000_columns": dict(zip(map(str, epochs), PUBLISHED_DISTANCES, strict=False)),
+                "squared_distance_at": {epoch: float(distances[int(epoch)]) for epoch in published},
+                "published_at_1_dB_1000_columns": published,
                 **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
                 "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
-                "largest_measured_contraction": float(rate.max()),
-                "largest_published_contraction": float(np.nanmax(theory)),
-                "published_neighbourhood": _finite(
-                    recovery.neighbourhood_radius(problem.input_dim, problem.num_groups, float(np.nanmax(theory)))
-                ),
+                "largest_measured_contraction": float(ae.recovery.measured_contraction(distances).max()),
+                "largest_published_contraction": factor,
+                "published_neighbourhood": radius if math.isfinite(radius) else None,
             }
         )
-    return summaries
+    return {"runs": told}
 
 
-def summarise_phases(diagrams: xarray.Dataset) -> dict[str, Any]:
-    """For which γ each kind of interval is empty, and whether any threshold inside failed."""
-    return {
-        form: {
-            "intervals": {
-                str(active): ends if ends[0] < ends[1] else "empty"
-                for active, ends in zip(
-                    diagrams.num_active.values.tolist(), diagrams.interval.sel(form=form).values.tolist(), strict=True
-                )
-            },
-            "thresholds_inside_that_failed": interval_violations(diagrams, form),
+def _lines(told: dict[str, Any]) -> Lines:
+    for run in told["runs"]:
+        first, *_, last = run["squared_distance_at"].values()
+        what = f"{run['network']}, {run['signal_to_noise']:g} dB: squared distance of the dictionary; support found"
+        yield what, f"{first:.1f} -> {last:.2f}; {run['found']:.1%}"
+
+
+def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.RecoveryProblem) -> None:
+    """Distance, support, contraction and column norms against epochs, with what theory says of each."""
+    distance, support, contraction, norms = axes
+    colours = dict(zip(runs.signal_to_noise.values.tolist(), COLOURS, strict=False))
+    worst, columns = min(colours), problem.num_groups * problem.group_size
+    for network, level, records in _each(runs):
+        colour, line, epochs = colours[level], _LINES[network], records.epoch
+        distance.plot(epochs, records.distance / columns, line, color=colour, linewidth=1.5)
+        if level == worst:  # where it is hardest
+            look = COLOURS[3 + list(_LINES).index(network)]
+            support.plot(epochs, records.found, color=look, label=f"{_NAMES[network]}: found")
+            support.plot(epochs, records.invented, "--", color=look, label=f"{_NAMES[network]}: invented")
+        if network == "group":
+            measured = ae.recovery.measured_contraction(records.distance.values)
+            contraction.plot(epochs[1:], measured, color=colour, linewidth=1)
+            contraction.plot(epochs, published_factor(problem, records), "--", color=colour, linewidth=1)
+            norms.plot(epochs, records.column_norm, line, color=colour, linewidth=1.5)
+    _finish_distances(distance, runs, colours, columns)
+    support.axhline(0.78, color="0.6", linewidth=1, linestyle=":", label="published: soft threshold, found")
+    support.set(ylim=(-0.03, 1.03), ylabel="share of active / inactive units")
+    support.set_title(f"support of held-out signals, {worst:g} dB")
+    support.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.56), ncols=2)
+    contraction.plot([], [], color="0.35", label=r"measured, $1-e_{k+1}/e_k$")
+    contraction.plot([], [], "--", color="0.35", label=r"published factor $\rho$ (never positive)")
+    contraction.axhline(0, color="0.6", linewidth=0.8)
+    contraction.set_yscale("symlog", linthresh=1e-5)
+    contraction.set(ylabel="contraction per step", title="contraction of the squared distance, group ReLU")
+    rest, middle = resting_norm(problem), (problem.min_norm + problem.max_norm) / 2
+    low, high = (float(end.column_norm[0]) for end in (rest.lower, rest.upper))
+    norms.axhspan(low, high, color="0.5", alpha=0.15, linewidth=0)
+    label = rf"$s^2(1-\lambda/s\|x_g\|)=1$ at $\|x_g\|={middle:g}$ (band: extremes)"
+    norms.axhline(float(rest.column_norm[0]), color="0.35", linewidth=1, label=label)
+    norms.set(ylabel="mean norm of the columns", title="column norms, group ReLU")
+    for ax in axes:
+        ax.set_xlabel("epoch")
+
+
+def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str], columns: int) -> None:
+    """The run of the published size, the published values, and the key to all panels."""
+    if columns != 1000:
+        stored, label = stored_runs(), "group ReLU, 1 dB, n = 950 (stored)"
+        ax.plot(stored.epoch, stored.distance[0] / 1000, color="0.6", linewidth=3, zorder=0, label=label)
+    published = np.asarray(list(PUBLISHED_DISTANCES.values())) / 1000
+    ax.plot(list(PUBLISHED_DISTANCES), published, "k+", markersize=9, label="published, 1 dB, n = 950")
+    for level, colour in colours.items():
+        ax.plot([], [], color=colour, linewidth=4, label=f"{level:g} dB")
+    for network in runs.network.values.tolist():
+        ax.plot([], [], color="0.35", linestyle=_LINES[network], label=_NAMES[network])
+    ax.set(yscale="log", ylabel=r"$\|A-A^*\|_F^2$ per column (normalised)")
+    ax.set_ylim(bottom=ax.get_ylim()[0] / 12)  # room for the legend
+    sizes = rf"$n={runs.attrs['input_dim']}$, $\Gamma={runs.attrs['num_groups']}$"
+    ax.set_title(f"distance to the true dictionary, {sizes}")
+    ax.legend(frameon=False, fontsize=8, ncols=2, loc="lower left")
+
+
+def phase_panel(phases: Phases, key: PRNGKeyArray) -> Panel:
+    """Where one step of an encoder that knows the dictionary finds the active groups."""
+    compute = partial(_phases, key=key)
+    return Panel("phases", [phases], compute, {"phases": _draw_phases}, _summarise_phases)
+
+
+def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
+    """The probability of exact recovery over (γ, noise) and over (γ, threshold), and the ends of three intervals.
+
+    These thresholds are over (γ, form, end): sound ones, published ones, and those from this very dictionary.
+    """
+    dictionary_key, *keys = jax.random.split(key, 3)
+    dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, 2 * phases.num_groups, 2)
+    norms = {"min_norm": 4.0, "max_norm": 5.0}
+
+    def recovered(parameters: dict[str, Any], _: PRNGKeyArray, key: PRNGKeyArray) -> dict[str, Any]:
+        """With equal signals for equal γ, so that the noise or the threshold alone differs."""
+        active, noise = parameters["num_active"], parameters.get("signal_to_noise")
+        source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=noise, **norms)
+        samples = source.draw(jax.random.fold_in(key, phases.num_active.index(active)), phases.num_samples)
+        codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), 2)
+        return {"share": ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact}
+
+    counts, axes = list(phases.num_active), {"signal_to_noise": phases.signal_to_noise, "threshold": phases.thresholds}
+    noise, threshold = (
+        ae.sweep(partial(recovered, key=one), {"num_active": counts, name: list(axis)}, key, store=store / name)
+        for one, (name, axis) in zip(keys, axes.items(), strict=True)
+    )
+    coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
+    for active in phases.num_active:
+        codes: dict[str, Any] = {"group_size": 2, "num_active": active, **norms}
+        three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
+        three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
+        intervals.append([[float(one.lower), float(one.upper)] for one in three])
+    return xarray.Dataset(
+        {
+            "recovery_noise": noise.share.load(),
+            "recovery_threshold": threshold.share.load(),
+            "interval": (("num_active", "form", "end"), intervals),
+        },
+        {"form": ["sound", "published", "dictionary"], "end": ["lower", "upper"]},
+        {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
+    )
+
+
+def _summarise_phases(diagrams: xarray.Dataset) -> dict[str, Any]:
+    """For which γ each kind of interval is empty, and how many simulated thresholds inside missed a support."""
+    told = {}
+    for form in diagrams.form.values.tolist():
+        ends = diagrams.interval.sel(form=form)
+        inside = (diagrams.threshold >= ends.sel(end="lower")) & (diagrams.threshold < ends.sel(end="upper"))
+        pairs = zip(diagrams.num_active.values.tolist(), ends.values.tolist(), strict=True)
+        told[form] = {
+            "intervals": {str(active): pair if pair[0] < pair[1] else "empty" for active, pair in pairs},
+            "thresholds_inside_that_failed": int((inside & (diagrams.recovery_threshold < 1)).sum()),
         }
-        for form in diagrams.form.values.tolist()
-    }
+    return told
 
 
-def summarise_clusters(table: xarray.Dataset) -> dict[str, Any]:
-    """Mean and deviation over seeds of each accuracy, beside the published one on MNIST."""
-    summary: dict[str, Any] = {}
-    for feature in table.feature.values.tolist():
-        scores = {}
-        for method in table.algorithm.values.tolist():
-            values = table.sel(feature=feature, algorithm=method)
-            if np.isfinite(values.accuracy).all():
-                scores[method] = {
-                    name: {"mean": float(values[name].mean()), "std": float(values[name].std())}
-                    for name in recovery.ClusteringScores._fields
-                }
-        active = _finite(table.num_active.sel(feature=feature).mean())
-        summary[feature] = {"scores": scores, "mean_active": active, "published_mnist": PUBLISHED.get(feature)}
-    return summary | {"settings": table.attrs}
-
-
-def run_table(summaries: list[dict[str, Any]]) -> str:
-    """The recovery runs, a line each."""
-    lines = [
-        "Recovery: squared distance of normalised columns at the start and the end, and support of held-out signals:",
-        f"{'network':<10}{'SNR':>6}{'start':>9}{'end':>9}{'found':>8}{'invented':>10}{'exact':>8}{'norm':>7}{'theory':>8}",
-    ]
-    for one in summaries:
-        distances = list(one["squared_distance_at"].values())
-        level = "none" if one["signal_to_noise"] is None else f"{one['signal_to_noise']:g}"
-        lines.append(
-            f"{one['network']:<10}{level:>6}{distances[0]:>9.1f}{distances[-1]:>9.2f}{one['found']:>8.3f}"
-            f"{one['invented']:>10.4f}{one['exact']:>8.3f}{one['column_norm']:>7.3f}"
-            f"{one['fixed_point_norm']:>8.3f}"
-        )
-    return "\n".join(lines)
-
-
-def cluster_table(name: str, summary: dict[str, Any]) -> str:
-    """The clustering accuracies, a line for each kind of feature."""
-    lines = [
-        f"Clustering accuracy on held-out {name}, mean ± deviation over seeds (published: k-means, spectral):",
-        f"{'feature':<26}{'k-means':>16}{'spectral':>16}{'largest group':>16}{'active':>8}{'published':>14}",
-    ]
-    for feature, entry in summary.items():
-        if feature == "settings":
-            continue
-        cells = ""
-        for method in ("k-means", "spectral", "largest group"):
-            score = entry["scores"].get(method)
-            cells += f"{'' if score is None else _percent(score['accuracy']):>16}"
-        active = "" if entry["mean_active"] is None else f"{entry['mean_active']:.1f}"
-        pair = (
-            "" if entry["published_mnist"] is None else " / ".join(f"{100 * v:.1f}" for v in entry["published_mnist"])
-        )
-        lines.append(f"{feature:<26}{cells}{active:>8}{pair:>14}")
-    return "\n".join(lines)
-
-
-def _percent(score: dict[str, float]) -> str:
-    return f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
-
-
-def _finite(value: Any) -> float | None:
-    return float(value) if math.isfinite(float(value)) else None
+def _draw_phases(axes: Sequence[Axes], diagrams: xarray.Dataset) -> None:
+    """Recovery probability over (γ, noise), and over the threshold with the guaranteed intervals under each curve."""
+    left, right = axes
+    rows = np.arange(len(diagrams.num_active))
+    plot_phases(diagrams.signal_to_noise, rows, diagrams.recovery_noise, left, limits=(0, 1))
+    left.set_yticks(rows, [str(active) for active in diagrams.num_active.values])
+    left.set(xlabel="signal-to-noise ratio in dB", ylabel=r"active groups $\gamma$")
+    left.set_title(r"probability of exact recovery, $\lambda=2$")
+    count = min(4, len(rows))
+    for index, colour in zip(range(count), COLOURS, strict=False):
+        one = diagrams.isel(num_active=index)
+        for offset, (form, width) in enumerate({"dictionary": 5, "sound": 2.5, "published": 1}.items()):
+            lower, upper = one.interval.sel(form=form).values
+            height = -0.06 - 0.12 * index - 0.035 * offset
+            if lower < upper:
+                look: dict[str, Any] = {"linestyle": ":" if form == "published" else "-", "solid_capstyle": "butt"}
+                right.plot([lower, upper], [height, height], color=colour, linewidth=width, **look)
+        lower, upper = one.interval.sel(form="sound").values
+        label = rf"$\gamma={int(one.num_active)}$" + ("" if lower < upper else ", sound interval empty")
+        right.plot(diagrams.threshold, one.recovery_threshold, color=colour, label=label)
+    for form, width in (("guaranteed for this dictionary", 5), ("sound interval", 2.5)):
+        right.plot([], [], color="0.35", linewidth=width, label=form)
+    right.plot([], [], ":", color="0.35", linewidth=1, label="published interval (may fail)")
+    right.axhline(0, color="0.6", linewidth=0.8)
+    right.set(ylim=(-0.06 - 0.12 * count, 1.5), yticks=np.linspace(0, 1, 6), xlabel=r"threshold $\lambda$")
+    right.set_ylabel("probability of exact recovery, no noise")
+    sizes = rf"$n={diagrams.attrs['input_dim']}$, $\Gamma={diagrams.attrs['num_groups']}$"
+    right.set_title(f"threshold and its guarantees, {sizes}")
+    right.legend(frameon=False, fontsize=8, loc="upper center", ncols=2)

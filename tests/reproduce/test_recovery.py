@@ -1,0 +1,102 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import aetheory as ae
+from aetheory.reproduce import recovery
+from aetheory.sweeps import SweepError
+
+PROBLEM = ae.RecoveryProblem(60, 12, num_active=1, batch_size=60, learning_rate=0.01)
+PHASES = recovery.Phases(500, 8, (1, 6), (-30.0, 30.0), tuple(np.linspace(0, 5, 21).tolist()), num_samples=100)
+
+
+def trained(tmp_path, problem=PROBLEM, levels=(1.0, 20.0)):
+    panel = recovery.training_panel(problem, ("group", "sparse"), levels, 6, jax.random.key(0))
+    with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
+        return panel, panel.compute("group", tmp_path)
+
+
+def test_trainings_have_what_the_published_factor_needs(tmp_path):
+    panel, runs = trained(tmp_path)
+    assert (tmp_path / "group").is_dir()  # the sweep's store, from which a training that died goes on
+    assert runs.sizes == {"network": 1, "signal_to_noise": 2, "epoch": 7}
+    one = dataclasses.replace(PROBLEM, signal_to_noise=20.0)
+    with jax.numpy_dtype_promotion("standard"):
+        experiment = one.experiment(range(7), examples_per_pass=60)
+        outcome = experiment.run(jax.random.key(0))
+    source, _ = experiment.draw(jax.random.key(0))
+    last = runs.isel(network=0, signal_to_noise=1, epoch=-1)
+    np.testing.assert_allclose(runs.distance[0, 1], outcome.values.distance, rtol=1e-4)
+    atoms = ae.recovery.normalise_columns(outcome.module.dictionary)
+    assert float(last.closeness) == pytest.approx(float(ae.recovery.closeness(atoms, source.dictionary, 2)), rel=1e-4)
+    ends = ae.recovery.alignment_range(atoms, source.dictionary, 2)
+    np.testing.assert_allclose([last.alpha_min, last.alpha_max], ends, rtol=1e-4)
+    first = panel.summarise(runs)["runs"][0]
+    assert (first["network"], first["signal_to_noise"]) == ("group", 1.0)
+    assert first["squared_distance_at"]["0"] == pytest.approx(float(runs.distance[0, 0, 0]))
+    assert first["largest_published_contraction"] < 0 < first["largest_measured_contraction"]
+    assert first["published_neighbourhood"] is None  # infinite
+
+
+def test_a_run_that_diverges_names_its_cell(tmp_path):
+    with pytest.raises(SweepError, match="signal_to_noise"):
+        trained(tmp_path, dataclasses.replace(PROBLEM, learning_rate=1e18))
+
+
+def test_the_stored_run_of_the_published_size_is_the_published_curve():
+    """The re-measured distances within 15 %, and the published rates of the supports."""
+    stored = recovery.stored_runs()
+    settings = vars(ae.RecoveryProblem())
+    shared = settings.keys() & stored.attrs.keys()
+    assert len(shared) >= 9
+    assert {name: stored.attrs[name] for name in shared} == {name: settings[name] for name in shared}
+    group, sparse = (stored.isel(run=index) for index in (0, 1))
+    assert (group.network, sparse.network) == ("group", "sparse")
+    np.testing.assert_allclose(group.distance[:101:20], [877, 443, 191, 59, 19, 8], rtol=0.15)
+    assert group.distance[160] < 6
+    assert group.found[-1] > 0.99
+    assert 0.70 < sparse.found[-1] < 0.85
+    assert float(group.column_norm[-1]) == pytest.approx(float(ae.recovery.fixed_point_norm(2.0, 4.5)), rel=0.02)
+
+
+@pytest.mark.slow
+def test_the_published_simulation():
+    """The full size, one seed, in float32: minutes."""
+    with jax.numpy_dtype_promotion("standard"):
+        curve = ae.RecoveryProblem().experiment(range(161)).run(jax.random.key(0)).values
+    np.testing.assert_allclose(curve.distance[:101:20], [877, 443, 191, 59, 19, 8], rtol=0.15)
+    assert curve.distance[160] < 6
+    assert curve.found[-1] > 0.99
+
+
+def test_the_phases_keep_their_guarantees(tmp_path):
+    panel = recovery.phase_panel(PHASES, jax.random.key(0))
+    diagrams = panel.compute(PHASES, tmp_path)
+    assert (diagrams.recovery_noise[:, 0] < 0.2).all()
+    assert diagrams.recovery_noise[0, 1] == 1
+    told = panel.summarise(diagrams)
+    for form in ("sound", "dictionary"):
+        assert told[form]["thresholds_inside_that_failed"] == 0
+    assert told["sound"]["intervals"]["6"] == "empty"
+    lower, upper = told["sound"]["intervals"]["1"]
+    inside = (diagrams.threshold >= lower) & (diagrams.threshold < upper)
+    assert inside.sum() > 3
+    assert (diagrams.recovery_threshold[0].values[inside] == 1).all()
+    broken = diagrams.assign(recovery_threshold=0 * diagrams.recovery_threshold)
+    assert panel.summarise(broken)["sound"]["thresholds_inside_that_failed"] == inside.sum()
+
+
+@pytest.mark.parametrize("size", ["quick", "default", "full"])
+def test_the_sizes_keep_the_ratios_of_the_published_simulation(size):
+    job = recovery.job(size, seed=5)
+    problem = job.panels[0].compute.keywords["problem"]
+    assert problem.input_dim / problem.num_groups == pytest.approx(1.9)
+    assert problem.batch_size / problem.num_groups == 20
+    assert (problem.group_size, problem.num_active, problem.threshold) == (2, 3, 2)
+    assert set(job.panels[0].problems) >= {"group", "sparse"}
+    if size == "full":
+        assert problem.input_dim == 950
+        names = ["runs", "phases", "clusters-digits", "clusters-mnist", "clusters-fashion-mnist"]
+        assert [panel.name for panel in job.panels] == names
