@@ -37,8 +37,8 @@ def curves():
             name: ae.predict(case, times, "interior", method=method, tolerance=1.0)
             for name, method in {
                 "path-space": ae.PathSpace(9),
-                "rotations": ae.Rotations(),
-                "combined": ae.Combined(ae.PathSpace(9)),
+                "rotations": ae.Rotations(96, 6),
+                "combined": ae.Combined(ae.PathSpace(9), ae.Rotations(96, 6)),
             }.items()
         }
 
@@ -113,14 +113,14 @@ def test_batches_and_vmap_reuse_one_program(x64, monkeypatch):
 
     def risk(latent_dim):
         case = ae.LinearProblem(DIM, latent_dim, 12_500, 1.0 / DIM)
-        return ae.predict(case, times, "free", method=ae.PathSpace(5)).population
+        return ae.predict(case, times, "free", method=ae.PathSpace(3)).population
 
     mapped = jax.jit(jax.vmap(risk))
     first = mapped(latent_dims)
     mapped(latent_dims + 1000)
     assert len(traces) == 2  # two truncations, each traced once
     batch = ae.LinearProblem(DIM, latent_dims, 12_500, 1.0 / DIM)
-    curve = ae.predict(batch, times, "free", method=ae.PathSpace(5), tolerance=1.0)
+    curve = ae.predict(batch, times, "free", method=ae.PathSpace(3), tolerance=1.0)
     np.testing.assert_allclose(curve.population, first, rtol=1e-8)
     assert curve.lower.train.shape == (3, 3)
 

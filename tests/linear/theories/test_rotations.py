@@ -51,6 +51,7 @@ def test_ranks_and_means_are_exact(precision):
     assert float(draw.train_offset) == pytest.approx(1, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_derivatives_in_all_ratios_are_central_differences(x64):
     """Both modes; a small size, the same code."""
     method, times = ae.Rotations(12, 2), np.array([0.02, 0.1])
