@@ -174,9 +174,8 @@ class View(eqx.Module):
     def of(cls, encoder: Rows, covariance: Covariance, activation: Activation) -> "View":
         """Of rows of any length. Nothing is checked."""
         rows, projected = normalised(encoder, covariance)
-        power = jnp.asarray(rows.shape[1], rows.dtype) if covariance is None else jnp.sum(covariance)
-        if covariance is not None and covariance.ndim == 2:
-            power = jnp.trace(covariance)
+        variances = jnp.ones_like(rows[0]) if covariance is None else covariance
+        power = jnp.sum(variances) if variances.ndim == 1 else jnp.trace(variances)
         return cls(rows, projected, rows @ projected.T, power, activation)
 
     @property
