@@ -14,12 +14,10 @@ _MAX_ROUNDS, _MOVED_AT_REST = 30, 1e-3
 
 
 class ClusteringScores(NamedTuple):
-    """Agreement of a clustering with the classes.
+    """Agreement of a clustering with the classes: each 1 for equal partitions.
 
-    Attributes:
-        accuracy: the share of samples in the right cluster under the best one-to-one assignment of clusters to classes.
-        normalised_mutual_information: between 0 and 1, arithmetic mean of the entropies.
-        adjusted_rand_index: 1 for equal partitions, 0 on average for independent ones.
+    The accuracy is the share of samples in the right cluster under the best one-to-one assignment of clusters to
+    classes; the mutual information is over the arithmetic mean of the entropies; the Rand index is 0 by chance.
     """
 
     accuracy: float

@@ -19,6 +19,7 @@ from aetheory.sources.group_sparse import GroupSparseSource
 Number = Num[AnyArrayLike, "*batch"]
 Numbers = Float[Array, "*batch"]
 Groups = Float[Array, "num_groups input_dim group_size"]
+Sums = tuple[Array, Array, Array]
 
 
 class ExpectedGradient(NamedTuple):
@@ -57,7 +58,7 @@ def expected_gradient(
         dimension = f"the autoencoder's input dimension, {autoencoder.input_dim}"
         raise ValueError(f"Argument `source` must have {dimension}, but has {source.input_dim}.")
 
-    def accumulate(sums: tuple[Array, ...], batch_key: PRNGKeyArray) -> tuple[tuple[Array, ...], None]:
+    def accumulate(sums: Sums, batch_key: PRNGKeyArray) -> tuple[Sums, None]:
         count, mean, squares = sums  # Welford's recursion, which does not cancel
         new = jax.grad(reconstruction_loss)(autoencoder, source.sample(batch_key, batch_size)).dictionary
         next_mean = mean + (new - mean) / (count + 1)

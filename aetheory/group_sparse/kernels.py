@@ -57,20 +57,14 @@ class _Shape(NamedTuple):
 
 
 class _Slots(NamedTuple):
-    """The active groups of each sample in order, as many slots as `capacity`; the unused ones hold zeros.
-
-    Attributes:
-        group: their numbers, shape (capacity, num_samples).
-        used: which slots are.
-        most: the number of slots that any sample uses.
-    """
+    """The active groups of each sample in order, which slots hold one, and the most that any sample uses."""
 
     group: Int[Array, "capacity samples"]
     used: Bool[Array, "capacity samples"]
     most: Int[Array, ""]
 
     def pick(self, codes: Codes) -> Float[Array, "capacity samples size"]:
-        """The entries of the groups in the slots."""
+        """The entries of the groups in the slots; zeros in the unused ones."""
         picked = codes[jnp.arange(codes.shape[0])[None, :], self.group]
         return jnp.where(self.used[..., None], picked, 0)
 

@@ -42,11 +42,8 @@ class Activation(eqx.Module):
 
     Arguments:
         name: what messages call it.
-        function: σ.
-        kernel_function: f on [−1, 1].
-        second_moment: f(1) = E σ(g)².
-        linear_coefficient: c₁ = E g σ(g).
-        mean: c₀ = E σ(g).
+        function, kernel_function: σ, and f on [−1, 1].
+        second_moment, linear_coefficient, mean: f(1) = E σ(g)², c₁ = E g σ(g) and c₀ = E σ(g).
         is_odd: whether σ(−x) = −σ(x), as the limit theorems ask.
     """
 
@@ -65,9 +62,7 @@ class Activation(eqx.Module):
 
     @property
     def alpha(self) -> float:
-        """α = f(1)/c₁² − 1: the power of the non-linear part over that of the linear one.
-
-        Where there is a mean, (f(1) − c₀²)/c₁² − 1, as if it were centred.
+        """α = f(1)/c₁² − 1, the power of the non-linear part over that of the linear one; with a mean, as if centred.
 
         Raises:
             ValueError: the activation has no linear part.
@@ -88,11 +83,10 @@ class Activation(eqx.Module):
         return slopes
 
     def kernel_matrix(self, correlations: Float[Array, "n n"]) -> Float[Array, "n n"]:
-        """f(K) of a correlation matrix K, entry by entry, with f(1) on the diagonal whatever the rounding of K is.
+        """f(K) of a correlation matrix K, with f(1) on the diagonal, which normalised rows never move.
 
-        No derivative flows through the diagonal, which normalised rows never move. Off-diagonal entries that rounding
-        cannot tell from ±1 count as ±1: near there the kernel of the sign turns an error ε into √ε, and units that
-        are equal would pass for different ones.
+        Off-diagonal entries that rounding cannot tell from ±1 count as ±1: near there the kernel of the sign turns an
+        error ε into √ε, and units that are equal would pass for different ones.
         """
         resolution = _RESOLUTION_IN_EPSILONS * float(np.finfo(correlations.dtype).eps)
         equal = jnp.eye(len(correlations), dtype=bool) | (correlations > 1 - resolution)
@@ -148,10 +142,9 @@ def from_function(
 ) -> Activation:
     """Any function as an activation, its Hermite coefficients by quadrature.
 
-    Quadrature with the Gaussian weight on Gauss–Legendre panels: 13 digits (7 in float32) for analytic functions, and
-    also for those that jump or bend at the given breakpoints, where Gauss–Hermite quadrature fails. The kernel is the
-    series up to `order`, with what is left of f(1) at the last degree: exact at ρ = 0 and ±1, and elsewhere up to
-    (what is left) · |ρ|^order.
+    On Gauss–Legendre panels: 13 digits (7 in float32) for analytic functions, and also for those that jump or bend at
+    the given breakpoints. The kernel is the series up to `order`, with what is left of f(1) at the last degree: exact
+    at ρ = 0 and ±1, and elsewhere up to (what is left) · |ρ|^order.
 
     Arguments:
         function: from arrays to arrays of the same shape, entry by entry; finite wherever |x| ≤ 13.
@@ -257,11 +250,8 @@ _MAKERS: dict[str, Callable[[], Activation]] = {
     "sign": lambda: Activation("sign", _sign, lambda rho: 2 / math.pi * jnp.arcsin(rho), 1.0, math.sqrt(2 / math.pi)),
     # source of the kernel: C. Williams (1997), "Computing with infinite networks"
     "erf": lambda: Activation(
-        "erf",
-        jax.scipy.special.erf,
-        lambda rho: 2 / math.pi * jnp.arcsin(2 / 3 * rho),
-        2 / math.pi * math.asin(2 / 3),
-        2 / math.sqrt(3 * math.pi),
+        *("erf", jax.scipy.special.erf, lambda rho: 2 / math.pi * jnp.arcsin(2 / 3 * rho)),
+        *(2 / math.pi * math.asin(2 / 3), 2 / math.sqrt(3 * math.pi)),
     ),
     "tanh": lambda: from_function(jnp.tanh, "tanh"),
     "hard_tanh": lambda: Activation(

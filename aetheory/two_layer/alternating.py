@@ -63,9 +63,10 @@ class AlternatingDescent(AbstractExperiment):
         """
         check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
         steps = check_steps(times)
-        numbers = (_STEP_SIZE if problem.step_size is None else problem.step_size, tolerance)
-        setting = Setting.of(problem, *numbers)
-        return cls(jnp.asarray(steps), setting, *(as_float(one).astype(setting.dtype) for one in numbers), steps[-1])
+        step_size = _STEP_SIZE if problem.step_size is None else problem.step_size
+        setting = Setting.of(problem, step_size, tolerance)
+        step, smallest = (as_float(number).astype(setting.dtype) for number in (step_size, tolerance))
+        return cls(jnp.asarray(steps), setting, step, smallest, steps[-1])
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """Alternating descent of the rows until the criterion holds."""

@@ -40,9 +40,9 @@ class _Weights(eqx.Module):
 class RiskFlow(AbstractExperiment):
     """dB/dt = −∂L/∂B with L = (d/2) R on the product of spheres, and dA/dt = −∂L/∂A or A = β Bᵀ with the best β.
 
-    R is the population risk. It depends on the directions of the rows of B alone, so that its gradient is tangent to
-    the spheres and the rows keep their (unit) length: the flow of the generic `gradient_flow` is the flow on the
-    manifold. On isotropic inputs it reaches the limit: tied for n ≤ d, the joint one for every n.
+    R depends on the directions of the rows of B alone, so that its gradient is tangent to the spheres and the rows keep
+    their (unit) length: `gradient_flow` is the flow on the manifold. On isotropic inputs it reaches the limit: tied for
+    n ≤ d, the joint one for every n.
     """
 
     times: Float[Array, " times"]

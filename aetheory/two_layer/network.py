@@ -137,12 +137,8 @@ class Estimate(NamedTuple):
 def sampled_risk(autoencoder: Any, samples: Any) -> Estimate:
     """(1/d) mean ‖x − x̂‖² over samples of any source, for any autoencoder that takes one input.
 
-    Arguments:
-        autoencoder: a function of one input; its weights are taken as they are.
-        samples: shape (num_samples, input_dim), for instance `source.sample(key, num_samples)`.
-
     Raises:
-        ValueError: `samples` is no finite matrix.
+        ValueError: `samples` is no finite matrix of shape (num_samples, input_dim).
     """
     return _sampled_risk(autoencoder, check_samples("samples", samples))
 
@@ -192,10 +188,9 @@ class View(eqx.Module):
     def best(self) -> tuple[Rows, Float[Array, ""]]:
         """A*ᵀ = c₁ f(K)⁻¹ B Σ by one Cholesky factor, and its risk.
 
-        f(K) is singular when two units are equal or opposite (an off-diagonal of K is ±1), or for a linear activation
-        when n > d. Then ε f(1) is added to its diagonal, with ε the least that keeps rounding from spoiling the
-        factor. The directions that ε touches are those that the decoder gains nothing from, since f(K) ⪰ c₁² K; the
-        risk moves by at most its rounding, and upwards.
+        f(K) is singular when two units are equal or opposite, or for a linear activation when n > d. Hence ε f(1) on
+        its diagonal, with ε the least that keeps rounding from spoiling the factor. It touches the directions that the
+        decoder gains nothing from, since f(K) ⪰ c₁² K; the risk moves by at most its rounding, and upwards.
         """
         size, dtype = self.correlations.shape[0], self.correlations.dtype
         ridge = _RIDGE_IN_EPSILONS * size * float(np.finfo(dtype).eps) * self.activation.second_moment

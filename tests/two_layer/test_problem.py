@@ -138,5 +138,5 @@ def test_dimensions_of_a_simulation_are_whole_and_known():
 
 
 def test_a_step_that_is_too_large_says_so(x64):
-    with pytest.raises(RuntimeError, match="Training diverged: .* Try a smaller step size, learning rate"):
+    with pytest.raises(RuntimeError, match=r"Training diverged: .* Try a smaller step size, learning rate"):
         ae.simulate(problem("alternating", step_size=1e300), STEPS, KEY)

@@ -1,8 +1,9 @@
 """What a two-layer autoencoder can reach on Gaussian inputs, and what no code of as many bits can beat.
 
-A spectrum, the standard deviations D_j or the variances v_j = D_j² of its directions, is nonnegative and not all 0, of
-shape (*batch, num) and in any order. The number of units or the rate that comes with it is positive: a number, or an
-array that broadcasts with *batch.
+A spectrum, the standard deviations D_j or the variances v_j = D_j² of d directions, is nonnegative and not all 0, of
+shape (*batch, d) and in any order. The number n of units, which need not be whole, or the rate r in units or bits per
+dimension that comes with it is positive: a number, or an array that broadcasts with *batch. Activations σ are odd,
+with a linear part.
 
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (ICML 2023). The theorems are for odd
 activations.
@@ -50,13 +51,10 @@ class WaterFilling(eqx.Module):
     Arguments:
         risk: `R*`, shape `(*batch)`.
         allocation: s_j, how many units look in direction j, in the order of the deviations, shape `(*batch, num)`.
-        multiplier: λ = −d `∂R*/∂n` where n exceeds the number of directions, shape `(*batch)`; 0 for linear
-            activations.
     """
 
     risk: Batch
     allocation: Spectrum
-    multiplier: Batch
 
 
 def water_filling(standard_deviations: Any, num_units: Any, activation: ActivationLike = "sign") -> WaterFilling:
@@ -66,19 +64,14 @@ def water_filling(standard_deviations: Any, num_units: Any, activation: Activati
 
         s_j = (μ D_j − α)₊,   μ = √(α/λ),   R* = (1/d) [Σ_j D_j² − Σ_j D_j² s_j/(s_j+α)].
 
-    Solved exactly and not by iteration: with D sorted, k directions are served for the largest k with μ_k D_k > α,
-    where μ_k = (n + kα)/Σ_{j≤k} D_j. That closed form holds around all but exceptional D, and its derivative is that
-    of the implicit function theorem.
-
-    Arguments:
-        standard_deviations: D_j, the spectrum.
-        num_units: n, which need not be whole.
-        activation: σ, odd, with a linear part.
+    Solved exactly: with D sorted, k directions are served for the largest k with μ_k D_k > α, where
+    μ_k = (n + kα)/Σ_{j≤k} D_j. That holds around all but exceptional D, and its derivative is that of the implicit
+    function theorem.
 
     Returns:
-        A `WaterFilling`: risk (divided by d, the number of directions), allocation, multiplier. Differentiable in the
-        deviations and in n. Where n cuts through equal deviations, one that is served and one that is not have
-        different derivatives, and which is which is arbitrary.
+        Risk (divided by d, the number of directions) and allocation, differentiable in the deviations and in n. Where n
+        cuts through equal deviations, one that is served and one that is not have different derivatives, and which is
+        which is arbitrary.
 
     Raises:
         ValueError: an argument is out of its range, or an activation that is not odd or has no linear part.
@@ -100,7 +93,7 @@ def _fill(deviations: Spectrum, units: Batch, alpha: float | Float[Array, ""]) -
     allocation = served * jnp.where(active, slope * deviations - alpha, 0)
     gains = served * jnp.where(active, deviations * (deviations - alpha / slope), 0)
     in_order = jnp.take_along_axis(allocation, jnp.argsort(order, axis=-1), axis=-1)
-    return WaterFilling(jnp.mean(deviations**2 - gains, axis=-1), in_order, alpha / slope[..., 0] ** 2)
+    return WaterFilling(jnp.mean(deviations**2 - gains, axis=-1), in_order)
 
 
 def rate_distortion(variances: Any, rate: Any = 1.0) -> Batch:
@@ -108,10 +101,6 @@ def rate_distortion(variances: Any, rate: Any = 1.0) -> Batch:
 
     D = (1/d) Σ_j min(θ, v_j) with the level θ at which Σ_j ½ log₂(v_j/θ)₊ = r d. For equal variances v·2^{−2r}. A
     two-layer autoencoder with the sign uses n = r d bits.
-
-    Arguments:
-        variances: v_j, the spectrum.
-        rate: r, bits per dimension.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -139,10 +128,6 @@ def principal_components(variances: Any, num_units: Any) -> Batch:
     """The least risk of a *linear* autoencoder with n units, (1/d) Σ_{j>n} v_j: what principal components leave.
 
     Its units carry real numbers and not bits: it bounds from below every activation for n ≤ d.
-
-    Arguments:
-        variances: v_j, the spectrum.
-        num_units: n, which need not be whole.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -40,9 +40,8 @@ def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
 def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape"]:
     """1 − r (E|x_1|)²: the sign of the first r d entries themselves, with the decoder E|x_1| Bᵀ, r ≤ 1.
 
-    The sign of an entry that is 0 is +1: the code does not tell which entries are 0. It has a mean 1 − q, though, and
-    a decoder that mixes units, or has a bias, can remove it and gain r (E|x_1|)²/(1 − (1−q)²) instead; this function
-    and `critical_sparsity` follow the paper and count neither.
+    The sign of an entry that is 0 is +1. It has a mean 1 − q, and a decoder that mixes units, or has a bias, can remove
+    it and gain r (E|x_1|)²/(1 − (1−q)²) instead; this function and `critical_sparsity` follow the paper.
 
     Raises:
         ValueError: a rate outside (0, 1], or `source` is no sparse source.
