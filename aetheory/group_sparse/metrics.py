@@ -94,5 +94,5 @@ def support_recovery(
     return SupportRecovery(
         1 - missed / jnp.maximum(jnp.sum(active), 1),
         invented / jnp.maximum(jnp.sum(~active), 1),
-        jnp.mean(jnp.all(found == active, axis=-1)),
+        jnp.mean(jnp.all(found == active, axis=-1), dtype=jnp.result_type(float)),  # of truth values, float32 by itself
     )

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_real, fail, static_integer
-from aetheory.two_layer.hermite import MAX_ORDER, PANEL_WIDTH, PowerSeries, hermite_coefficients
+from aetheory.core.checks import check_real, fail
+from aetheory.two_layer.hermite import ORDER, ORDER_WITH_BREAKPOINTS, PANEL_WIDTH, PowerSeries, hermite_coefficients
 
 Function = Callable[[Any], Any]
 
@@ -138,19 +138,18 @@ def leaky_relu(slope: float | int = 0.01) -> Activation:
 
 
 def from_function(
-    function: Function, name: str | None = None, *, breakpoints: Sequence[float | int] = (), order: int = 63
+    function: Function, name: str | None = None, *, breakpoints: Sequence[float | int] = ()
 ) -> Activation:
     """Any function as an activation, its Hermite coefficients by quadrature.
 
     On Gauss–Legendre panels: 13 digits (7 in float32) for analytic functions, and also for those that jump or bend at
-    the given breakpoints. The kernel is the series up to `order`, with what is left of f(1) at the last degree: exact
-    at ρ = 0 and ±1, and elsewhere up to (what is left) · |ρ|^order.
+    the given breakpoints. The kernel is the series up to degree 63, or 128 where there are breakpoints, with what is
+    left of f(1) at the last degree: exact at ρ = 0 and ±1, and elsewhere up to (what is left) · |ρ|^degree.
 
     Arguments:
         function: from arrays to arrays of the same shape, entry by entry; finite wherever |x| ≤ 13.
         name: what messages call it; the function's own name when omitted.
         breakpoints: where the function or its derivative jumps.
-        order: the last Hermite coefficient, at most 128. Functions with jumps gain from a high one.
 
     Raises:
         ValueError: an argument is out of its range, or the function is not finite, or is 0.
@@ -158,13 +157,11 @@ def from_function(
     Warns:
         UserWarning: two quadratures disagree, for a breakpoint is missing.
     """
-    order = static_integer("order", order)
-    if order > MAX_ORDER:
-        raise fail("order", f"a positive integer of at most {MAX_ORDER}", order)
     for point in breakpoints:
         check_real("breakpoints", point, "finite numbers")
     name = getattr(function, "__name__", "function") if name is None else name
     points = tuple(float(point) for point in breakpoints)
+    order = ORDER_WITH_BREAKPOINTS if points else ORDER
     series, second_moment = hermite_coefficients(function, points, order)
     if not (math.isfinite(second_moment) and second_moment > 0):
         raise fail("function", "finite where |x| ≤ 13, and not 0 everywhere", name)

@@ -242,9 +242,7 @@ def test_a_zero_row_inside_jit():
 
 def test_an_activation_of_ones_own(x64):
     """A three-level quantiser with declared jumps, against Monte Carlo."""
-    quantiser = from_function(
-        lambda x: jnp.round(jnp.clip(x, -1.0, 1.0)), "quantiser", breakpoints=(-0.5, 0.5), order=128
-    )
+    quantiser = from_function(lambda x: jnp.round(jnp.clip(x, -1.0, 1.0)), "quantiser", breakpoints=(-0.5, 0.5))
     encoder = normalise_rows(encoders("random"))
     autoencoder = TwoLayerAutoencoder(encoder, optimal_decoder(encoder, quantiser), quantiser)
     estimate = monte_carlo(autoencoder, None)
