@@ -28,10 +28,8 @@ class ClusteringScores(NamedTuple):
 class Subspaces(NamedTuple):
     """A union of subspaces fitted to samples.
 
-    Attributes:
-        assignments: the number of each sample's subspace, shape (num_samples,).
-        dictionary: their orthonormal bases, group after group, shape (input_dim, num_clusters · subspace_dim).
-        residual: the share of the samples' squared norm that their subspaces do not capture.
+    The number of each sample's subspace; the orthonormal bases, group after group, shape
+    (input_dim, num_clusters · subspace_dim); the share of the samples' squared norm that they do not capture.
     """
 
     assignments: Int[np.ndarray, " num_samples"]

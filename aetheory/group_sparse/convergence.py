@@ -23,12 +23,7 @@ Sums = tuple[Array, Array, Array]
 
 
 class ExpectedGradient(NamedTuple):
-    """An average of gradients over fresh samples.
-
-    Attributes:
-        mean: ∂L/∂A, shape (input_dim, latent_dim).
-        standard_error: of each entry of the mean, from the spread between batches.
-    """
+    """An average of ∂L/∂A over fresh samples, and the standard error of each entry from the spread between batches."""
 
     mean: Dictionary
     standard_error: Dictionary
@@ -198,10 +193,7 @@ def neighbourhood_radius(input_dim: int, num_groups: int, contraction: Number) -
 
 
 def neighbourhood_drift(input_dim: int, num_groups: int) -> float:
-    """log³n/Γ², what the theorem adds to a squared distance in each step, up to that constant.
-
-    Source: arXiv:2102.07003, Theorem 2.
-    """
+    """log³n/Γ², what Theorem 2 of arXiv:2102.07003 adds to a squared distance in each step, up to that constant."""
     return math.log(static_integer("input_dim", input_dim)) ** 3 / static_integer("num_groups", num_groups) ** 2
 
 

@@ -20,9 +20,7 @@ Number = Num[AnyArrayLike, "*batch"]
 class ThresholdInterval(eqx.Module):
     """The thresholds λ from `lower` up to, but not including, `upper`; none when `is_empty`.
 
-    Arguments:
-        lower: the smallest threshold that silences every inactive group.
-        upper: the threshold at which an active group might fall silent.
+    From `lower` on every inactive group is silent; at `upper` an active one might fall silent.
     """
 
     lower: Float[Array, "*batch"]
@@ -59,7 +57,8 @@ def threshold_interval(
 
     For dictionaries A and A* with orthonormal groups, the block coherence of either, and no noise. An inactive group
     hears at most γB_max κ, for ‖A_gᵀA*_h‖₂ ≤ dμ_B + δ; an active one keeps B_min(1 − δ) less that. The *published*
-    form has κ = μ_B + δ, without the d that undoes the 1/d in μ_B, and for d > 1 thresholds in it can fail.
+    form has κ = μ_B + δ, without the d that undoes the 1/d in μ_B, and for d > 1 thresholds in it can fail. Either
+    interval may well be empty.
 
     Arguments:
         block_coherence: μ_B, nonnegative; see `ae.recovery.block_coherence`.
@@ -69,9 +68,6 @@ def threshold_interval(
         min_norm: B_min, the smallest norm of an active group of the code; positive.
         max_norm: B_max, the largest, at least B_min.
         form: `"sound"` or `"published"`.
-
-    Returns:
-        The interval, which may well be empty: ask `is_empty`.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -31,8 +31,7 @@ class SupportRecovery(NamedTuple):
 def squared_distance(dictionary: DictionaryLike, reference: DictionaryLike) -> Float[Array, ""]:
     """‖A − A*‖_F² with the columns of both scaled to norm 1 and compared in their order.
 
-    The plain distance of the published curve, differentiable and fit for compiled loops; `dictionary_distance`
-    matches columns or groups first.
+    The distance of the published curve, fit for compiled loops; `dictionary_distance` matches columns or groups first.
 
     Raises:
         ValueError: shapes that differ, or a column of zeros.

@@ -153,9 +153,7 @@ class View(eqx.Module):
     """An encoder as Gaussian inputs see it: all that its risks depend on.
 
     Arguments:
-        rows: B, normalised.
-        projected: B Σ, in any orthonormal basis.
-        correlations: K = B Σ Bᵀ.
+        rows, projected, correlations: B, normalised, B Σ and K = B Σ Bᵀ.
         power: tr Σ.
         activation: σ.
     """

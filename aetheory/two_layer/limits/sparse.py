@@ -74,8 +74,7 @@ class Denoiser(eqx.Module):
     For z = Bᵀ σ(B x), entry by entry: x̂ = denoiser(z). It replaces the linear decoder.
 
     Arguments:
-        gain: μ = r c₁.
-        noise: τ, with τ² = m₂ − μ² and m₂ = r f(1) for r ≤ 1, c₁²(r² + αr) for r > 1.
+        gain, noise: μ = r c₁, and τ with τ² = m₂ − μ² and m₂ = r f(1) for r ≤ 1, c₁²(r² + αr) for r > 1.
         sparsity: q, the share of entries that are not 0.
         amplitude: the law of u = √q x_1, where x_1 is not 0.
     """
