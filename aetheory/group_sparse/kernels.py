@@ -38,22 +38,13 @@ def sparse_reconstruction_loss(
             f"Argument `samples` must have shape (num_samples, {autoencoder.input_dim}), but got {samples.shape}."
         )
     threshold = jnp.broadcast_to(jax.lax.stop_gradient(autoencoder.threshold), (autoencoder.num_groups,))
-    shape = _Shape(autoencoder.group_size, autoencoder.nonnegative, capacity)
-    return _loss(shape, autoencoder.atoms, samples, threshold)
+    return _loss(autoencoder.nonnegative, capacity, autoencoder.atoms, samples, threshold)
 
 
 Atoms = Float[Array, "dim latent"]
 Observations = Float[Array, "samples dim"]
 Codes = Float[Array, "samples groups size"]
 Gradients = tuple[Atoms, Observations]
-
-
-class _Shape(NamedTuple):
-    """What is static: d, whether codes are nonnegative, and the most active groups for which sparsity pays."""
-
-    group_size: int
-    nonnegative: bool
-    capacity: int
 
 
 class _Slots(NamedTuple):
@@ -82,21 +73,24 @@ class _Saved(NamedTuple):
     errors: Observations
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _loss(shape: _Shape, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]) -> Float[Array, ""]:
-    return _forward(shape, atoms, samples, threshold)[0]
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _loss(
+    nonnegative: bool, capacity: int, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]
+) -> Float[Array, ""]:
+    """Sparsity pays up to `capacity` active groups."""
+    return _forward(nonnegative, capacity, atoms, samples, threshold)[0]
 
 
 def _forward(
-    shape: _Shape, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]
+    nonnegative: bool, capacity: int, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]
 ) -> tuple[Float[Array, ""], _Saved]:
-    before = (samples @ atoms).reshape(len(samples), -1, shape.group_size)
-    after = shrink_groups(before, threshold, shape.nonnegative)
+    before = (samples @ atoms).reshape(len(samples), len(threshold), -1)
+    after = shrink_groups(before, threshold, nonnegative)
     active = jnp.any(after != 0, axis=-1)
     most = jnp.max(jnp.sum(active, axis=-1))
     # where a threshold is 0 a group of zeros is active too, though its codes do not show it
-    sparse = (most <= shape.capacity) & jnp.all(threshold > 0)
-    slots = _slots(active, jnp.where(sparse, most, 0), shape.capacity)
+    sparse = (most <= capacity) & jnp.all(threshold > 0)
+    slots = _slots(active, jnp.where(sparse, most, 0), capacity)
     errors = jax.lax.cond(
         sparse,
         lambda: samples - _combine(slots, after, atoms),
@@ -106,10 +100,10 @@ def _forward(
     return 0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)), saved
 
 
-def _backward(shape: _Shape, saved: _Saved, cotangent: Float[Array, ""]) -> tuple[Array, Array, None]:
+def _backward(nonnegative: bool, _: int, saved: _Saved, cotangent: Float[Array, ""]) -> tuple[Array, Array, None]:
     saved = saved._replace(errors=cotangent / len(saved.samples) * saved.errors)
     gradients: Gradients = jax.lax.cond(
-        saved.sparse, lambda: _sparse_gradients(shape, saved), lambda: _dense_gradients(shape, saved)
+        saved.sparse, lambda: _sparse_gradients(nonnegative, saved), lambda: _dense_gradients(nonnegative, saved)
     )
     return *gradients, None
 
@@ -147,9 +141,9 @@ def _combine(slots: _Slots, codes: Codes, atoms: Atoms) -> Observations:
     return total
 
 
-def _sparse_gradients(shape: _Shape, saved: _Saved) -> Gradients:
+def _sparse_gradients(nonnegative: bool, saved: _Saved) -> Gradients:
     slots, samples, errors, columns = saved.slots, saved.samples, saved.errors, saved.atoms.T
-    group_size, num_samples = shape.group_size, len(samples)
+    num_samples, _, group_size = saved.after.shape
     after = slots.pick(saved.after)
 
     def correlate(slot: Array, found: Array) -> Array:
@@ -160,7 +154,7 @@ def _sparse_gradients(shape: _Shape, saved: _Saved) -> Gradients:
 
     # −Aᵀr of the active groups, and back through σ
     correlations = -jax.lax.fori_loop(0, slots.most, correlate, jnp.zeros_like(after))
-    shrink = partial(shrink_groups, threshold=saved.threshold[slots.group], nonnegative=shape.nonnegative)
+    shrink = partial(shrink_groups, threshold=saved.threshold[slots.group], nonnegative=nonnegative)
     (slopes,) = jax.vjp(shrink, slots.pick(saved.before))[1](correlations)
     slopes = jnp.where(slots.used[..., None], slopes, 0)
 
@@ -178,8 +172,8 @@ def _sparse_gradients(shape: _Shape, saved: _Saved) -> Gradients:
     return gradient, errors + _combine(slots, spread, saved.atoms)
 
 
-def _dense_gradients(shape: _Shape, saved: _Saved) -> Gradients:
-    shrink = partial(shrink_groups, threshold=saved.threshold, nonnegative=shape.nonnegative)
+def _dense_gradients(nonnegative: bool, saved: _Saved) -> Gradients:
+    shrink = partial(shrink_groups, threshold=saved.threshold, nonnegative=nonnegative)
     (slopes,) = jax.vjp(shrink, saved.before)[1](-(saved.errors @ saved.atoms).reshape(saved.before.shape))
     flat, codes = (one.reshape(len(saved.samples), -1) for one in (slopes, saved.after))
     return saved.samples.T @ flat - saved.errors.T @ codes, saved.errors + flat @ saved.atoms.T
