@@ -83,7 +83,6 @@ def test_support_rates_agree_with_counts(precision):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: recovery.dictionary_distance(A, A, group_size=4), "`group_size` must be a divisor of the latent"),
         (lambda: recovery.squared_distance(A, A[:, :3]), "`reference` must have the shape of `dictionary`, (9, 6)"),
         (lambda: recovery.squared_distance(A, 0 * A), "`reference` must have no column of zeros, but column 0 is one."),
         (lambda: jax.jit(recovery.dictionary_distance)(A, A), "`dictionary` must be known when the program is traced"),
