@@ -152,7 +152,7 @@ def steps_needed(times: Any, step_size: Any, max_steps: int) -> int:
 
 
 def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree) -> PyTree:
-    """`value`, or an error (at run time, under `jit`) if the flow stopped early or `observed` is not finite."""
+    """`value`, or an error (at run time, under `jit`) if a flow stopped early or `observed` is not finite."""
     finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(observed) if eqx.is_inexact_array(leaf)]
     diverged = ~jnp.all(jnp.stack(finite)) if finite else jnp.asarray(False)
     if stats is not None:
@@ -167,8 +167,8 @@ def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree)
     return eqx.error_if(
         value,
         diverged,
-        "The flow diverged: a recorded value is NaN or infinite. Try a smaller `step_size` or initial scale; "
-        "`throw=False` returns the values as they are.",
+        "Training diverged: a recorded value is NaN or infinite. Try a smaller step size, learning rate or initial "
+        "scale; `throw=False` returns the values as they are.",
     )
 
 

@@ -4,22 +4,20 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import ArrayLike as AnyArrayLike
-from jaxtyping import Float, Int, Num, Shaped
+from jaxtyping import Float, Int, Shaped
 from scipy.optimize import linear_sum_assignment
 
 from aetheory.core.checks import check_real, check_samples, fail, static_integer
-from aetheory.group_sparse.dictionaries import subspace_dictionary
+from aetheory.group_sparse.dictionaries import Samples, subspace_dictionary
 
 _MAX_ROUNDS, _MOVED_AT_REST = 30, 1e-3
 
 
 class ClusteringScores(NamedTuple):
-    """Agreement of a clustering with the classes.
+    """Agreement of a clustering with the classes: each 1 for equal partitions.
 
-    Attributes:
-        accuracy: the share of samples in the right cluster under the best one-to-one assignment of clusters to classes.
-        normalised_mutual_information: between 0 and 1, arithmetic mean of the entropies.
-        adjusted_rand_index: 1 for equal partitions, 0 on average for independent ones.
+    The accuracy is the share of samples in the right cluster under the best one-to-one assignment of clusters to
+    classes; the mutual information is over the arithmetic mean of the entropies; the Rand index is 0 by chance.
     """
 
     accuracy: float
@@ -30,10 +28,8 @@ class ClusteringScores(NamedTuple):
 class Subspaces(NamedTuple):
     """A union of subspaces fitted to samples.
 
-    Attributes:
-        assignments: the number of each sample's subspace, shape (num_samples,).
-        dictionary: their orthonormal bases, group after group, shape (input_dim, num_clusters · subspace_dim).
-        residual: the share of the samples' squared norm that their subspaces do not capture.
+    The number of each sample's subspace; the orthonormal bases, group after group, shape
+    (input_dim, num_clusters · subspace_dim); the share of the samples' squared norm that they do not capture.
     """
 
     assignments: Int[np.ndarray, " num_samples"]
@@ -42,7 +38,7 @@ class Subspaces(NamedTuple):
 
 
 def cluster(
-    features: Num[AnyArrayLike, "..."],
+    features: Samples,
     num_clusters: int,
     *,
     method: str = "k-means",
@@ -50,18 +46,15 @@ def cluster(
     num_starts: int = 10,
     seed: int = 0,
 ) -> Int[np.ndarray, " num_samples"]:
-    """Assign each sample to one of `num_clusters` clusters, with scikit-learn.
+    """The number of each sample's cluster, by scikit-learn.
 
     Arguments:
         features: shape (num_samples, num_features), finite.
-        num_clusters: at least 1, at most the number of samples.
+        num_clusters: at most the number of samples.
         method: `"k-means"`, the best of `num_starts`; or `"spectral"`, on the graph of nearest neighbours.
         num_neighbours: neighbours of a sample in that graph, itself included; at most the number of samples.
         num_starts: of k-means.
         seed: of the random starts.
-
-    Returns:
-        The number of each sample's cluster, shape (num_samples,).
 
     Raises:
         ValueError: an argument is not as described.
@@ -88,51 +81,42 @@ def cluster(
 
 
 def k_subspaces(
-    samples: Num[AnyArrayLike, "..."],
-    num_clusters: int,
-    subspace_dim: int,
-    *,
-    num_starts: int = 3,
-    seed: int = 0,
+    samples: Samples, num_clusters: int, subspace_dim: int, *, num_starts: int = 3, seed: int = 0
 ) -> Subspaces:
-    """Lloyd's algorithm for subspaces: each sample goes to the nearest one, each subspace to its samples' best one.
+    """Lloyd's algorithm for subspaces through the origin: each sample to the nearest, each subspace to its samples.
 
-    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means, and ends
-    after 30 rounds or when fewer than one sample in a thousand moves; the start with the smallest residual is kept.
-
-    Arguments:
-        samples: shape (num_samples, input_dim), finite.
-        num_clusters: at least 1, at most the number of samples.
-        subspace_dim: d, the dimension of each subspace, which contains the origin.
-        num_starts: how many k-means to start from.
-        seed: of the first k-means; the others count on.
+    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means, with the
+    seeds from `seed` on, and ends after 30 rounds or when fewer than one sample in a thousand moves; the start with
+    the smallest residual is kept.
 
     Raises:
-        ValueError: an argument is not as described, or a cluster with fewer samples than `subspace_dim`.
+        ValueError: an argument as in `cluster`, or a cluster with fewer samples than `subspace_dim`.
 
     Source: P. Bradley, O. Mangasarian, "k-plane clustering", J. Global Optimization 16, 2000.
     """
     rows = np.asarray(check_samples("samples", samples))
-    total = float(np.sum(rows.astype(np.float64) ** 2))
-    best = None
-    for start in range(seed, seed + static_integer("num_starts", num_starts)):
-        assignments = cluster(rows, num_clusters, num_starts=1, seed=start)
-        for _ in range(_MAX_ROUNDS):
-            bases = np.asarray(subspace_dictionary(rows, assignments, subspace_dim))
-            captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
-            nearest = captured.argmax(axis=1)
-            moved = np.mean(nearest != assignments)
-            # a subspace that would lose its last samples keeps those it had
-            if np.bincount(nearest, minlength=num_clusters).min() < max(subspace_dim, 1):
-                break
-            assignments = nearest
-            if moved < _MOVED_AT_REST:
-                break
-        residual = 1 - float(np.sum(captured.max(axis=1), dtype=np.float64)) / total
-        if best is None or residual < best.residual:
-            best = Subspaces(assignments, bases, residual)
-    assert best is not None
-    return best
+    seeds = range(seed, seed + static_integer("num_starts", num_starts))
+    fitted = (_lloyd(rows, cluster(rows, num_clusters, num_starts=1, seed=one), subspace_dim) for one in seeds)
+    return min(fitted, key=lambda one: one.residual)
+
+
+def _lloyd(
+    rows: Float[np.ndarray, "num_samples dim"], assignments: Int[np.ndarray, " num_samples"], subspace_dim: int
+) -> Subspaces:
+    num_clusters = assignments.max() + 1
+    for _ in range(_MAX_ROUNDS):
+        bases = np.asarray(subspace_dictionary(rows, assignments, subspace_dim))
+        captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
+        nearest = captured.argmax(axis=1)
+        moved = np.mean(nearest != assignments)
+        # a subspace that would lose its last samples keeps those it had
+        if np.bincount(nearest, minlength=num_clusters).min() < subspace_dim:
+            break
+        assignments = nearest
+        if moved < _MOVED_AT_REST:
+            break
+    total = np.sum(rows.astype(np.float64) ** 2)
+    return Subspaces(assignments, bases, 1 - float(np.sum(captured.max(axis=1), dtype=np.float64) / total))
 
 
 def clustering_scores(

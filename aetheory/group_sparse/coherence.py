@@ -2,13 +2,13 @@
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
-from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory.core.checks import static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
+from aetheory.group_sparse.dictionaries import Dictionary, DictionaryLike
 
 
-def coherence(dictionary: Float[AnyArrayLike, "input_dim latent_dim"]) -> Float[Array, ""]:
+def coherence(dictionary: DictionaryLike) -> Float[Array, ""]:
     """μ = max_{i≠j} |a_iᵀa_j| / (‖a_i‖ ‖a_j‖), between 0 and 1; 0 for a single column.
 
     Raises:
@@ -17,17 +17,13 @@ def coherence(dictionary: Float[AnyArrayLike, "input_dim latent_dim"]) -> Float[
     Source: D. Donoho, X. Huo, "Uncertainty principles and ideal atomic decomposition", 2001.
     """
     atoms = normalise_columns(check_dictionary("dictionary", dictionary))
-    return jnp.max(_off_diagonal(jnp.abs(jnp.matmul(atoms.T, atoms, precision="highest"))))
+    return _largest_off_diagonal(group_products(atoms, atoms, 1))
 
 
-def block_coherence(dictionary: Float[AnyArrayLike, "input_dim latent_dim"], group_size: int) -> Float[Array, ""]:
-    """μ_B = max_{g≠h} ‖A_gᵀA_h‖₂ / d, of the dictionary as it is; 0 for a single group.
+def block_coherence(dictionary: DictionaryLike, group_size: int) -> Float[Array, ""]:
+    """μ_B = max_{g≠h} ‖A_gᵀA_h‖₂ / d for groups of d columns, of the dictionary as it is; 0 for a single group.
 
     Mind the 1/d: the norm itself, which bounds how one group leaks into another, is dμ_B.
-
-    Arguments:
-        dictionary: A, shape (input_dim, latent_dim).
-        group_size: d, the columns of a group.
 
     Raises:
         ValueError: a group size that does not divide latent_dim, or a dictionary as in `coherence`.
@@ -36,14 +32,10 @@ def block_coherence(dictionary: Float[AnyArrayLike, "input_dim latent_dim"], gro
     2010; arXiv:2102.07003, eq. (3).
     """
     matrix = check_dictionary("dictionary", dictionary)
-    return jnp.max(_off_diagonal(group_products(matrix, matrix, group_size))) / group_size
+    return _largest_off_diagonal(group_products(matrix, matrix, group_size)) / group_size
 
 
-def closeness(
-    dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "..."],
-    group_size: int,
-) -> Float[Array, ""]:
+def closeness(dictionary: DictionaryLike, reference: DictionaryLike, group_size: int) -> Float[Array, ""]:
     """δ = max_g ‖A_g − A*_g‖_F, of the dictionaries as they are.
 
     Raises:
@@ -55,18 +47,15 @@ def closeness(
     return jnp.sqrt(jnp.max(jnp.sum(as_groups(learnt - truth, group_size) ** 2, axis=(1, 2))))
 
 
-def group_products(
-    left: Float[Array, "input_dim latent_dim"], right: Float[Array, "input_dim latent_dim"], group_size: int
-) -> Float[Array, "num_groups num_groups"]:
+def group_products(left: Dictionary, right: Dictionary, group_size: int) -> Float[Array, "num_groups num_groups"]:
     """‖A_gᵀB_h‖₂ for every pair of groups."""
-    if group_size == 1:
-        return jnp.abs(jnp.matmul(left.T, right, precision="highest"))
-    norms: Array = jnp.linalg.norm(group_blocks(left, right, group_size), ord=2, axis=(2, 3))
+    blocks = group_blocks(left, right, group_size)
+    norms: Array = jnp.abs(blocks[:, :, 0, 0]) if group_size == 1 else jnp.linalg.norm(blocks, ord=2, axis=(2, 3))
     return norms
 
 
 def group_blocks(
-    left: Float[Array, "input_dim latent_dim"], right: Float[Array, "input_dim latent_dim"], group_size: int
+    left: Dictionary, right: Dictionary, group_size: int
 ) -> Float[Array, "num_groups num_groups group_size group_size"]:
     """A_gᵀB_h for every pair of groups."""
     num_groups = check_group_size(static_integer("group_size", group_size), left.shape[1])
@@ -74,25 +63,20 @@ def group_blocks(
     return products.reshape(num_groups, group_size, num_groups, group_size).transpose(0, 2, 1, 3)
 
 
-def as_groups(
-    matrix: Float[Array, "input_dim latent_dim"], group_size: int
-) -> Float[Array, "num_groups input_dim group_size"]:
+def as_groups(matrix: Dictionary, group_size: int) -> Float[Array, "num_groups input_dim group_size"]:
     """A_g for every group."""
     num_groups = check_group_size(static_integer("group_size", group_size), matrix.shape[1])
     return jnp.moveaxis(matrix.reshape(-1, num_groups, group_size), 1, 0)
 
 
-def check_pair(
-    dictionary: Float[AnyArrayLike, "..."], reference: Float[AnyArrayLike, "..."]
-) -> tuple[Float[Array, "input_dim latent_dim"], Float[Array, "input_dim latent_dim"]]:
+def check_pair(dictionary: DictionaryLike, reference: DictionaryLike) -> tuple[Dictionary, Dictionary]:
     """Both dictionaries as arrays, checked to have one shape."""
     learnt, truth = check_dictionary("dictionary", dictionary), check_dictionary("reference", reference)
     if learnt.shape != truth.shape:
-        raise ValueError(
-            f"Argument `reference` must have the shape of `dictionary`, {learnt.shape}, not {truth.shape}."
-        )
+        requirement = f"have the shape of `dictionary`, {learnt.shape}, not {truth.shape}"
+        raise ValueError(f"Argument `reference` must {requirement}.")
     return learnt, truth
 
 
-def _off_diagonal(square: Float[Array, "size size"]) -> Float[Array, "size size"]:
-    return jnp.where(jnp.eye(len(square), dtype=bool), 0, square)
+def _largest_off_diagonal(square: Float[Array, "size size"]) -> Float[Array, ""]:
+    return jnp.max(jnp.where(jnp.eye(len(square), dtype=bool), 0, square))

@@ -10,8 +10,12 @@ from scipy.linalg import eigh
 from aetheory.core.checks import check_real, check_samples, fail, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
 
+Dictionary = Float[Array, "input_dim latent_dim"]
+DictionaryLike = Float[AnyArrayLike, "..."]
+Samples = Num[AnyArrayLike, "..."]
 
-def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Float[Array, "input_dim latent_dim"]:
+
+def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Dictionary:
     """Independent columns, uniform on the unit sphere: Gaussian vectors over their norms.
 
     Raises:
@@ -21,9 +25,7 @@ def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> F
     return normalise_columns(jax.random.normal(key, shape))
 
 
-def orthonormal_groups_dictionary(
-    key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int
-) -> Float[Array, "input_dim latent_dim"]:
+def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int) -> Dictionary:
     """Independent groups of columns, each an orthonormal basis of a uniformly random subspace.
 
     Raises:
@@ -42,10 +44,8 @@ def orthonormal_groups_dictionary(
 
 
 def perturbed_dictionary(
-    key: PRNGKeyArray,
-    dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    noise_scale: Num[AnyArrayLike, ""],
-) -> Float[Array, "input_dim latent_dim"]:
+    key: PRNGKeyArray, dictionary: DictionaryLike, noise_scale: Num[AnyArrayLike, ""]
+) -> Dictionary:
     """A* + σ_B · (Gaussian noise), columns normalised: a start at a known distance from the truth.
 
     For columns of norm 1 the mean correlation with the originals is about 1/√(1 + σ_B² · input_dim).
@@ -59,16 +59,13 @@ def perturbed_dictionary(
     return normalise_columns(matrix + scale * jax.random.normal(key, matrix.shape, matrix.dtype))
 
 
-def data_dictionary(
-    key: PRNGKeyArray, samples: Num[AnyArrayLike, "..."], latent_dim: int
-) -> Float[Array, "input_dim latent_dim"]:
-    """Columns that are different samples drawn at random and normalised.
+def data_dictionary(key: PRNGKeyArray, samples: Samples, latent_dim: int) -> Dictionary:
+    """Columns that are different samples, rows of a matrix, drawn at random and normalised.
 
     Raises:
         ValueError: `samples` is not a finite matrix, or has fewer nonzero rows than `latent_dim`.
     """
-    rows = check_samples("samples", samples)
-    latent_dim = static_integer("latent_dim", latent_dim)
+    rows, latent_dim = check_samples("samples", samples), static_integer("latent_dim", latent_dim)
     usable = np.flatnonzero(np.asarray(rows).any(axis=1))
     if len(usable) < latent_dim:
         raise fail("latent_dim", f"at most the number of nonzero samples, {len(usable)}", latent_dim)
@@ -77,20 +74,12 @@ def data_dictionary(
 
 
 def subspace_dictionary(
-    samples: Num[AnyArrayLike, "..."], assignments: Int[AnyArrayLike, " num_samples"], group_size: int
-) -> Float[Array, "input_dim latent_dim"]:
+    samples: Samples, assignments: Int[AnyArrayLike, " num_samples"], group_size: int
+) -> Dictionary:
     """One orthonormal group for each class of samples: the leading left singular vectors of its (uncentred) samples.
 
-    With the assignments of a clustering this is one step of K-subspaces, and needs no labels; with labels it is
-    supervised. Runs on the host and cannot be traced.
-
-    Arguments:
-        samples: shape (num_samples, input_dim), finite.
-        assignments: the class of each sample, shape (num_samples,).
-        group_size: singular vectors a class; at most input_dim and the size of the smallest class.
-
-    Returns:
-        Shape (input_dim, num_classes · group_size), the classes in the order of their numbers.
+    The classes stand in the order of their numbers. With the assignments of a clustering this is one step of
+    K-subspaces, and needs no labels; with labels it is supervised. Runs on the host and cannot be traced.
 
     Raises:
         ValueError: lengths that differ, or a class with fewer samples than `group_size`.

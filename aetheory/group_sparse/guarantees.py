@@ -1,22 +1,26 @@
 """For which thresholds one encoder step finds the active groups, whatever the codes are."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Num
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, check_at_least, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size
 from aetheory.group_sparse.coherence import check_pair, group_blocks, group_products
+from aetheory.group_sparse.dictionaries import DictionaryLike
+from aetheory.sources.group_sparse import check_law
+
+Number = Num[AnyArrayLike, "*batch"]
 
 
 class ThresholdInterval(eqx.Module):
     """The thresholds λ from `lower` up to, but not including, `upper`; none when `is_empty`.
 
-    Arguments:
-        lower: the smallest threshold that silences every inactive group.
-        upper: the threshold at which an active group might fall silent.
+    From `lower` on every inactive group is silent; at `upper` an active one might fall silent.
     """
 
     lower: Float[Array, "*batch"]
@@ -35,37 +39,35 @@ class ThresholdInterval(eqx.Module):
     def __repr__(self) -> str:
         if not is_concrete(self.lower) or self.lower.ndim:
             return f"ThresholdInterval(shape {self.lower.shape})"
-        ends = f"lower={float(self.lower):.4g}, upper={float(self.upper):.4g}"
-        return f"ThresholdInterval({ends}, {'empty' if self.is_empty else 'not empty'})"
+        state = "empty" if self.is_empty else "not empty"
+        return f"ThresholdInterval(lower={self.lower:.4g}, upper={self.upper:.4g}, {state})"
 
 
 def threshold_interval(
-    block_coherence: Num[AnyArrayLike, "*batch"],
-    closeness: Num[AnyArrayLike, "*batch"],
+    block_coherence: Number,
+    closeness: Number,
     *,
     group_size: int,
-    num_active: Num[AnyArrayLike, "*batch"],
-    min_norm: Num[AnyArrayLike, "*batch"],
-    max_norm: Num[AnyArrayLike, "*batch"],
+    num_active: Number,
+    min_norm: Number,
+    max_norm: Number,
     form: str = "sound",
 ) -> ThresholdInterval:
     """[γB_max κ, B_min(1 − δ) − γB_max κ) with κ = dμ_B + δ: there, the support is recovered from y = A*x*.
 
     For dictionaries A and A* with orthonormal groups, the block coherence of either, and no noise. An inactive group
     hears at most γB_max κ, for ‖A_gᵀA*_h‖₂ ≤ dμ_B + δ; an active one keeps B_min(1 − δ) less that. The *published*
-    form has κ = μ_B + δ, without the d that undoes the 1/d in μ_B, and for d > 1 thresholds in it can fail.
+    form has κ = μ_B + δ, without the d that undoes the 1/d in μ_B, and for d > 1 thresholds in it can fail. Either
+    interval may well be empty.
 
     Arguments:
         block_coherence: μ_B, nonnegative; see `ae.recovery.block_coherence`.
         closeness: δ, nonnegative; see `ae.recovery.closeness`.
-        group_size: d.
+        group_size: d, the columns of a group.
         num_active: γ, at least 1.
         min_norm: B_min, the smallest norm of an active group of the code; positive.
         max_norm: B_max, the largest, at least B_min.
         form: `"sound"` or `"published"`.
-
-    Returns:
-        The interval, which may well be empty: ask `is_empty`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -75,37 +77,28 @@ def threshold_interval(
     if form not in ("sound", "published"):
         raise fail("form", "one of 'sound', 'published'", form)
     group_size = static_integer("group_size", group_size)
-    check_real("block_coherence", block_coherence, "finite and nonnegative", minimum=0.0)
-    check_real("closeness", closeness, "finite and nonnegative", minimum=0.0)
-    _check_codes(num_active, min_norm, max_norm)
+    for name, value in (("block_coherence", block_coherence), ("closeness", closeness)):
+        check_real(name, value, "finite and nonnegative", minimum=0.0)
+    check_law(num_active, math.inf, min_norm, max_norm)
     mu, delta, gamma, smallest, largest = map(as_float, (block_coherence, closeness, num_active, min_norm, max_norm))
-    leak = (group_size * mu if form == "sound" else mu) + delta
-    lower = gamma * largest * leak
+    lower = gamma * largest * ((group_size * mu if form == "sound" else mu) + delta)
     return ThresholdInterval(lower, smallest * (1 - delta) - lower)
 
 
 def support_guarantee(
-    dictionary: Float[AnyArrayLike, "input_dim latent_dim"],
-    reference: Float[AnyArrayLike, "..."],
+    dictionary: DictionaryLike,
+    reference: DictionaryLike,
     *,
     group_size: int,
     num_active: int,
     min_norm: Num[AnyArrayLike, ""],
     max_norm: Num[AnyArrayLike, ""],
 ) -> ThresholdInterval:
-    """The thresholds guaranteed for these two dictionaries, which need not have orthonormal groups.
+    """The thresholds guaranteed for these two dictionaries A and A*, which need not have orthonormal groups.
 
     From the norms `‖A_gᵀA*_h‖₂` of all pairs instead of one bound for all: an inactive group hears at most B_max times
     the sum of its γ largest norms, and an active one keeps `σ_min(A_gᵀA*_g)` B_min less B_max times the sum of its
-    γ − 1 largest. Contains the sound `threshold_interval`, and like it assumes no noise.
-
-    Arguments:
-        dictionary: A, the encoder's, shape (input_dim, latent_dim).
-        reference: A*, the source's, of the same shape.
-        group_size: d, the columns of a group.
-        num_active: γ, from 1 to the number of groups.
-        min_norm: B_min, the smallest norm of an active group of the code; positive.
-        max_norm: B_max, the largest, at least B_min.
+    γ − 1 largest. Contains the sound `threshold_interval`, and like it assumes no noise; its arguments are those.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -115,11 +108,8 @@ def support_guarantee(
     learnt, truth = check_pair(dictionary, reference)
     group_size, num_active = static_integer("group_size", group_size), static_integer("num_active", num_active)
     num_groups = check_group_size(group_size, learnt.shape[1])
-    _check_codes(num_active, min_norm, max_norm)
-    if num_active > num_groups:
-        raise fail("num_active", f"at most the number of groups, {num_groups}", num_active)
-    own = jnp.eye(num_groups, dtype=bool)
-    leaks = jnp.where(own, 0, group_products(learnt, truth, group_size))
+    check_law(num_active, num_groups, min_norm, max_norm)
+    leaks = jnp.where(jnp.eye(num_groups, dtype=bool), 0, group_products(learnt, truth, group_size))
     largest_leaks = jax.lax.top_k(leaks, num_active)[0]
     smallest, largest = (as_float(norm).astype(leaks.dtype) for norm in (min_norm, max_norm))
     blocks = jnp.diagonal(group_blocks(learnt, truth, group_size), axis1=0, axis2=1)
@@ -127,14 +117,3 @@ def support_guarantee(
     # With every group active there is none to silence, and the γ-th largest entry of a row is its own zero.
     lower = largest * jnp.max(jnp.sum(largest_leaks, axis=1)) if num_active < num_groups else jnp.zeros_like(largest)
     return ThresholdInterval(lower, jnp.min(smallest * kept - largest * jnp.sum(largest_leaks[:, :-1], axis=1)))
-
-
-def _check_codes(
-    num_active: Num[AnyArrayLike, "*batch"],
-    min_norm: Num[AnyArrayLike, "*batch"],
-    max_norm: Num[AnyArrayLike, "*batch"],
-) -> None:
-    check_real("num_active", num_active, "at least 1", minimum=1.0)
-    check_real("min_norm", min_norm, "finite and positive", minimum=0.0, strict=True)
-    check_real("max_norm", max_norm, "finite and positive", minimum=0.0, strict=True)
-    check_at_least("max_norm", max_norm, "min_norm", min_norm)

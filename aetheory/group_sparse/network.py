@@ -18,60 +18,49 @@ def group_relu(
     threshold: Num[AnyArrayLike, "*groups"],
     group_size: int,
     *,
-    element_threshold: Num[AnyArrayLike, ""] = 0.0,
     nonnegative: bool = False,
 ) -> Float[Array, "*batch latent_dim"]:
-    """σ_λ(x)_g = (1 − λ_g/‖u_g‖)₊ u_g for each group g, with u = soft(x, κ) entry by entry.
+    """σ_λ(x)_g = (1 − λ_g/‖x_g‖)₊ x_g for each group g: the proximal operator of Σ_g λ_g ‖x_g‖.
 
-    The proximal operator of Σ_g λ_g ‖x_g‖ + κ ‖x‖₁, and with `nonnegative` of that penalty on codes ≥ 0, where
-    soft(x, κ) = (x − κ)₊. Special cases: κ = 0 is the group ReLU; groups of one entry are the soft threshold, or
-    with `nonnegative` the ReLU of x − λ. The Jacobian of an active group at κ = 0 is τI + λxxᵀ/‖x‖³, τ = 1 − λ/‖x‖.
+    With `nonnegative` of that penalty on codes ≥ 0, where x₊ takes the place of x. Groups of one entry are the soft
+    threshold, or with `nonnegative` the ReLU of x − λ. An active group has the Jacobian τI + λxxᵀ/‖x‖³, τ = 1 − λ/‖x‖.
     Derivatives at the kinks and at zero groups are those of the inactive side, never NaN.
 
     Arguments:
         codes: x, shape (..., num_groups · group_size), group after group.
         threshold: λ ≥ 0, one for all groups or of shape (num_groups,).
         group_size: d, the entries of a group.
-        element_threshold: κ ≥ 0.
         nonnegative: the one-sided form.
-
-    Returns:
-        The shrunk codes, of the same shape.
 
     Raises:
         ValueError: `group_size` does not divide the last axis, or a threshold is negative or of the wrong shape.
 
-    Source: arXiv:2102.07003, eq. (7); N. Simon et al., "A sparse-group lasso", 2013 (both penalties).
+    Source: arXiv:2102.07003, eq. (7).
     """
     codes = as_float(codes)
     group_size = static_integer("group_size", group_size)
     if codes.ndim == 0:
         raise fail("codes", "an array with at least one axis", codes)
-    threshold = check_threshold(threshold, codes.shape[-1], group_size).astype(codes.dtype)
-    element_threshold = _nonnegative("element_threshold", element_threshold).astype(codes.dtype)
-    return _shrink(codes, threshold, element_threshold, group_size, nonnegative)
+    threshold = _check_threshold(threshold, codes.shape[-1], group_size).astype(codes.dtype)
+    return _shrink(codes, threshold, group_size, nonnegative)
 
 
 class GroupSparseAutoencoder(eqx.Module):
     """ŷ = A x with x from K steps x ← σ_{sλ}(x + s Aᵀ(y − A x)) of proximal gradient descent from x = 0.
 
-    One step with s = 1 is the published one-layer encoder σ_λ(Aᵀy); more steps with s = 1/‖A‖₂² are its unfolded
-    form (ISTA), which tends to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖ + κ‖x‖₁.
+    One step with s = 1 is the published one-layer encoder σ_λ(Aᵀy); more steps are its unfolded form (ISTA), which
+    tends to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖. There s = 1/‖A‖₂², found by power iteration at every call, so
+    that it follows the dictionary in training.
     Groups of one entry make it the sparse autoencoder, and with `nonnegative` the ReLU autoencoder with bias −λ.
 
     Takes one input, or a batch along leading axes. Train it with `ae.gradient_descent` on `ae.reconstruction_loss`, or
-    where few groups are active on `ae.sparse_reconstruction_loss`; only the dictionary is trained. The thresholds and
-    the step size are settings: no gradient reaches them here (`group_relu` differentiates in its thresholds).
+    where few groups are active on `ae.sparse_reconstruction_loss`; only the dictionary is trained. The threshold is a
+    setting: no gradient reaches it here (`group_relu` differentiates in it).
 
     Arguments:
         dictionary: A, shape (input_dim, latent_dim), finite, no column zero.
-        threshold: λ ≥ 0, one for all groups or of shape (num_groups,).
-        group_size: d, the columns of a group; divides latent_dim.
+        threshold, group_size, nonnegative: of `group_relu`.
         num_iterations: K, the unfolded steps. The time is linear in K, the time to compile does not depend on it.
-        step_size: s. When None, 1 for one iteration, and otherwise 1/‖A‖₂², found by power iteration at every
-            call, so that it follows the dictionary in training.
-        element_threshold: κ ≥ 0, the additional soft threshold of the sparse-group form.
-        nonnegative: codes ≥ 0 only.
         unit_norm: use the dictionary with its columns scaled to norm 1; the stored columns then only carry directions.
 
     Raises:
@@ -83,8 +72,6 @@ class GroupSparseAutoencoder(eqx.Module):
 
     dictionary: Float[Array, "input_dim latent_dim"]
     threshold: Float[Array, "*groups"]
-    step_size: Float[Array, ""] | None
-    element_threshold: Float[Array, ""]
     group_size: int = eqx.field(static=True)
     num_iterations: int = eqx.field(static=True)
     nonnegative: bool = eqx.field(static=True)
@@ -97,22 +84,14 @@ class GroupSparseAutoencoder(eqx.Module):
         group_size: int = 1,
         *,
         num_iterations: int = 1,
-        step_size: Num[AnyArrayLike, ""] | None = None,
-        element_threshold: Num[AnyArrayLike, ""] = 0.0,
         nonnegative: bool = False,
         unit_norm: bool = False,
     ):
         self.dictionary = check_dictionary("dictionary", dictionary)
-        dtype = self.dictionary.dtype
         self.group_size = static_integer("group_size", group_size)
-        self.threshold = check_threshold(threshold, self.latent_dim, self.group_size).astype(dtype)
-        self.element_threshold = _nonnegative("element_threshold", element_threshold).astype(dtype)
+        self.threshold = _check_threshold(threshold, self.latent_dim, self.group_size).astype(self.dictionary.dtype)
         self.num_iterations = static_integer("num_iterations", num_iterations)
-        if step_size is not None:
-            check_real("step_size", step_size, "finite and positive", minimum=0.0, strict=True)
-        self.step_size = None if step_size is None else as_float(step_size).astype(dtype)
-        self.nonnegative = nonnegative
-        self.unit_norm = unit_norm
+        self.nonnegative, self.unit_norm = nonnegative, unit_norm
 
     @property
     def input_dim(self) -> int:
@@ -140,7 +119,11 @@ class GroupSparseAutoencoder(eqx.Module):
         Raises:
             ValueError: inputs of another dimension.
         """
-        self._check_inputs(inputs)
+        if inputs.ndim == 0 or inputs.shape[-1] != self.input_dim:
+            raise ValueError(
+                f"Argument `inputs` must have {self.input_dim} entries along its last axis, one a row of the "
+                f"dictionary, but got shape {inputs.shape}."
+            )
         return self._encode(self.atoms, inputs)
 
     def decode(self, codes: Float[Array, "*batch latent_dim"]) -> Float[Array, "*batch input_dim"]:
@@ -148,52 +131,27 @@ class GroupSparseAutoencoder(eqx.Module):
         return codes @ self.atoms.T
 
     def __call__(self, inputs: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The reconstruction ŷ = A x of each input y.
-
-        Raises:
-            ValueError: inputs of another dimension.
-        """
-        self._check_inputs(inputs)
-        atoms = self.atoms
-        return self._encode(atoms, inputs) @ atoms.T
-
-    def _check_inputs(self, inputs: Float[Array, "..."]) -> None:
-        if inputs.ndim == 0 or inputs.shape[-1] != self.input_dim:
-            raise ValueError(
-                f"Argument `inputs` must have {self.input_dim} entries along its last axis, one a row of the "
-                f"dictionary, but got shape {inputs.shape}."
-            )
+        """The reconstruction ŷ = A x of each input y; raises as `encode`."""
+        return self.decode(self.encode(inputs))
 
     @eqx.filter_jit
     def _encode(
         self, atoms: Float[Array, "input_dim latent_dim"], inputs: Float[Array, "*batch input_dim"]
     ) -> Float[Array, "*batch latent_dim"]:
-        step_size = self._step_size(atoms)
-        threshold = jax.lax.stop_gradient(self.threshold) * step_size
-        element_threshold = jax.lax.stop_gradient(self.element_threshold) * step_size
+        step_size = 1 / squared_spectral_norm(atoms) if self.num_iterations > 1 else jnp.ones((), atoms.dtype)
+        threshold = step_size * jax.lax.stop_gradient(self.threshold)
         correlations = step_size * (inputs @ atoms)
+        # One product with AᵀA costs m² a sample, two with A cost 2nm.
+        gram = atoms.T @ atoms if self.num_iterations > 1 and self.latent_dim <= 2 * self.input_dim else None
 
         def proximal(codes: Float[Array, "*batch latent_dim"]) -> Float[Array, "*batch latent_dim"]:
-            return _shrink(codes, threshold, element_threshold, self.group_size, self.nonnegative)
-
-        first = proximal(correlations)
-        if self.num_iterations == 1:
-            return first
-        # One product with AᵀA costs m² a sample, two with A cost 2nm.
-        gram = atoms.T @ atoms if self.latent_dim <= 2 * self.input_dim else None
+            return _shrink(codes, threshold, self.group_size, self.nonnegative)
 
         def step(codes: Float[Array, "*batch latent_dim"], _: None) -> tuple[Float[Array, "*batch latent_dim"], None]:
             image = codes @ gram if gram is not None else (codes @ atoms.T) @ atoms
             return proximal(codes - step_size * image + correlations), None
 
-        return jax.lax.scan(step, first, length=self.num_iterations - 1)[0]
-
-    def _step_size(self, atoms: Float[Array, "input_dim latent_dim"]) -> Float[Array, ""]:
-        if self.step_size is not None:
-            return jax.lax.stop_gradient(self.step_size)
-        if self.num_iterations == 1:
-            return jnp.ones((), atoms.dtype)
-        return jax.lax.stop_gradient(1 / squared_spectral_norm(atoms))
+        return jax.lax.scan(step, proximal(correlations), length=self.num_iterations - 1)[0]
 
 
 def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
@@ -209,49 +167,41 @@ def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, 
     return jnp.asarray(value, gram.dtype)
 
 
-def check_threshold(
+def _check_threshold(
     threshold: Num[AnyArrayLike, "*groups"], latent_dim: int, group_size: int
 ) -> Float[Array, "*groups"]:
     """`threshold` as an array, checked to be nonnegative and one for all groups or one a group."""
-    num_groups = check_group_size(group_size, latent_dim)
-    vector = _nonnegative("threshold", threshold)
+    num_groups, requirement = check_group_size(group_size, latent_dim), "finite and nonnegative"
+    check_real("threshold", threshold, requirement, minimum=0.0)
+    vector = as_float(threshold)
     if vector.shape not in ((), (num_groups,)):
         raise ValueError(
             f"Argument `threshold` must be a number or of shape ({num_groups},), one a group, "
             f"but got shape {vector.shape}."
         )
-    return vector
-
-
-def _nonnegative(name: str, value: Num[AnyArrayLike, "..."]) -> Float[Array, "..."]:
-    requirement = "finite and nonnegative"
-    check_real(name, value, requirement, minimum=0.0)
-    array = as_float(value)
-    if is_concrete(array):
-        return array
-    checked: Array = eqx.error_if(array, ~jnp.all(array >= 0), f"Argument `{name}` must be {requirement}.")
+    if is_concrete(vector):
+        return vector
+    checked: Array = eqx.error_if(vector, ~jnp.all(vector >= 0), f"Argument `threshold` must be {requirement}.")
     return checked
 
 
 def _shrink(
-    codes: Float[Array, "*batch latent_dim"],
-    threshold: Float[Array, "*groups"],
-    element_threshold: Float[Array, ""],
-    group_size: int,
-    nonnegative: bool,
+    codes: Float[Array, "*batch latent_dim"], threshold: Float[Array, "*groups"], group_size: int, nonnegative: bool
 ) -> Float[Array, "*batch latent_dim"]:
     """`group_relu` without the checks."""
-    # `where` and not `maximum`, whose derivative at a tie is a half; κ = 0 is the identity, at zero too.
-    if nonnegative:
-        elements = jnp.where(codes > element_threshold, codes - element_threshold, 0)
-    else:
-        kept = (jnp.abs(codes) > element_threshold) | (element_threshold == 0)
-        elements = jnp.where(kept, codes - element_threshold * jnp.sign(codes), 0)
-    groups = elements.reshape(*codes.shape[:-1], -1, group_size)
+    groups = codes.reshape(*codes.shape[:-1], -1, group_size)
+    return shrink_groups(groups, threshold, nonnegative).reshape(codes.shape)
+
+
+def shrink_groups(
+    groups: Float[Array, "*batch groups size"], threshold: Float[Array, "..."], nonnegative: bool
+) -> Float[Array, "*batch groups size"]:
+    """`group_relu` without the checks, one group after the other along the last axis."""
+    if nonnegative:  # `where` and not `maximum`, whose derivative at a tie is a half
+        groups = jnp.where(groups > 0, groups, 0)
     squares = jnp.sum(groups**2, axis=-1)
     # The square root has no derivative at zero, so that it is taken of ones there.
     norms = jnp.sqrt(jnp.where(squares > 0, squares, 1))
     threshold = jnp.broadcast_to(threshold, norms.shape)
     active = ((squares > 0) & (norms > threshold)) | (threshold == 0)
-    factors = jnp.where(active, 1 - threshold / norms, 0)
-    return (factors[..., None] * groups).reshape(codes.shape)
+    return jnp.where(active, 1 - threshold / norms, 0)[..., None] * groups

@@ -14,18 +14,21 @@ import optax
 from jaxtyping import Array
 from jaxtyping import Real as RealArray
 
-from aetheory.core.checks import check_at_least, check_real, common_float_dtype, fail, is_concrete, static_integer
+from aetheory.core.checks import check_real, check_steps, common_float_dtype, fail, static_integer
 from aetheory.core.dictionary import normalise_columns
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.coherence import check_pair
+from aetheory.group_sparse.convergence import check_share
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.group_sparse.simulation import RecoveryExperiment, measure
 from aetheory.group_sparse.theories import THEORIES
-from aetheory.sources.group_sparse import GroupSparseSource
+from aetheory.sources.group_sparse import GroupSparseSource, check_law
 
 NETWORKS = ("group", "sparse", "relu")
 OPTIMIZERS = ("adam", "sgd")
+
+_EXAMPLES_PER_PASS = 1000
 
 Real = float | int | np.number | RealArray[Array, "..."] | RealArray[np.ndarray, "..."]
 
@@ -83,18 +86,11 @@ class RecoveryProblem(AbstractProblem):
     free_numbers: ClassVar = ("threshold", "min_norm", "max_norm", "start_correlation", "learning_rate")
 
     def __check_init__(self) -> None:
-        if self.num_active > self.num_groups:
-            raise fail("num_active", f"at most the number of groups, {self.num_groups}", self.num_active)
-        for name in ("min_norm", "max_norm", "learning_rate"):
-            check_real(name, getattr(self, name), "finite and positive", minimum=0.0, strict=True)
-        check_at_least("max_norm", self.max_norm, "min_norm", self.min_norm)
-        if self.signal_to_noise is not None:
-            check_real("signal_to_noise", self.signal_to_noise, "a finite number of decibels, or None for no noise")
+        check_law(self.num_active, self.num_groups, self.min_norm, self.max_norm, self.signal_to_noise)
+        check_real("learning_rate", self.learning_rate, "finite and positive", minimum=0.0, strict=True)
         check_real("threshold", self.threshold, "finite and nonnegative", minimum=0.0)
         if self.given is None:
-            check_real("start_correlation", self.start_correlation, "in (0, 1]", minimum=0.0, strict=True)
-            if is_concrete(self.start_correlation) and np.any(np.asarray(self.start_correlation) > 1):
-                raise fail("start_correlation", "in (0, 1]", self.start_correlation)
+            check_share("start_correlation", self.start_correlation, "in (0, 1]", strict=True)
         if self.network not in NETWORKS:
             raise fail("network", f"one of {', '.join(map(repr, NETWORKS))}", self.network)
         if not (self.optimizer in OPTIMIZERS or isinstance(self.optimizer, optax.GradientTransformation)):
@@ -115,14 +111,12 @@ class RecoveryProblem(AbstractProblem):
         Raises:
             ValueError: shapes that differ, or a field is out of its range.
         """
-        learnt, truth = check_pair(network.dictionary, source.dictionary)
-        correlations = jnp.sum(normalise_columns(learnt) * normalise_columns(truth), axis=0)
+        learnt, truth = map(normalise_columns, check_pair(network.dictionary, source.dictionary))
         single = "relu" if network.nonnegative else "sparse"
         return cls(
             *(source.input_dim, source.num_groups, source.group_size, source.num_active),
-            *(source.min_norm, source.max_norm, source.signal_to_noise),
-            threshold=network.threshold,
-            start_correlation=jnp.mean(correlations),
+            *(source.min_norm, source.max_norm, source.signal_to_noise, network.threshold),
+            start_correlation=jnp.mean(jnp.sum(learnt * truth, axis=0)),
             network="group" if network.group_size == source.group_size else single,
             given=(source, network),
             **training,
@@ -130,13 +124,8 @@ class RecoveryProblem(AbstractProblem):
 
     def scaled(self, factor: int) -> "RecoveryProblem":
         """Dimension, groups and examples divided by `factor`; η √factor, for it grows as the columns' entries do."""
-        return dataclasses.replace(
-            self,
-            input_dim=self.input_dim // factor,
-            num_groups=self.num_groups // factor,
-            batch_size=self.batch_size // factor,
-            learning_rate=self.learning_rate * math.sqrt(factor),
-        )
+        whole = {name: getattr(self, name) // factor for name in ("input_dim", "num_groups", "batch_size")}
+        return dataclasses.replace(self, learning_rate=self.learning_rate * math.sqrt(factor), **whole)
 
     def as_arrays(self) -> "RecoveryProblem":
         """Its numbers as arrays of one precision."""
@@ -149,11 +138,7 @@ class RecoveryProblem(AbstractProblem):
         return THEORIES["fixed-point norm"]
 
     def experiment(
-        self,
-        times: Any,
-        *,
-        examples_per_pass: int | None = None,
-        metrics: Callable[..., Any] = measure,
+        self, times: Any, *, examples_per_pass: int | None = None, metrics: Callable[..., Any] = measure
     ) -> RecoveryExperiment:
         """Descent on fresh batches, recorded on held-out examples; see `RecoveryExperiment`.
 
@@ -166,4 +151,14 @@ class RecoveryProblem(AbstractProblem):
         Raises:
             ValueError: an argument is out of its range, or a field is an array.
         """
-        return RecoveryExperiment.of(self, times, examples_per_pass, metrics)
+        steps, size = check_steps(times), self.batch_size
+        if steps[-1] == 0:
+            raise fail("times", "numbers of steps, the last one positive", times)
+        if examples_per_pass is None:
+            examples_per_pass = max(k for k in range(1, min(size, _EXAMPLES_PER_PASS) + 1) if size % k == 0)
+        if size % static_integer("examples_per_pass", examples_per_pass):
+            raise fail("examples_per_pass", f"a divisor of `batch_size` = {size}", examples_per_pass)
+        for name in (*self.free_numbers, "signal_to_noise"):
+            if np.ndim(getattr(self, name)) and self.given is None:
+                raise fail(name, "a scalar (map over several with `jax.vmap`)", getattr(self, name))
+        return RecoveryExperiment(jnp.asarray(steps), self.as_arrays(), steps, examples_per_pass, metrics)

@@ -8,22 +8,20 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from aetheory.core.checks import check_steps, fail, is_concrete, static_integer
+from aetheory.core.checks import is_concrete
 from aetheory.core.curve import Curve, Values
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.problem import AbstractExperiment, Outcome
-from aetheory.group_sparse.dictionaries import gaussian_dictionary, perturbed_dictionary
+from aetheory.group_sparse.dictionaries import Dictionary, gaussian_dictionary, perturbed_dictionary
 from aetheory.group_sparse.kernels import sparse_reconstruction_loss
 from aetheory.group_sparse.metrics import active_groups, squared_distance, support_recovery
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.sources.group_sparse import GroupSparseSamples, GroupSparseSource
 
 _HELD_OUT = 1000
-_EXAMPLES_PER_PASS = 1000
 
 
 class RecoveryExperiment(AbstractExperiment):
@@ -38,23 +36,6 @@ class RecoveryExperiment(AbstractExperiment):
     examples_per_pass: int = eqx.field(static=True)
     metrics: Callable[..., Any] = eqx.field(static=True)
 
-    @classmethod
-    def of(
-        cls, problem: Any, times: Any, examples_per_pass: int | None, metrics: Callable[..., Any]
-    ) -> "RecoveryExperiment":
-        """Of checked arguments; see `RecoveryProblem.experiment`."""
-        steps, size = check_steps(times), problem.batch_size
-        if steps[-1] == 0:
-            raise fail("times", "numbers of steps, the last one positive", times)
-        if examples_per_pass is None:
-            examples_per_pass = max(k for k in range(1, min(size, _EXAMPLES_PER_PASS) + 1) if size % k == 0)
-        if size % static_integer("examples_per_pass", examples_per_pass):
-            raise fail("examples_per_pass", f"a divisor of `batch_size` = {size}", examples_per_pass)
-        for name in ("min_norm", "max_norm", "signal_to_noise", "start_correlation", "learning_rate", "threshold"):
-            if np.ndim(getattr(problem, name)) and problem.given is None:
-                raise fail(name, "a scalar (map over several with `jax.vmap`)", getattr(problem, name))
-        return cls(jnp.asarray(steps), problem.as_arrays(), steps, examples_per_pass, metrics)
-
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One draw, trained; a number that is not finite shows in the values."""
         curve = self.descend(key, throw=False)
@@ -63,18 +44,12 @@ class RecoveryExperiment(AbstractExperiment):
     def draw(self, key: PRNGKeyArray) -> tuple[GroupSparseSource, GroupSparseAutoencoder]:
         """The source, and the network at its start: A* + noise with columns of norm 1, the same for each kind."""
         one = self.problem
+        norms = {"min_norm": one.min_norm, "max_norm": one.max_norm, "signal_to_noise": one.signal_to_noise}
         if one.given is not None:
             source, network = one.given
-            laws = (one.min_norm, one.max_norm, one.signal_to_noise)
-            source = eqx.tree_at(
-                lambda s: (s.min_norm, s.max_norm, s.signal_to_noise), source, laws, is_leaf=lambda leaf: leaf is None
-            )
-            return source, eqx.tree_at(lambda n: n.threshold, network, one.threshold)
+            return _replaced(source, **norms), _replaced(network, threshold=one.threshold)
         truth = gaussian_dictionary(jax.random.fold_in(key, 0), one.input_dim, one.num_groups * one.group_size)
-        source = GroupSparseSource(
-            truth.astype(one.threshold.dtype), one.group_size, one.num_active, min_norm=one.min_norm,
-            max_norm=one.max_norm, signal_to_noise=one.signal_to_noise,
-        )  # fmt: skip
+        source = GroupSparseSource(truth.astype(one.threshold.dtype), one.group_size, one.num_active, **norms)
         noise_scale = jnp.sqrt((one.start_correlation**-2 - 1) / one.input_dim)
         start = perturbed_dictionary(jax.random.fold_in(key, 1), source.dictionary, noise_scale)
         group_size = one.group_size if one.network == "group" else 1
@@ -113,9 +88,13 @@ class RecoveryExperiment(AbstractExperiment):
         return dataclasses.replace(run, times=run.times // passes)
 
 
-def measure(
-    network: GroupSparseAutoencoder, data: tuple[Float[Array, "input_dim latent_dim"], GroupSparseSamples]
-) -> Values:
+def _replaced(module: Any, **fields: Any) -> Any:
+    """A module with other values in these fields."""
+    old = lambda one: [getattr(one, name) for name in fields]  # noqa: E731
+    return eqx.tree_at(old, module, [*fields.values()], is_leaf=lambda leaf: leaf is None)
+
+
+def measure(network: GroupSparseAutoencoder, data: tuple[Dictionary, GroupSparseSamples]) -> Values:
     """What a simulation records, against the true dictionary and on held-out samples.
 
     Returns:
@@ -125,18 +104,14 @@ def measure(
     truth, samples = data
     codes = network.encode(samples.observations)
     errors = samples.observations - network.decode(codes)
-    support = support_recovery(
-        active_groups(codes, network.group_size), active_groups(samples.codes, network.group_size)
-    )
-    found, invented, exact = (rate.astype(errors.dtype) for rate in support)
+    found, active = (active_groups(one, network.group_size) for one in (codes, samples.codes))
+    rates = (rate.astype(errors.dtype) for rate in support_recovery(found, active))
     distance = squared_distance(network.dictionary, truth)
     return Values(
         distance=distance,
         correlation=1 - distance / (2 * network.latent_dim),
         column_norm=jnp.mean(jnp.linalg.norm(network.atoms, axis=0)),
-        found=found,
-        invented=invented,
-        exact=exact,
+        **dict(zip(("found", "invented", "exact"), rates, strict=True)),
         loss=0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)),
     )
 

@@ -1,14 +1,15 @@
 """Group-sparse signals: a few groups of columns of a dictionary, with random codes and noise."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, check_at_least, check_real, fail, static_integer
+from aetheory.core.checks import as_float, check_at_least, check_real, fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size
 
 
@@ -69,17 +70,10 @@ class GroupSparseSource(eqx.Module):
         self.group_size = static_integer("group_size", group_size)
         num_groups = check_group_size(self.group_size, self.latent_dim)
         self.num_active = static_integer("num_active", num_active)
-        if self.num_active > num_groups:
-            raise fail("num_active", f"at most the number of groups, {num_groups}", num_active)
-        check_real("min_norm", min_norm, "finite and positive", minimum=0.0, strict=True)
-        check_real("max_norm", max_norm, "finite and positive", minimum=0.0, strict=True)
-        check_at_least("max_norm", max_norm, "min_norm", min_norm)
+        check_law(self.num_active, num_groups, min_norm, max_norm, signal_to_noise)
         dtype = self.dictionary.dtype
         self.min_norm, self.max_norm = as_float(min_norm).astype(dtype), as_float(max_norm).astype(dtype)
-        self.signal_to_noise = None
-        if signal_to_noise is not None:
-            check_real("signal_to_noise", signal_to_noise, "a finite number of decibels, or None for no noise")
-            self.signal_to_noise = as_float(signal_to_noise).astype(dtype)
+        self.signal_to_noise = None if signal_to_noise is None else as_float(signal_to_noise).astype(dtype)
 
     @property
     def input_dim(self) -> int:
@@ -170,6 +164,18 @@ class GroupSparseSource(eqx.Module):
         norms = self.min_norm + (self.max_norm - self.min_norm) * jax.random.uniform(norm_key, (*shape, 1), dtype)
         codes: Array = norms * (directions / jnp.linalg.norm(directions, axis=-1, keepdims=True))
         return codes
+
+
+def check_law(num_active: Any, num_groups: Any, min_norm: Any, max_norm: Any, signal_to_noise: Any = None) -> None:
+    """Raise unless 1 ≤ γ ≤ Γ, 0 < B_min ≤ B_max and the decibels are finite. Traced numbers pass."""
+    check_real("num_active", num_active, "at least 1", minimum=1.0)
+    if is_concrete(num_active) and np.any(np.asarray(num_active) > num_groups):
+        raise fail("num_active", f"at most the number of groups, {num_groups}", num_active)
+    for name, norm in (("min_norm", min_norm), ("max_norm", max_norm)):
+        check_real(name, norm, "finite and positive", minimum=0.0, strict=True)
+    check_at_least("max_norm", max_norm, "min_norm", min_norm)
+    if signal_to_noise is not None:
+        check_real("signal_to_noise", signal_to_noise, "a finite number of decibels, or None for no noise")
 
 
 def random_subsets(key: PRNGKeyArray, num_subsets: int, size: int, num_chosen: int) -> Array:

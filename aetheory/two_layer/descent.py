@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from aetheory.core.checks import as_float, check_steps, check_times, static_integer
+from aetheory.core.checks import as_float, check_steps, check_times
 from aetheory.core.curve import Values
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.gradient_flow import gradient_flow
@@ -40,9 +40,9 @@ class _Weights(eqx.Module):
 class RiskFlow(AbstractExperiment):
     """dB/dt = −∂L/∂B with L = (d/2) R on the product of spheres, and dA/dt = −∂L/∂A or A = β Bᵀ with the best β.
 
-    R is the population risk. It depends on the directions of the rows of B alone, so that its gradient is tangent to
-    the spheres and the rows keep their (unit) length: the flow of the generic `gradient_flow` is the flow on the
-    manifold. On isotropic inputs it reaches the limit: tied for n ≤ d, the joint one for every n.
+    R depends on the directions of the rows of B alone, so that its gradient is tangent to the spheres and the rows keep
+    their (unit) length: `gradient_flow` is the flow on the manifold. On isotropic inputs it reaches the limit: tied for
+    n ≤ d, the joint one for every n.
     """
 
     times: Float[Array, " times"]
@@ -62,15 +62,7 @@ class RiskFlow(AbstractExperiment):
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
     ) -> "RiskFlow":
-        """Of a problem.
-
-        Arguments:
-            problem: a `TwoLayerProblem`. A(0) of the joint flow is 0 when its start has none.
-            times: flow times.
-            rtol: relative tolerance of the adaptive solver.
-            max_steps: the most steps the solver may take.
-            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
-        """
+        """Of a problem; A(0) of the joint flow is 0 where its start has none. The options are `gradient_flow`'s."""
         check_solver_options(rtol, max_steps)
         vector, setting = check_times(times), Setting.of(problem, times, rtol)
         vector, tolerance = vector.astype(setting.dtype), as_float(rtol).astype(setting.dtype)
@@ -86,7 +78,7 @@ class RiskFlow(AbstractExperiment):
                 _Weights(encoder, None if self.tied else decoder),
                 _loss,
                 self.times,
-                (self.setting, normalised(encoder, self.setting.covariance)[0]),
+                (self.setting, self.setting.view(encoder).rows),
                 metrics=_measured,
                 rtol=self.rtol,
                 max_steps=self.max_steps,
@@ -129,28 +121,16 @@ class SampleDescent(AbstractExperiment):
 
     @classmethod
     def of(cls, problem: Any, times: Any) -> "SampleDescent":
-        """Of a problem.
-
-        Arguments:
-            problem: a `TwoLayerProblem`; batches of 256 and a learning rate of .005 where it names none. A(0) is
-                (c₁/f(1)) Bᵀ when its start has none.
-            times: numbers of steps.
-        """
+        """Of a problem: batches of 256 and a rate of .005 where it names none; A(0) is (c₁/f(1)) Bᵀ without one."""
         steps = check_steps(times)
         rate = _LEARNING_RATE if problem.learning_rate is None else problem.learning_rate
-        setting = Setting.of(problem, rate)
-        source = problem.source
+        setting, source = Setting.of(problem, rate), problem.source
         if source is None:
             variances = jnp.ones(setting.shape[1], setting.dtype)
             source = GaussianSource(variances if setting.covariance is None else setting.covariance)
         return cls(
-            times=jnp.asarray(steps),
-            setting=setting,
-            source=source,
-            learning_rate=as_float(rate).astype(setting.dtype),
-            optimizer=problem.optimizer,
-            batch_size=static_integer("batch_size", problem.batch_size or _BATCH_SIZE),
-            steps=steps,
+            *(jnp.asarray(steps), setting, source, as_float(rate).astype(setting.dtype), problem.optimizer),
+            *(problem.batch_size or _BATCH_SIZE, steps),
         )
 
     def run(self, key: PRNGKeyArray) -> Outcome:
@@ -158,6 +138,11 @@ class SampleDescent(AbstractExperiment):
         setting, num_steps = self.setting, max(1, self.steps[-1])
         activation = setting.activation
         key_start, key_batches = jax.random.split(key)
+
+        def measured(model: TwoLayerAutoencoder, _: Any) -> Values:
+            with jax.default_matmul_precision("highest"):
+                return _measured(_Weights(model.encoder, model.decoder), (setting, rows))
+
         with jax.default_matmul_precision("highest"):
             rows = normalised(setting.first(key_start), setting.covariance)[0]
         tied = activation.linear_coefficient / activation.second_moment * rows.T
@@ -169,16 +154,11 @@ class SampleDescent(AbstractExperiment):
             num_steps,
             sample=lambda step_key: self.source.sample(step_key, self.batch_size).astype(setting.dtype),
             key=key_batches,
-            metrics=lambda model, _: _measured_exactly(model, setting, rows),
+            metrics=measured,
             record_at=self.steps,
             throw=False,
         )
         return Outcome(run.values, steps_taken(num_steps), run.module)
-
-
-def _measured_exactly(model: TwoLayerAutoencoder, setting: Setting, start: Rows) -> Values:
-    with jax.default_matmul_precision("highest"):
-        return _measured(_Weights(model.encoder, model.decoder), (setting, start))
 
 
 def _sample_loss(autoencoder: TwoLayerAutoencoder, batch: Float[Array, "batch input_dim"]) -> Float[Array, ""]:

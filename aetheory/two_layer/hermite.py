@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-MAX_ORDER = 128
+ORDER, ORDER_WITH_BREAKPOINTS = 63, 128
 PANEL_WIDTH = 0.5
 
 _RANGE = 13.0

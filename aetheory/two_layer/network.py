@@ -137,12 +137,8 @@ class Estimate(NamedTuple):
 def sampled_risk(autoencoder: Any, samples: Any) -> Estimate:
     """(1/d) mean ‖x − x̂‖² over samples of any source, for any autoencoder that takes one input.
 
-    Arguments:
-        autoencoder: a function of one input; its weights are taken as they are.
-        samples: shape (num_samples, input_dim), for instance `source.sample(key, num_samples)`.
-
     Raises:
-        ValueError: `samples` is no finite matrix.
+        ValueError: `samples` is no finite matrix of shape (num_samples, input_dim).
     """
     return _sampled_risk(autoencoder, check_samples("samples", samples))
 
@@ -157,9 +153,7 @@ class View(eqx.Module):
     """An encoder as Gaussian inputs see it: all that its risks depend on.
 
     Arguments:
-        rows: B, normalised.
-        projected: B Σ, in any orthonormal basis.
-        correlations: K = B Σ Bᵀ.
+        rows, projected, correlations: B, normalised, B Σ and K = B Σ Bᵀ.
         power: tr Σ.
         activation: σ.
     """
@@ -174,9 +168,8 @@ class View(eqx.Module):
     def of(cls, encoder: Rows, covariance: Covariance, activation: Activation) -> "View":
         """Of rows of any length. Nothing is checked."""
         rows, projected = normalised(encoder, covariance)
-        power = jnp.asarray(rows.shape[1], rows.dtype) if covariance is None else jnp.sum(covariance)
-        if covariance is not None and covariance.ndim == 2:
-            power = jnp.trace(covariance)
+        variances = jnp.ones_like(rows[0]) if covariance is None else covariance
+        power = jnp.sum(variances) if variances.ndim == 1 else jnp.trace(variances)
         return cls(rows, projected, rows @ projected.T, power, activation)
 
     @property
@@ -193,10 +186,9 @@ class View(eqx.Module):
     def best(self) -> tuple[Rows, Float[Array, ""]]:
         """A*ᵀ = c₁ f(K)⁻¹ B Σ by one Cholesky factor, and its risk.
 
-        f(K) is singular when two units are equal or opposite (an off-diagonal of K is ±1), or for a linear activation
-        when n > d. Then ε f(1) is added to its diagonal, with ε the least that keeps rounding from spoiling the
-        factor. The directions that ε touches are those that the decoder gains nothing from, since f(K) ⪰ c₁² K; the
-        risk moves by at most its rounding, and upwards.
+        f(K) is singular when two units are equal or opposite, or for a linear activation when n > d. Hence ε f(1) on
+        its diagonal, with ε the least that keeps rounding from spoiling the factor. It touches the directions that the
+        decoder gains nothing from, since f(K) ⪰ c₁² K; the risk moves by at most its rounding, and upwards.
         """
         size, dtype = self.correlations.shape[0], self.correlations.dtype
         ridge = _RIDGE_IN_EPSILONS * size * float(np.finfo(dtype).eps) * self.activation.second_moment

@@ -29,12 +29,9 @@ from aetheory.two_layer.theories import GAUSSIAN, THEORIES, WATER_FILLING
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
 _EXPERIMENTS: dict[str, Any] = {
-    "tied": RiskFlow,
-    "joint": RiskFlow,
-    "alternating": AlternatingDescent,
-    "sgd": SampleDescent,
-}
-_OWN_NUMBERS = {"alternating": ("step_size",), "sgd": ("batch_size", "learning_rate", "optimizer")}
+    "tied": RiskFlow, "joint": RiskFlow, "alternating": AlternatingDescent, "sgd": SampleDescent,
+}  # fmt: skip
+_OWN_NUMBERS = {"step_size": "alternating", "batch_size": "sgd", "learning_rate": "sgd", "optimizer": "sgd"}
 _TRAINING_THE_DECODER = ("joint", "sgd")
 
 
@@ -108,11 +105,11 @@ class TwoLayerProblem(AbstractProblem):
         for name in ("input_dim", "num_units", "step_size", "learning_rate"):
             if (value := getattr(self, name)) is not None:
                 check_real(name, value, "finite and positive", minimum=0.0, strict=True)
-        for name in (name for method, names in _OWN_NUMBERS.items() if method != self.method for name in names):
-            if (value := getattr(self, name)) is not None:
+        for name, method in _OWN_NUMBERS.items():
+            if method != self.method and (value := getattr(self, name)) is not None:
                 raise fail(name, f"None for the method {self.method!r}", value)
         if self.batch_size is not None:
-            static_integer("batch_size", self.batch_size)
+            self.batch_size = static_integer("batch_size", self.batch_size)
         if self.optimizer is not None and self.learning_rate is not None:
             raise fail("learning_rate", "None beside `optimizer`, which has its own", self.learning_rate)
         if self.covariance is not None and is_concrete(self.input_dim) and len(self.covariance) != self.input_dim:

@@ -27,14 +27,10 @@ class EndPoint(AbstractTheory):
     risk: Callable[[Any], Float[Array, "*batch"]]
 
     def curve(self, problem: Any, times: Any) -> Curve:
-        """The risk at the end, at all times.
-
-        Arguments:
-            problem: a `TwoLayerProblem`; its numbers of units and dimensions may be real, traced or arrays.
-            times: flow times, or numbers of steps.
+        """The risk at the end, at all times; numbers of units and dimensions may be real, traced or arrays.
 
         Raises:
-            ValueError: the limit does not speak of such a problem.
+            ValueError: the limit does not speak of such a problem, or bad times.
         """
         check_times(times)
         dtype = common_float_dtype(times, problem.covariance)
@@ -48,18 +44,6 @@ def _isotropic(problem: Any) -> Float[Array, "*batch"]:
     if not problem.is_isotropic:
         raise fail("covariance", "None or the identity for the gaussian limit; see water-filling", problem.covariance)
     return gaussian(problem.rate, problem.activation)
-
-
-def _filled(problem: Any) -> Float[Array, "*batch"]:
-    return water_filling(problem.deviations, problem.num_units, problem.activation).risk
-
-
-def _rotated(problem: Any) -> Float[Array, "*batch"]:
-    return rotation_risk(check_source(problem.source), problem.rate, problem.activation)
-
-
-def _denoised(problem: Any) -> Float[Array, "*batch"]:
-    return denoised_risk(check_source(problem.source), problem.rate, problem.activation)
 
 
 GAUSSIAN = EndPoint(
@@ -78,7 +62,7 @@ WATER_FILLING = EndPoint(
     citations=(_SHEVCHENKO,),
     tested="three blocks of variances, d = 100, n/d from .2 to 2, alternating descent, ten random starts",
     error="never above what was reached, below it by < .002; tied weights end .01 to .02 above it (d = 50)",
-    risk=_filled,
+    risk=lambda problem: water_filling(problem.deviations, problem.num_units, problem.activation).risk,
 )
 """Gaussian inputs of any covariance."""
 
@@ -88,7 +72,7 @@ ROTATION = EndPoint(
     citations=(_KOGLER,),
     tested="Rademacher and Gaussian amplitudes, .1 ≤ q ≤ .9, r = 1, a random rotation and 4000 samples",
     error="of order 1/(qd): < .02 at d = 300, q = .1",
-    risk=_rotated,
+    risk=lambda problem: rotation_risk(check_source(problem.source), problem.rate, problem.activation),
 )
 """Sparse inputs through a random rotation, with a linear decoder."""
 
@@ -98,7 +82,7 @@ DENOISED = EndPoint(
     citations=(_KOGLER,),
     tested="four amplitude laws, .1 ≤ q ≤ 1, r ≤ 2; a random rotation at r = 1, q = .1",
     error="10⁻¹⁰ by quadrature; below a rotation's samples by < .02 at d = 500",
-    risk=_denoised,
+    risk=lambda problem: denoised_risk(check_source(problem.source), problem.rate, problem.activation),
 )
 """Sparse inputs through a random rotation, with the posterior mean of each entry in place of the linear decoder."""
 

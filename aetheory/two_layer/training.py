@@ -50,14 +50,9 @@ class Setting(eqx.Module):
         return View.of(encoder, self.covariance, self.activation)
 
     def measured(self, view: View, risk: Float[Array, ""], start: Rows) -> Values:
-        """What is recorded at one time; `start` are the normalised rows of B(0)."""
-        return recorded(view, risk, jnp.sum(view.projected * start))
-
-
-def recorded(view: View, risk: Float[Array, ""], overlap: Float[Array, ""]) -> Values:
-    """R, tr K²/n, and from tr B Σ B(0)ᵀ its share of n."""
-    num_units = view.correlations.shape[0]
-    return Values(risk=risk, second_moment=jnp.sum(view.correlations**2) / num_units, overlap=overlap / num_units)
+        """R, tr K²/n and (1/n) tr B Σ B(0)ᵀ at one time; `start` are the normalised rows of B(0)."""
+        moment, overlap = jnp.sum(view.correlations**2), jnp.sum(view.projected * start)
+        return Values(risk=risk, second_moment=moment / self.shape[0], overlap=overlap / self.shape[0])
 
 
 def steps_taken(num_steps: Any) -> SolverStats:

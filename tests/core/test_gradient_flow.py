@@ -215,13 +215,13 @@ def test_running_out_of_steps():
 
 def test_a_step_size_too_large_diverges():
     options = {"quartic": 2.5, "times": 50 * TIMES, "step_size": 4.0, "max_steps": 32}
-    with pytest.raises(RuntimeError, match="The flow diverged: a recorded value is NaN or infinite"):
+    with pytest.raises(RuntimeError, match="Training diverged: a recorded value is NaN or infinite"):
         follow(jnp.float32, **options)
     assert not np.isfinite(follow(jnp.float32, **options, throw=False).values["energy"][0]).all()
 
 
 def test_a_module_that_diverges_unseen_by_the_metrics_is_not_returned():
-    with pytest.raises(RuntimeError, match="The flow diverged"):
+    with pytest.raises(RuntimeError, match="Training diverged"):
         follow(
             jnp.float32,
             quartic=2.5,

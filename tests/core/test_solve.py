@@ -224,7 +224,7 @@ def test_a_finished_flow_is_returned_as_it_is():
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_a_value_that_is_not_finite_is_an_error(bad):
-    with pytest.raises(RuntimeError, match="The flow diverged: a recorded value is NaN or infinite"):
+    with pytest.raises(RuntimeError, match="Training diverged: a recorded value is NaN or infinite"):
         require_finished(jnp.ones(2), None, {"risk": jnp.array([1.0, bad])})
 
 
@@ -236,5 +236,5 @@ def test_running_out_of_steps_is_an_error_that_names_the_limit():
 def test_errors_are_raised_at_run_time_under_jit():
     finish = eqx.filter_jit(lambda value: require_finished(value, None, value))
     assert finish(jnp.ones(2)).tolist() == [1, 1]
-    with pytest.raises(RuntimeError, match="The flow diverged"):
+    with pytest.raises(RuntimeError, match="Training diverged"):
         finish(jnp.array([1.0, jnp.nan]))

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 from aetheory import (
     GroupSparseAutoencoder,
@@ -40,8 +41,9 @@ def test_the_average_is_the_gradient_on_all_samples_together(problem):
     batches = [source.sample(key, 20) for key in jax.random.split(KEY, 5)]
     single = np.stack([jax.grad(reconstruction_loss)(autoencoder, batch).dictionary for batch in batches])
     together = jax.grad(reconstruction_loss)(autoencoder, jnp.concatenate(batches)).dictionary
-    np.testing.assert_allclose(estimate.mean, together, atol=1e-5)
-    np.testing.assert_allclose(estimate.standard_error, single.std(axis=0, ddof=1) / math.sqrt(5), atol=1e-5)
+    error = rounding(jnp.float32, terms=100, size=np.abs(single).max())
+    np.testing.assert_allclose(estimate.mean, together, rtol=0, atol=error)
+    np.testing.assert_allclose(estimate.standard_error, single.std(axis=0, ddof=1) / math.sqrt(5), rtol=0, atol=error)
 
 
 def test_the_standard_error_is_that_of_repetitions(problem):
@@ -56,7 +58,7 @@ def test_the_standard_error_is_that_of_repetitions(problem):
 
     means, errors = repeat(keys)
     ratio = np.mean(np.var(means, axis=0, ddof=1)) / np.mean(np.asarray(errors) ** 2)
-    assert ratio == pytest.approx(1, abs=0.2)
+    assert ratio == pytest.approx(1, abs=0.2)  # of 40 repetitions
 
 
 def test_the_published_gradient_is_its_formula_group_by_group(precision):
@@ -73,7 +75,10 @@ def test_the_published_gradient_is_its_formula_group_by_group(precision):
     for g, tau in enumerate(shrinkage):
         mine, own = learnt[:, 2 * g : 2 * g + 2], truth[:, 2 * g : 2 * g + 2]
         expected = tau * 0.3 * (2 - tau) * (mine - own) @ own.T @ mine
-        np.testing.assert_allclose(result[:, 2 * g : 2 * g + 2], expected, rtol=1e-4)
+        size = (np.abs(mine - own) @ np.abs(own).T @ np.abs(mine)).max()
+        np.testing.assert_allclose(
+            result[:, 2 * g : 2 * g + 2], expected, rtol=0, atol=rounding(precision, terms=11, size=size)
+        )
 
 
 def test_the_published_gradient_points_where_the_exact_one_does(problem, averaged):
@@ -120,7 +125,9 @@ def test_the_published_contraction_agrees_with_its_formula_and_is_never_positive
             group_size=size, closeness=delta,
         )  # fmt: skip
         bracket = low - size * (high * np.sqrt(size**2 + 1) + delta) ** 2 / low
-        np.testing.assert_allclose(rho, 0.1 * tau * probability * (2 - tau) * bracket, rtol=1e-12)
+        np.testing.assert_allclose(
+            rho, 0.1 * tau * probability * (2 - tau) * bracket, rtol=rounding(jnp.float64, terms=16)
+        )
         assert (rho <= 0).all()
 
 
@@ -131,7 +138,7 @@ def test_the_alignment_is_the_range_of_singular_values(problem):
         np.linalg.svd(np.asarray(source.dictionary)[:, k : k + 2].T @ np.asarray(learnt)[:, k : k + 2])[1]
         for k in range(0, 16, 2)
     ]
-    np.testing.assert_allclose([low, high], [np.min(values), np.max(values)], rtol=1e-5)
+    np.testing.assert_allclose([low, high], [np.min(values), np.max(values)], rtol=rounding(jnp.float32, terms=60))
 
 
 def test_measured_contraction_and_radius(x64):
@@ -150,20 +157,21 @@ def test_the_fixed_point_of_the_column_norm(precision):
     norms = jnp.asarray([0.5, 4.5, 100.0], precision)
     s = recovery.fixed_point_norm(2.0, norms)
     assert s.dtype == precision
-    np.testing.assert_allclose(s**2 * (1 - 2 / (s * norms)), 1, rtol=1e-5)
-    assert float(s[1]) == pytest.approx(1.2466, abs=1e-4)
+    np.testing.assert_allclose(s**2 * (1 - 2 / (s * norms)), 1, rtol=rounding(precision, terms=8, size=np.max(s) ** 2))
+    assert float(s[1]) == pytest.approx(1.2466, abs=5e-5)  # as printed
     # one step with orthogonal columns of that norm reconstructs codes of that norm exactly
     code = np.zeros(6)
     code[2:4] = 4.5 * np.array([0.6, -0.8])
     autoencoder = GroupSparseAutoencoder(s[1] * jnp.eye(6, dtype=precision), 2.0, 2)
-    np.testing.assert_allclose(autoencoder(jnp.asarray(code, precision)), code, atol=1e-5)
+    np.testing.assert_allclose(
+        autoencoder(jnp.asarray(code, precision)), code, atol=rounding(precision, terms=4, size=4.5)
+    )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: recovery.fixed_point_norm(-1, 4.5), "`threshold` must be finite and nonnegative, but got -1."),
-        (lambda: recovery.fixed_point_norm(1, 0.0), "`code_norm` must be finite and positive, but got 0.0."),
         (lambda: recovery.measured_contraction(np.ones(1)), "`squared_distances` must be a vector of at least two"),
         (lambda: recovery.measured_contraction(np.zeros(3)), "`squared_distances` must be finite and positive"),
         (lambda: recovery.neighbourhood_radius(0, 5, 0.1), "`input_dim` must be a positive integer, but got 0."),
@@ -171,7 +179,7 @@ def test_the_fixed_point_of_the_column_norm(precision):
             lambda: recovery.contraction_factor(
                 step_size=0.1, shrinkage=1.5, active_probability=0.1, alpha_min=1.0, alpha_max=1.0, group_size=2
             ),
-            "`shrinkage` must be in [0, 1], but got",
+            "`shrinkage` must be in [0, 1], but got 1.5.",
         ),
         (
             lambda: recovery.expected_gradient(

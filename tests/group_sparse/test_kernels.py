@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tolerance import rounding
 
 import aetheory as ae
 from aetheory.group_sparse import kernels as sparse_loss
@@ -40,8 +41,8 @@ def value_and_gradients(loss, autoencoder, samples):
         ({"threshold": 1.4}, True),
         ({"group_size": 1, "num_groups": 192, "threshold": 1.2}, True),
         ({"group_size": 1, "num_groups": 192, "threshold": 1.2, "nonnegative": True}, True),
-        ({"group_size": 4, "num_groups": 48, "threshold": 1.5, "num_active": 1, "element_threshold": 0.1}, True),
-        ({"threshold": 1.4, "unit_norm": True, "step_size": 0.9}, True),
+        ({"group_size": 4, "num_groups": 48, "threshold": 1.5, "num_active": 1}, True),
+        ({"threshold": 1.4, "unit_norm": True}, True),
         ({"threshold": np.linspace(1.2, 1.6, 96)}, True),
         ({"threshold": 100.0}, True),
         ({"threshold": 0.1}, False),
@@ -57,10 +58,10 @@ def test_value_and_gradient_are_those_of_the_dense_products(precision, options, 
     assert (most_active(autoencoder, samples) <= capacity) == sparse, "the case is not the one it is meant to be"
     expected = value_and_gradients(ae.reconstruction_loss, autoencoder, samples)
     found = value_and_gradients(ae.sparse_reconstruction_loss, autoencoder, samples)
-    tolerance = 1e-5 if precision == jnp.float32 else 1e-12
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         assert one.dtype == precision
-        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * max(np.abs(other).max(), 1))
+        # what a sample is off by cancels against it, and is multiplied with columns of 200 entries
+        np.testing.assert_allclose(one, other, rtol=0, atol=rounding(precision, 200, size=max(np.abs(other).max(), 3)))
 
 
 def test_a_code_of_exactly_zero_at_threshold_zero_is_active(x64):
@@ -73,14 +74,14 @@ def test_a_code_of_exactly_zero_at_threshold_zero_is_active(x64):
             for loss in (ae.reconstruction_loss, ae.sparse_reconstruction_loss)
         )
         for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(dense), strict=True):
-            np.testing.assert_allclose(one, other, atol=1e-12)
+            np.testing.assert_allclose(one, other, rtol=0, atol=rounding(jnp.float64, terms=2))
 
 
-def test_no_gradient_reaches_the_settings():
-    autoencoder, samples = problem(jnp.float32, threshold=1.4, step_size=0.9)
+def test_no_gradient_reaches_the_threshold():
+    autoencoder, samples = problem(jnp.float32, threshold=1.4)
     gradient = eqx.filter_grad(ae.sparse_reconstruction_loss)(autoencoder, samples)
-    for name in ("threshold", "step_size", "element_threshold"):
-        assert getattr(gradient, name) is None or not np.asarray(getattr(gradient, name)).any()
+    assert gradient.dictionary.any()
+    assert gradient.threshold == 0
 
 
 def test_a_batch_of_dictionaries(x64):
@@ -95,7 +96,7 @@ def test_a_batch_of_dictionaries(x64):
         jax.jit(jax.vmap(jax.value_and_grad(lambda scale, loss=loss: of(loss, scale))))(scales)
         for loss in (ae.sparse_reconstruction_loss, ae.reconstruction_loss)
     )
-    np.testing.assert_allclose(np.stack(found), np.stack(expected), rtol=1e-10)
+    np.testing.assert_allclose(np.stack(found), np.stack(expected), rtol=rounding(jnp.float64, 200, condition=10))
 
 
 def test_training_is_the_same(x64):
@@ -109,7 +110,7 @@ def test_training_is_the_same(x64):
         for loss in (ae.sparse_reconstruction_loss, ae.reconstruction_loss)
     ]
     assert np.abs(trained[0] - autoencoder.dictionary).max() > 0.01
-    np.testing.assert_allclose(*trained, atol=1e-9)
+    np.testing.assert_allclose(*trained, rtol=0, atol=rounding(jnp.float64, terms=30 * 200))
 
 
 def test_samples_of_another_dimension_are_refused():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from tolerance import rounding
 
 import aetheory as ae
 from aetheory.core.bibliography import bibliography
@@ -42,9 +43,13 @@ def test_repeats_are_runs_of_their_own(precision):
     for name in ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss"):
         values = np.stack([one[name] for one in (run.values for run in single)])
         assert curve.values[name].dtype == precision
-        np.testing.assert_allclose(curve.values[name], values.mean(axis=0), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(curve.std[name], values.std(axis=0, ddof=1), rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(curve.module.dictionary[1], single[1].module.dictionary, atol=1e-5)
+        # sums of 20 entries, and Adam turns what a gradient of 0 is off by into a step
+        error = rounding(precision, terms=5 * 20, size=np.abs(values).max())
+        np.testing.assert_allclose(curve.values[name], values.mean(axis=0), rtol=0, atol=error)
+        np.testing.assert_allclose(curve.std[name], values.std(axis=0, ddof=1), rtol=0, atol=error)
+    np.testing.assert_allclose(
+        curve.module.dictionary[1], single[1].module.dictionary, rtol=0, atol=rounding(precision, terms=5 * 20)
+    )
 
 
 def test_maps_and_compiled_programs_agree_with_a_loop(x64):
@@ -54,25 +59,27 @@ def test_maps_and_compiled_programs_agree_with_a_loop(x64):
 
     thresholds, rates = jnp.array([0.5, 2.0]), jnp.array([0.01, 0.02])
     expected = [end(float(one), float(rate)) for one, rate in zip(thresholds, rates, strict=True)]
-    np.testing.assert_allclose(jax.jit(jax.vmap(end))(thresholds, rates), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        jax.jit(jax.vmap(end))(thresholds, rates), expected, rtol=rounding(jnp.float64, terms=5 * 20)
+    )
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "transformation"])
 def test_a_step_is_that_of_the_gradient_on_the_whole_batch(optimizer, x64):
     """Whose passes are drawn from keys of their own; also of a given source and an unfolded network, as they are."""
     source, start = replace(TINY, signal_to_noise=None).experiment([1]).draw(KEY)
-    network = ae.GroupSparseAutoencoder(start.dictionary, 0.3, 2, num_iterations=3, step_size=0.3)
+    network = ae.GroupSparseAutoencoder(start.dictionary, 0.3, 2, num_iterations=3)
     given = {"sgd": "sgd", "transformation": optax.sgd(0.05)}[optimizer]
     problem = ae.RecoveryProblem.of(source, network, optimizer=given, learning_rate=0.05, batch_size=40)
     problem = replace(problem, threshold=0.6)
     run = problem.experiment([2], examples_per_pass=20).descend(KEY)
-    network = ae.GroupSparseAutoencoder(start.dictionary, 0.6, 2, num_iterations=3, step_size=0.3)
+    network = ae.GroupSparseAutoencoder(start.dictionary, 0.6, 2, num_iterations=3)
     A, batches = start.dictionary, jax.random.fold_in(KEY, 3)
     for step in range(2):
         samples = [source.sample(jax.random.fold_in(batches, 2 * step + k), 20) for k in range(2)]
         at = eqx.tree_at(lambda one: one.dictionary, network, A)
         A = A - 0.05 * jax.grad(ae.reconstruction_loss)(at, jnp.concatenate(samples)).dictionary
-    np.testing.assert_allclose(run.module.dictionary, A, atol=1e-12)
+    np.testing.assert_allclose(run.module.dictionary, A, rtol=0, atol=rounding(jnp.float64, terms=2 * 3 * 20))
     assert problem.start_correlation == pytest.approx(float(jnp.sum(start.dictionary * source.dictionary) / 12))
 
 
@@ -82,12 +89,9 @@ def test_a_step_is_that_of_the_gradient_on_the_whole_batch(optimizer, x64):
         ({"input_dim": 0}, "`input_dim` must be a positive integer, but got 0."),
         ({"batch_size": 2.5}, "`batch_size` must be a positive integer, but got 2.5."),
         ({"num_active": 7}, "`num_active` must be at most the number of groups, 6, but got 7."),
-        ({"min_norm": 0.0}, "`min_norm` must be finite and positive, but got 0.0."),
         ({"max_norm": 1.0}, "`max_norm` must be at least `min_norm` = 4.0, but got 1.0."),
-        ({"signal_to_noise": math.inf}, "`signal_to_noise` must be a finite number of decibels, or None for no noise"),
         ({"threshold": -1.0}, "`threshold` must be finite and nonnegative, but got -1.0."),
         ({"start_correlation": 1.5}, "`start_correlation` must be in (0, 1], but got 1.5."),
-        ({"start_correlation": 0.0}, "`start_correlation` must be in (0, 1], but got 0.0."),
         ({"learning_rate": 0.0}, "`learning_rate` must be finite and positive, but got 0.0."),
         ({"network": "tanh"}, "`network` must be one of 'group', 'sparse', 'relu', but got 'tanh'."),
         (
@@ -106,7 +110,6 @@ def test_a_bad_field(change, message):
     [
         (lambda: ae.simulate(TINY, [0], KEY), "`times` must be numbers of steps, the last one positive"),
         (lambda: ae.simulate(TINY, [0, 1.5], KEY), "`times` must be a non-empty vector of whole, nonnegative"),
-        (lambda: ae.simulate(TINY, [2, 1], KEY), "`times` must be a non-empty vector of whole, nonnegative"),
         (
             lambda: ae.simulate(TINY, [1], KEY, examples_per_pass=7),
             "`examples_per_pass` must be a divisor of `batch_size` = 40, but got 7.",

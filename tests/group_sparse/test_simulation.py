@@ -2,8 +2,10 @@ from dataclasses import replace
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 import aetheory as ae
 
@@ -39,15 +41,15 @@ def test_a_fifth_of_the_published_simulation(scaled):
     first, second = scaled["group"]
     assert second.times.tolist() == list(range(50, 101, 10))
     found = [*first.distance[:5:2], *second.distance[1::2]]
-    np.testing.assert_allclose(found, DISTANCES, rtol=0.01)
+    np.testing.assert_allclose(found, DISTANCES, rtol=0.01)  # as printed, and of another order of sums
     np.testing.assert_array_equal(first.distance[-1], second.distance[0])
     assert second.found[-1] > 0.99
     assert 0.7 < scaled["sparse"][1].found[-1] < 0.85
     rest = ae.predict(SCALED, second.times)
     assert rest.lower.column_norm[-1] < rest.column_norm[-1] < rest.upper.column_norm[-1]
-    assert float(second.column_norm[-1]) == pytest.approx(float(rest.column_norm[-1]), rel=0.04)
+    assert float(second.column_norm[-1]) == pytest.approx(float(rest.column_norm[-1]), rel=0.04)  # noise, and n finite
     bound = ae.predict(SCALED, [0, 100], "published bound")
-    assert float(bound.distance[0]) == pytest.approx(DISTANCES[0], rel=0.05)
+    assert float(bound.distance[0]) == pytest.approx(DISTANCES[0], rel=0.05)  # n finite
     assert second.distance[-1] < DISTANCES[0] < bound.distance[-1]
 
 
@@ -56,8 +58,10 @@ def test_the_start_is_as_near_as_asked_and_the_same_for_each_network(scaled):
     for source, network in starts:
         np.testing.assert_array_equal(network.dictionary, starts[0][1].dictionary)
         correlations = np.sum(np.asarray(network.dictionary) * np.asarray(source.dictionary), axis=0)
-        assert correlations.mean() == pytest.approx(0.56, abs=0.01)
-        assert float(scaled["group"][0].correlation[0]) == pytest.approx(correlations.mean(), rel=1e-5)
+        assert correlations.mean() == pytest.approx(0.56, abs=0.01)  # of 200 columns
+        assert float(scaled["group"][0].correlation[0]) == pytest.approx(
+            correlations.mean(), rel=rounding(jnp.float32, 400)
+        )
     assert [(network.group_size, network.nonnegative) for _, network in starts] == [(2, False), (1, True)]
 
 
@@ -68,9 +72,9 @@ def test_what_is_recorded_agrees_with_its_definition(precision):
     samples = ae.sources.group_sparse.GroupSparseSamples(
         *(np.asarray(one, precision) for one in (y, x.reshape(50, 6))), x.any(axis=2)
     )
-    samples = jax.tree.map(jax.numpy.asarray, samples)
+    samples = jax.tree.map(jnp.asarray, samples)
     network = ae.GroupSparseAutoencoder(A.astype(precision), 3.0, 2)
-    values = eqx.filter_jit(ae.recovery.measure)(network, (jax.numpy.asarray(truth, precision), samples))
+    values = eqx.filter_jit(ae.recovery.measure)(network, (jnp.asarray(truth, precision), samples))
     z = (y @ A).reshape(50, 3, 2)
     norms = np.linalg.norm(z, axis=2, keepdims=True)
     codes, found, active = np.maximum(1 - 3 / norms, 0) * z, norms[..., 0] > 3, x.any(axis=2)
@@ -87,7 +91,8 @@ def test_what_is_recorded_agrees_with_its_definition(precision):
     assert list(values) == list(expected)
     for name, value in expected.items():
         assert values[name].dtype == precision
-        assert float(values[name]) == pytest.approx(value, rel=1e-5, abs=1e-6)
+        error = rounding(precision, terms=50 * 8, condition=2)
+        assert float(values[name]) == pytest.approx(value, rel=error, abs=error)
 
 
 def test_a_training_that_diverges_says_so():

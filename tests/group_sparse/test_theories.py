@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 import aetheory as ae
 
@@ -20,10 +21,10 @@ def test_the_resting_norm_is_a_constant_with_the_extremes_around_it(precision):
     assert curve.column_norm.dtype == precision
     for values, norm in ((curve.values, 4.5), (curve.lower, 5.0), (curve.upper, 4.0)):
         s = np.asarray(values.column_norm)
-        np.testing.assert_allclose(s**2 * (1 - np.array([[0], [2]]) / (s * norm)), 1, rtol=1e-5)
+        np.testing.assert_allclose(s**2 * (1 - np.array([[0], [2]]) / (s * norm)), 1, rtol=rounding(precision, terms=8))
     single = jax.jit(lambda one: ae.predict(replace(PROBLEM, threshold=one), [7]).column_norm[0])
-    assert float(single(2.0)) == pytest.approx(1.2466, abs=1e-4)
-    assert float(jax.grad(single)(0.0)) == pytest.approx(1 / 9, rel=1e-5)  # half of λ/‖x‖
+    assert float(single(2.0)) == pytest.approx(1.2466, abs=5e-5)  # as printed
+    assert float(jax.grad(single)(0.0)) == pytest.approx(1 / 9, rel=rounding(precision, terms=8))  # half of λ/‖x‖
 
 
 @pytest.mark.parametrize("threshold", [2.0, 10.0])  # with ten no group is active, and ρ = 0
@@ -36,11 +37,13 @@ def test_the_published_bound_is_its_recurrence_and_grows(threshold, x64):
     rho, distances = 0.5 * tau * 0.03 * (2 - tau) * bracket, [start]
     for _ in range(20):
         distances.append((1 - rho) * distances[-1] + math.log(190) ** 3 / 100**2)
-    np.testing.assert_allclose(curve.distance, 100 * np.asarray(distances)[[0, 1, 4, 20]], rtol=1e-10)
+    np.testing.assert_allclose(
+        curve.distance, 100 * np.asarray(distances)[[0, 1, 4, 20]], rtol=rounding(jnp.float64, terms=20 * 8)
+    )
     assert rho <= 0
     assert curve.upper is curve.values
     rates = jax.vmap(lambda rate: ae.predict(replace(problem, learning_rate=rate), [4], "published bound").distance)
-    np.testing.assert_allclose(rates(jnp.array([0.5]))[0], curve.distance[2:3], rtol=1e-12)
+    np.testing.assert_allclose(rates(jnp.array([0.5]))[0], curve.distance[2:3], rtol=rounding(jnp.float64, terms=4))
 
 
 def test_networks_that_no_theory_speaks_of_are_refused():

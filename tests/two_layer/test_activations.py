@@ -18,6 +18,10 @@ BREAKPOINTS = {"sign": (0.0,), "relu": (0.0,), "leaky_relu": (0.0,), "hard_tanh"
 SIGN = as_activation("sign")
 
 
+MANY = rounding(jnp.float64, terms=800, size=15)
+"""A sum over the 800 nodes of the quadrature, E |x³ He_4(x)| at most."""
+
+
 def cubic(x):
     return x - 0.3 * x**3
 
@@ -93,14 +97,14 @@ def test_values_and_moments(name, precision):
 def test_the_kernel_is_the_expectation(name, x64):
     sigma, function = activation(name), NUMPY[name]
     kernel = np.asarray(sigma.kernel(jnp.asarray(CORRELATIONS)))
-    tolerance = 1e-2 if name == "sign" else 2e-4 if name in BREAKPOINTS else 1e-9
+    tolerance = 1e-2 if name == "sign" else 2e-4 if name in BREAKPOINTS else 1e-9  # of the rule at kinks, of the series
     for index in (1, 2, 4):
         assert kernel[index] == pytest.approx(double_expectation(function, CORRELATIONS[index]), abs=tolerance)
-    assert kernel[3] == pytest.approx(sigma.mean**2, abs=1e-12)
-    assert kernel[-1] == pytest.approx(sigma.second_moment, abs=1e-12)
+    assert kernel[3] == pytest.approx(sigma.mean**2, abs=rounding(jnp.float64, 64))
+    assert kernel[-1] == pytest.approx(sigma.second_moment, abs=rounding(jnp.float64, 64, size=3))
     opposite = expectation(lambda x: function(np.asarray(x)) * function(-np.asarray(x)), BREAKPOINTS.get(name, ()))
     if name != "sign":  # at the one point 0 it is not odd
-        assert kernel[0] == pytest.approx(opposite, abs=1e-11)
+        assert kernel[0] == pytest.approx(opposite, abs=1e-11)  # of the quadratures
 
 
 @pytest.mark.parametrize("name", NUMPY)
@@ -109,8 +113,28 @@ def test_the_kernel_is_the_series_of_the_hermite_coefficients(name, x64):
     coefficients = np.array(hermite_coefficients(sigma.function, BREAKPOINTS.get(name, ()), 128)[0])
     correlations = np.array([-0.5, 0.1, 0.7])
     series = (coefficients**2) @ correlations[None, :] ** np.arange(129)[:, None]
-    np.testing.assert_allclose(sigma.kernel(jnp.asarray(correlations)), series, atol=1e-12)
-    assert coefficients[1] == pytest.approx(sigma.linear_coefficient, abs=1e-13)
+    np.testing.assert_allclose(sigma.kernel(jnp.asarray(correlations)), series, atol=rounding(jnp.float64, terms=800))
+    assert coefficients[1] == pytest.approx(sigma.linear_coefficient, abs=rounding(jnp.float64, terms=800))
+
+
+@pytest.mark.parametrize("correlation", [-0.9, 0.9, 0.95, 0.99, 0.999])
+def test_the_kernel_of_the_hard_tanh_has_all_digits(correlation, precision):
+    """Against E σ(g) E[σ(g') | g], the inner mean in closed form and the outer one by SciPy's adaptive quadrature."""
+    scale = math.sqrt(1 - correlation**2)
+
+    def density(x):
+        return math.exp(-x * x / 2) / math.sqrt(2 * math.pi)
+
+    def given(x):
+        low, high = ((end - correlation * x) / scale for end in (-1, 1))
+        inside = special.ndtr(high) - special.ndtr(low)
+        outside = special.ndtr(-high) - special.ndtr(low)
+        return correlation * x * inside + scale * (density(low) - density(high)) + outside
+
+    expected = expectation(lambda x: min(max(x, -1), 1) * given(x), (-1.0, 1.0))
+    found = as_activation("hard_tanh").kernel(jnp.asarray(correlation, precision))
+    # in float32 the correlation itself is rounded, and f' ≤ c₁² + … < .7
+    assert float(found) == pytest.approx(expected, abs=rounding(precision, terms=40))
 
 
 def test_hermite_coefficients_in_closed_form(x64):
@@ -122,7 +146,7 @@ def test_hermite_coefficients_in_closed_form(x64):
     np.testing.assert_allclose(sines, exact, rtol=0, atol=rounding(jnp.float64, terms=128))
     assert second_moment == pytest.approx(math.sinh(1) / math.e, rel=rounding(jnp.float64, terms=128))
     # x³ = He_3 + 3 He_1
-    np.testing.assert_allclose(hermite_coefficients(lambda x: x**3, (), 4)[0], [0, 3, 0, math.sqrt(6), 0], atol=1e-12)
+    np.testing.assert_allclose(hermite_coefficients(lambda x: x**3, (), 4)[0], [0, 3, 0, math.sqrt(6), 0], atol=MANY)
     signs = hermite_coefficients(jnp.sign, (0.0,), 5)[0]  # c_3² = (2/π)/6, c_5² = (2/π) 3/40
     np.testing.assert_allclose(
         np.square(signs),
@@ -137,8 +161,10 @@ def test_derivatives_of_the_kernel(name, x64):
     sigma, inside = activation(name), jnp.asarray(CORRELATIONS[1:-1])
     slopes = sigma.kernel_derivative(inside)
     differences = (sigma.kernel(inside + 1e-5) - sigma.kernel(inside - 1e-5)) / 2e-5
-    np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-8)
-    assert float(sigma.kernel_derivative(jnp.asarray(0.0))) == pytest.approx(sigma.linear_coefficient**2, rel=1e-12)
+    np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-8)  # of the differences
+    assert float(sigma.kernel_derivative(jnp.asarray(0.0))) == pytest.approx(
+        sigma.linear_coefficient**2, rel=rounding(jnp.float64, terms=8)
+    )
     assert np.isfinite(sigma.kernel_derivative(jnp.asarray([-1.0, 1.0, 1 + 1e-12]))).all()
 
 
@@ -146,7 +172,9 @@ def test_known_alphas(x64):
     assert SIGN.alpha == pytest.approx(math.pi / 2 - 1, rel=rounding(jnp.float64, terms=3, condition=3))
     assert as_activation("linear").alpha == 0
     assert leaky_relu(1.0).is_odd
-    assert as_activation("erf").alpha == pytest.approx(1.5 * math.asin(2 / 3) - 1, rel=1e-12)
+    assert as_activation("erf").alpha == pytest.approx(
+        1.5 * math.asin(2 / 3) - 1, rel=rounding(jnp.float64, 8, condition=12)
+    )
 
 
 def test_the_kernel_matrix_is_exact_on_the_diagonal_and_at_equal_units(precision):
@@ -167,7 +195,7 @@ def test_the_sign_of_zero_is_one_and_nan_stays(precision):
 def test_the_surrogate_of_the_sign(x64):
     points = np.array([-1.0, 0.0, 0.2])
     slopes = jax.vmap(jax.grad(SIGN))(jnp.asarray(points))
-    np.testing.assert_allclose(slopes, 1 / np.cosh(points) ** 2, rtol=1e-12)
+    np.testing.assert_allclose(slopes, 1 / np.cosh(points) ** 2, rtol=rounding(jnp.float64, terms=8))
 
 
 def test_activations_made_alike_share_one_program(x64):
@@ -186,7 +214,9 @@ def test_activations_made_alike_share_one_program(x64):
 
 def test_functions_become_activations_inside_jit(x64):
     inside = jax.jit(lambda x: as_activation(jnp.tanh).kernel(x))(jnp.asarray(0.4))
-    assert float(inside) == pytest.approx(float(as_activation("tanh").kernel(jnp.asarray(0.4))), rel=1e-13)
+    assert float(inside) == pytest.approx(
+        float(as_activation("tanh").kernel(jnp.asarray(0.4))), rel=rounding(jnp.float64, 64)
+    )
 
 
 def test_a_missing_breakpoint_is_noticed():
@@ -201,9 +231,7 @@ def test_a_missing_breakpoint_is_noticed():
         (lambda: leaky_relu(math.nan), "`slope` must be finite, but got nan."),
         (lambda: from_function(lambda x: x + jnp.inf, "pole"), "`function` must be finite where |x| ≤ 13"),
         (lambda: from_function(jnp.sum, "total"), "`function` must return an array of the shape of its input"),
-        (lambda: from_function(jnp.tanh, order=400), "`order` must be a positive integer of at most 128"),
         (lambda: from_function(jnp.tanh, breakpoints=[math.nan]), "`breakpoints` must be finite numbers"),
-        (lambda: from_function(jnp.tanh, order=0), "`order` must be a positive integer, but got 0."),
         (lambda: from_function(jnp.cos).alpha, "`activation` must have a linear part, but for 'cos'"),
         (lambda: leaky_relu(-1.0).alpha, "`activation` must have a linear part"),
     ],

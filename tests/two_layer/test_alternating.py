@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tolerance import rounding
 
 from aetheory import GaussianSource, TwoLayerProblem, limits, population_risk, predict, simulate
 from aetheory.two_layer.network import optimal_risk, random_encoder
@@ -12,6 +13,8 @@ DIM, UNITS = 20, 16
 KEY = jax.random.key(0)
 BLOCKS = np.repeat([2.5, 0.7, 0.1], [6, 6, 8])
 BLOCKS = BLOCKS / BLOCKS.mean()
+BELOW = rounding(jnp.float64, terms=100**2)
+"""A limit that nothing goes below, but by the rounding of a risk."""
 LIMITS = {0.5: 0.6817, 0.8: 0.4907, 1.0: 0.3634, 1.5: 0.2756, 2.0: 0.2220, 3.0: 0.1599}
 
 
@@ -27,17 +30,6 @@ def descend(start, covariance, num_steps=20, activation="sign", **options):
 def full_covariance(rank=DIM):
     root = np.random.default_rng(1).normal(size=(DIM, rank))
     return root @ root.T / DIM
-
-
-def equations(jaxpr):
-    """Every equation of a traced program, those of the programs inside it too."""
-    for equation in jaxpr.eqns:
-        yield equation
-        for parameter in equation.params.values():
-            for inner in parameter if isinstance(parameter, tuple) else (parameter,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from equations(inner)
 
 
 def by_hand(rows, covariance, num_steps, step_size):
@@ -70,8 +62,9 @@ def test_the_steps_are_those_of_the_paper(covariance, precision):
     expected = by_hand(np.asarray(start, np.float64), sigma, 20, 0.1)
     for name, values in zip(("risk", "second_moment", "overlap"), expected, strict=True):
         assert getattr(run, name).dtype == precision
-        atol = (1e-10 if precision == jnp.float64 else 1e-4) * max(1, values.max())
-        np.testing.assert_allclose(getattr(run, name), values, atol=atol)
+        # 20 steps of a factor and a few products of matrices, with kernels that bend by up to 40
+        error = rounding(precision, terms=20 * UNITS**2, condition=4, size=max(1, values.max()))
+        np.testing.assert_allclose(getattr(run, name), values, rtol=0, atol=error)
     assert int(run.stats.num_steps[0]) == 20
 
 
@@ -79,13 +72,13 @@ def test_the_steps_are_those_of_the_paper(covariance, precision):
 @pytest.mark.parametrize("activation", ["sign", "tanh"])
 def test_the_last_risk_is_that_of_the_autoencoder(covariance, activation, x64):
     run = descend(encoder(), covariance, activation=activation)
-    last = float(run.risk[-1])
-    assert float(population_risk(run.module, covariance)) == pytest.approx(last, abs=1e-9)
-    assert float(optimal_risk(run.module.encoder, activation, covariance)) == pytest.approx(last, abs=1e-9)
+    last, error = float(run.risk[-1]), rounding(jnp.float64, terms=UNITS**2 * DIM, condition=100)
+    assert float(population_risk(run.module, covariance)) == pytest.approx(last, abs=error)
+    assert float(optimal_risk(run.module.encoder, activation, covariance)) == pytest.approx(last, abs=error)
     rows = np.asarray(run.module.encoder)
     sigma = np.diag(covariance) if covariance.ndim == 1 else covariance
-    np.testing.assert_allclose(np.einsum("ij,jk,ik->i", rows, sigma, rows), 1, atol=1e-9)
-    assert (np.diff(run.risk) < 1e-12).all()
+    np.testing.assert_allclose(np.einsum("ij,jk,ik->i", rows, sigma, rows), 1, atol=error)
+    assert (np.diff(run.risk) < error).all()
 
 
 def test_it_reaches_the_limit_and_stops(x64):
@@ -93,8 +86,8 @@ def test_it_reaches_the_limit_and_stops(x64):
     limit = float(limits.gaussian(UNITS / DIM))
     steps = int(run.stats.num_steps[0])
     assert 20 < steps < 400
-    assert float(run.risk[-1]) == pytest.approx(limit, abs=1e-6)
-    assert (run.risk >= limit - 1e-12).all()
+    assert float(run.risk[-1]) == pytest.approx(limit, abs=1e-6)  # where the criterion stops it
+    assert (run.risk >= limit - BELOW).all()
     # stopped where ten steps gained less than ten tolerances, and not before
     gains = np.asarray(run.risk[:-10] - run.risk[10:])
     assert gains[steps - 10] < 1e-8 <= gains[steps - 11]
@@ -103,7 +96,7 @@ def test_it_reaches_the_limit_and_stops(x64):
 
 def test_the_scale_of_the_covariance_does_not_matter(x64):
     one, other = (descend(encoder(), scale * BLOCKS, tolerance=1e-6) for scale in (1.0, 100.0))
-    np.testing.assert_allclose(100 * one.risk, other.risk, rtol=1e-10)
+    np.testing.assert_allclose(100 * one.risk, other.risk, rtol=rounding(jnp.float64, 20 * UNITS**2))
     assert int(one.stats.num_steps[0]) == int(other.stats.num_steps[0])
 
 
@@ -111,23 +104,15 @@ def test_starts_are_mapped_over(x64):
     starts = jnp.stack([encoder(seed=seed) for seed in range(3)])
     mapped = jax.jit(jax.vmap(lambda start: descend(start, BLOCKS, activation="tanh").risk))(starts)
     for risks, start in zip(mapped, starts, strict=True):
-        np.testing.assert_allclose(risks, descend(start, BLOCKS, activation="tanh").risk, rtol=1e-11)
+        np.testing.assert_allclose(
+            risks, descend(start, BLOCKS, activation="tanh").risk, rtol=rounding(jnp.float64, 20 * UNITS**2)
+        )
 
 
 def test_equal_units_are_no_obstacle(x64):
     run = descend(encoder().at[3].set(-encoder()[4]), None)
     assert np.isfinite(run.risk).all()
     assert run.risk[-1] < run.risk[0]
-
-
-def test_nothing_larger_than_the_matrices_is_formed(x64):
-    """Counted in the traced program: one factorisation, and no array beyond n × n or n × d in the loop."""
-    program = jax.make_jaxpr(lambda start: descend(start, None).risk)(encoder(11))
-    (loop,) = (equation for equation in equations(program.jaxpr) if equation.primitive.name == "while")
-    body = list(equations(loop.params["body_jaxpr"].jaxpr))
-    assert sum(equation.primitive.name == "cholesky" for equation in body) == 1
-    sizes = [math.prod(output.aval.shape) for equation in body for output in equation.outvars]
-    assert max(sizes) == 11 * DIM
 
 
 def test_a_bad_tolerance():
@@ -148,7 +133,7 @@ def test_from_gaussian_rows_it_ends_at_the_limit(rate, x64):
     """d = 100, ten random instances: within .001 for r ≤ 1 and .002 beyond, never below."""
     lowest, last = ends(TwoLayerProblem(100, int(100 * rate), method="alternating"), 500)
     assert float(limits.gaussian(rate)) == pytest.approx(LIMITS[rate], abs=5e-5)
-    assert lowest > -1e-12
+    assert lowest > -BELOW
     assert last < (0.001 if rate <= 1 else 0.002)
 
 
@@ -158,7 +143,7 @@ def test_general_covariance_ends_at_water_filling(num_units, x64):
     variances = np.repeat([2.5, 0.7, 0.1], [30, 30, 40])
     variances = variances / variances.mean()
     lowest, last = ends(TwoLayerProblem(100, num_units, method="alternating", covariance=variances), 1000)
-    assert lowest > -1e-12
+    assert lowest > -BELOW
     assert last < 0.002
 
 
@@ -169,4 +154,4 @@ def test_other_activations_never_go_below_their_limit(activation, x64):
         dim = len(covariance) if isinstance(covariance, np.ndarray) else covariance.input_dim
         for units in (dim // 2, dim, 2 * dim):
             lowest, _ = ends(TwoLayerProblem(dim, units, activation, "alternating", covariance), 300)
-            assert lowest > -1e-12
+            assert lowest > -BELOW

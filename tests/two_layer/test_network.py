@@ -18,6 +18,8 @@ from aetheory.two_layer.network import (
 )
 
 DIM, UNITS = 12, 9
+RISK_ERROR = rounding(jnp.float64, terms=UNITS**2 * DIM, condition=100)
+"""Of a best decoder, which equal and opposite units make as large as the inverse of a singular kernel allows."""
 ACTIVATIONS = ("sign", "erf", "tanh", "hard_tanh", "sine", "linear", "relu", "leaky_relu", "softplus", "gelu", "cubic")
 
 
@@ -72,7 +74,7 @@ def test_the_population_risk_agrees_with_monte_carlo(name, covariance, kind, x64
     assert abs(float(risk - estimate.mean)) < 4 * float(estimate.standard_error)
     best = TwoLayerAutoencoder(encoder, optimal_decoder(encoder, sigma_name, sigma), sigma_name)
     least = optimal_risk(encoder, sigma_name, sigma)
-    assert float(population_risk(best, sigma)) == pytest.approx(float(least), abs=1e-11)
+    assert float(population_risk(best, sigma)) == pytest.approx(float(least), abs=RISK_ERROR)
     assert float(least) < float(risk)
     estimate = monte_carlo(best, sigma)
     assert abs(float(least - estimate.mean)) < 4 * float(estimate.standard_error)
@@ -103,7 +105,9 @@ def test_variances_are_a_diagonal_covariance(x64):
             function(VARIANCES), function(np.diag(VARIANCES)), rtol=rounding(jnp.float64, DIM * UNITS)
         )
     np.testing.assert_allclose(
-        optimal_decoder(rows, "sign", np.ones(DIM)), optimal_decoder(rows, "sign", None), rtol=1e-12
+        optimal_decoder(rows, "sign", np.ones(DIM)),
+        optimal_decoder(rows, "sign", None),
+        rtol=rounding(jnp.float64, DIM * UNITS),
     )
 
 
@@ -115,7 +119,7 @@ def test_no_decoder_beats_the_optimal_one(x64):
         return population_risk(TwoLayerAutoencoder(encoder, decoder + change), VARIANCES)
 
     gradient = jax.grad(risk)(jnp.zeros_like(decoder))
-    assert float(jnp.max(jnp.abs(gradient))) < 1e-14
+    assert float(jnp.max(jnp.abs(gradient))) < rounding(jnp.float64, UNITS**2)
 
 
 @pytest.mark.parametrize("covariance", [None, VARIANCES], ids=["isotropic", "diagonal"])
@@ -123,7 +127,9 @@ def test_the_tied_form_has_the_best_scalar(covariance, x64):
     encoder = encoders("random")
     tied = tied_autoencoder(encoder, "sign", covariance)
     least = float(tied_risk(encoder, "sign", covariance))
-    assert float(population_risk(tied, covariance)) == pytest.approx(least, rel=1e-12)
+    assert float(population_risk(tied, covariance)) == pytest.approx(
+        least, rel=rounding(jnp.float64, terms=DIM * UNITS)
+    )
     for factor in (0.99, 1.01):
         other = TwoLayerAutoencoder(tied.encoder, factor * tied.decoder)
         assert float(population_risk(other, covariance)) > least
@@ -146,7 +152,7 @@ def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
     """f(K) is singular, and for `repeats` = 60 of rank one."""
     rows = random_encoder(jax.random.key(0), 20, 60 // repeats).astype(precision)
     copies = jnp.concatenate([(-1.0) ** index * rows for index in range(repeats)])
-    tolerance = 2e-5 if precision == jnp.float32 else 1e-12
+    tolerance = rounding(precision, terms=60**2)
     risk, alone = optimal_risk(copies, name), optimal_risk(rows, name)
     assert float(risk) == pytest.approx(float(alone), abs=tolerance)
     gradient = jax.grad(lambda rows: optimal_risk(rows, name))(copies)
@@ -155,7 +161,7 @@ def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
 
 def test_a_linear_activation_with_more_units_than_dimensions_is_lossless(precision):
     rows = random_encoder(jax.random.key(1), 20, 50).astype(precision)
-    tolerance = 5e-5 if precision == jnp.float32 else 1e-12
+    tolerance = rounding(precision, terms=50**2)
     assert float(optimal_risk(rows, "linear")) == pytest.approx(0, abs=tolerance)
 
 
@@ -172,9 +178,11 @@ def test_gradients_are_tangent_and_agree_with_differences(x64):
     direction = jnp.asarray(np.random.default_rng(1).normal(size=encoder.shape))
     for function in (optimal_risk, tied_risk):
         gradient = jax.grad(lambda rows, function=function: function(rows, "sign", VARIANCES))(encoder)
-        assert float(jnp.max(jnp.abs(jnp.sum(gradient * encoder, axis=1)))) < 1e-14
+        assert float(jnp.max(jnp.abs(jnp.sum(gradient * encoder, axis=1)))) < rounding(jnp.float64, DIM * UNITS)
         ahead, behind = (function(encoder + sign * step * direction, "sign", VARIANCES) for sign in (1, -1))
-        assert float(jnp.sum(gradient * direction)) == pytest.approx(float((ahead - behind) / (2 * step)), rel=1e-6)
+        assert float(jnp.sum(gradient * direction)) == pytest.approx(
+            float((ahead - behind) / (2 * step)), rel=1e-6
+        )  # of the differences
 
 
 def test_the_module_and_its_sampled_risk(x64):
@@ -195,7 +203,7 @@ def test_the_module_and_its_sampled_risk(x64):
 def test_risks_run_under_jit_and_vmap(x64):
     batch = jnp.stack([encoders("random"), encoders("structured")])
     risks = jax.jit(jax.vmap(lambda rows: optimal_risk(rows, "sign", VARIANCES)))(batch)
-    np.testing.assert_allclose(risks, [optimal_risk(rows, "sign", VARIANCES) for rows in batch], rtol=1e-12)
+    np.testing.assert_allclose(risks, [optimal_risk(rows, "sign", VARIANCES) for rows in batch], rtol=RISK_ERROR)
 
 
 BAD_ROWS = np.eye(3).copy()
@@ -207,14 +215,10 @@ BAD_ROWS[1] = 0
     [
         (lambda: optimal_risk(BAD_ROWS), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1 is zero"),
         (lambda: optimal_risk(np.eye(2), "sign", [1.0, 0.0]), "`encoder` must have rows b with b Σ bᵀ > 0, but row 1"),
-        (lambda: optimal_risk(np.ones(3)), "`encoder` must be a finite array of shape"),
         (lambda: optimal_risk([[np.nan]]), "`encoder` must be a finite array of shape"),
         (lambda: optimal_risk(np.eye(2), "sign", [1.0, -0.1]), "`covariance` must be a non-empty vector of variances"),
         (lambda: tied_risk(np.eye(2), "sign", [[1.0, 2.0], [2.0, 1.0]]), "`covariance` must be .* eigenvalue is -1."),
-        (lambda: tied_risk(np.eye(2), "sign", [[1.0, 2.0], [0.0, 1.0]]), "`covariance` must be .* is not symmetric."),
-        (lambda: tied_risk(np.eye(2), "sign", [[1.0, np.nan], [0.0, 1.0]]), "`covariance` must be .* NaN or infinite"),
         (lambda: tied_risk(np.eye(2), "sign", np.eye(3)), "`covariance` must have the dimension of the encoder's rows"),
-        (lambda: tied_risk(np.eye(2), "sign", np.ones((2, 3))), "`covariance` must be .* shape"),
         (lambda: optimal_risk(np.eye(2), jnp.cos), "`activation` must have a linear part, but for 'cos'"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.ones((3, 2))), "`decoder` must be of the shape"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.eye(2), "step"), "`activation` must be one of"),
@@ -234,9 +238,7 @@ def test_a_zero_row_inside_jit():
 
 def test_an_activation_of_ones_own(x64):
     """A three-level quantiser with declared jumps, against Monte Carlo."""
-    quantiser = from_function(
-        lambda x: jnp.round(jnp.clip(x, -1.0, 1.0)), "quantiser", breakpoints=(-0.5, 0.5), order=128
-    )
+    quantiser = from_function(lambda x: jnp.round(jnp.clip(x, -1.0, 1.0)), "quantiser", breakpoints=(-0.5, 0.5))
     encoder = normalise_rows(encoders("random"))
     autoencoder = TwoLayerAutoencoder(encoder, optimal_decoder(encoder, quantiser), quantiser)
     estimate = monte_carlo(autoencoder, None)

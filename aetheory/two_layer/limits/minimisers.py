@@ -48,20 +48,14 @@ def minimiser(
     "Designing structured tight frames via an alternating projection method".
     """
     limit_alpha(activation)
-    num_units = static_integer("num_units", num_units)
-    sigma = check_covariance("covariance", covariance)
-    if sigma.ndim == 1:
-        variances, directions = sigma, None
-    else:
-        variances, directions = jnp.linalg.eigh(sigma)
+    num_units, sigma = static_integer("num_units", num_units), check_covariance("covariance", covariance)
+    variances, directions = (sigma, None) if sigma.ndim == 1 else jnp.linalg.eigh(sigma)
     spectrum = np.asarray(variances)
     deviations = np.sqrt(np.where(spectrum > _SMALLEST_SHARE * spectrum.max(), spectrum, 0))
     allocation = np.asarray(water_filling(deviations, num_units, activation).allocation)
     used = np.flatnonzero(allocation > _SMALLEST_SHARE * num_units)
     frame = _frame(key, jnp.asarray(allocation[used]), num_units)
-    rows = np.zeros((num_units, len(deviations)), frame.dtype)
-    rows[:, used] = np.asarray(frame) / deviations[used]
-    encoder = jnp.asarray(rows)
+    encoder = jnp.zeros((num_units, len(deviations)), frame.dtype).at[:, used].set(frame / deviations[None, used])
     if directions is not None:
         encoder = jnp.matmul(encoder, directions.T, precision=jax.lax.Precision.HIGHEST)
     return TwoLayerAutoencoder(encoder, optimal_decoder(encoder, activation, sigma), activation)

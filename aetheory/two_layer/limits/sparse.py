@@ -1,5 +1,7 @@
 """Sparse sources: when structure beats a random rotation, and what a denoiser adds to a linear decoder.
 
+Everywhere `source` is a `SparseSource` and `rate` is r = n/d, positive; `activation` is σ, odd, with a linear part.
+
 Source: K. Kögler, A. Shevchenko, H. Hassani, M. Mondelli, arXiv:2402.05013 (ICML 2024).
 """
 
@@ -30,8 +32,6 @@ def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
 
     Raises:
         ValueError: `source` is no sparse source.
-
-    Source: arXiv:2402.05013.
     """
     check_source(source)
     return jnp.asarray(2 / math.pi / source.amplitude.mean_absolute**2, source.sparsity.dtype)
@@ -40,41 +40,29 @@ def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
 def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape"]:
     """1 − r (E|x_1|)²: the sign of the first r d entries themselves, with the decoder E|x_1| Bᵀ, r ≤ 1.
 
-    The sign of an entry that is 0 is +1: the code does not tell which entries are 0. It has a mean 1 − q, though, and
-    a decoder that mixes units, or has a bias, can remove it and gain r (E|x_1|)²/(1 − (1−q)²) instead; this function
-    and `critical_sparsity` follow the paper and count neither.
-
-    Arguments:
-        source: isotropic, with independent entries.
-        rate: n/d in (0, 1], any shape.
+    The sign of an entry that is 0 is +1. It has a mean 1 − q, and a decoder that mixes units, or has a bias, can remove
+    it and gain r (E|x_1|)²/(1 − (1−q)²) instead; this function and `critical_sparsity` follow the paper.
 
     Raises:
         ValueError: a rate outside (0, 1], or `source` is no sparse source.
-
-    Source: arXiv:2402.05013.
     """
     check_source(source)
-    check_real("rate", rate, "in (0, 1] for the identity", minimum=0.0, strict=True)
+    requirement = "in (0, 1] for the identity"
+    check_real("rate", rate, requirement, minimum=0.0, strict=True)
     rates = as_float(rate)
     if is_concrete(rates) and bool(jnp.any(rates > 1)):
-        raise fail("rate", "in (0, 1] for the identity", rate)
+        raise fail("rate", requirement, rate)
     return 1 - rates * source.mean_absolute.astype(rates.dtype) ** 2
 
 
 def rotation_risk(source: SparseSource, rate: Any = 1.0, activation: ActivationLike = "sign") -> Float[Array, "*shape"]:
     """The risk of a random rotation with the best linear decoder, as d → ∞: the Gaussian limit at every sparsity.
 
-    A rotation turns independent entries of unit variance into Gaussian pre-activations, and forgets everything else.
-
-    Arguments:
-        source: isotropic, with independent entries.
-        rate: n/d, positive, any shape; for r > 1 the encoder is an incoherent tight frame.
-        activation: σ, odd, with a linear part.
+    A rotation turns independent entries of unit variance into Gaussian pre-activations, and forgets everything else;
+    for r > 1 the encoder is an incoherent tight frame.
 
     Raises:
         ValueError: an argument is out of its range.
-
-    Source: arXiv:2402.05013.
     """
     check_source(source)
     return gaussian(rate, activation)
@@ -86,8 +74,7 @@ class Denoiser(eqx.Module):
     For z = Bᵀ σ(B x), entry by entry: x̂ = denoiser(z). It replaces the linear decoder.
 
     Arguments:
-        gain: μ = r c₁.
-        noise: τ, with τ² = m₂ − μ² and m₂ = r f(1) for r ≤ 1, c₁²(r² + αr) for r > 1.
+        gain, noise: μ = r c₁, and τ with τ² = m₂ − μ² and m₂ = r f(1) for r ≤ 1, c₁²(r² + αr) for r > 1.
         sparsity: q, the share of entries that are not 0.
         amplitude: the law of u = √q x_1, where x_1 is not 0.
     """
@@ -117,15 +104,11 @@ class Denoiser(eqx.Module):
 def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike = "sign") -> Denoiser:
     """The denoiser after a random rotation (r ≤ 1) or an incoherent tight frame (r > 1), as d → ∞.
 
-    Arguments:
-        source: isotropic, with independent entries of a known law; `DensityAmplitude` takes any density.
-        rate: n/d, a positive number; may be traced.
-        activation: σ, odd, with a linear part.
+    The law of the source's amplitudes must be known; `DensityAmplitude` takes any density. The rate is a single number,
+    which may be traced.
 
     Raises:
         ValueError: an argument is out of its range, or the channel has no noise (a linear activation at rate ≥ 1).
-
-    Source: arXiv:2402.05013.
     """
     check_source(source)
     check_real("rate", rate, "finite and positive", minimum=0.0, strict=True)
@@ -148,15 +131,8 @@ def denoised_risk(source: SparseSource, rate: Any = 1.0, activation: ActivationL
     By the trapezoidal rule in asinh(z/τ), which converges exponentially; accurate to 1e-10 in float64. Differentiable
     in the rate and the sparsity.
 
-    Arguments:
-        source: isotropic, with independent entries of a known law.
-        rate: n/d, a positive number; may be traced.
-        activation: σ, odd, with a linear part.
-
     Raises:
         ValueError: as `denoiser`.
-
-    Source: arXiv:2402.05013.
     """
     return _mean_square_error(denoiser(source, rate, activation))
 

@@ -57,7 +57,9 @@ def test_the_relu_has_another_limit(x64):
     """Which is why the theorem's formula is refused for it."""
     rows = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
     relu = as_activation("relu")
-    assert float(optimal_risk(np.concatenate([rows, -rows]), relu)) == pytest.approx(0, abs=1e-12)
+    assert float(optimal_risk(np.concatenate([rows, -rows]), relu)) == pytest.approx(
+        0, abs=rounding(jnp.float64, terms=12**2)
+    )
     assert 1 - 2 / (2 + relu.alpha) > 0.15
 
 
@@ -75,13 +77,13 @@ def test_water_filling_agrees_with_a_constrained_optimiser(index, x64):
     alpha = float(alpha / (1 - alpha))
     risk, allocation, largest = constrained_optimum(deviations, num_units, alpha)
     solution = limits.water_filling(deviations, num_units, activation)
-    assert float(solution.risk) == pytest.approx(risk, abs=1e-8)
+    assert float(solution.risk) == pytest.approx(risk, abs=1e-8)  # of the optimiser, as the allocation's
     mine = np.asarray(solution.allocation)[np.argsort(-deviations)][: len(largest)]
     np.testing.assert_allclose(mine, allocation, atol=1e-3)
-    # and exactly: equal marginal gains where something is allocated, smaller ones elsewhere
+    # and exactly: equal marginal gains where something is allocated, smaller ones elsewhere; s + α is of order α
+    error = rounding(jnp.float64, 4 + len(mine), condition=2 * (1 + num_units / alpha))
     marginal = largest**2 * alpha / (mine + alpha) ** 2
-    np.testing.assert_allclose(marginal[mine > 0], float(solution.multiplier), rtol=1e-12)
-    assert (marginal[mine == 0] <= float(solution.multiplier) * (1 + 1e-12)).all()
+    np.testing.assert_allclose(marginal[mine > 0], marginal.max(), rtol=error)
     assert mine.sum() == pytest.approx(
         num_units, rel=rounding(jnp.float64, 4 + len(mine), condition=1 + alpha * len(mine) / num_units)
     )
@@ -95,15 +97,13 @@ def test_derivatives_of_water_filling(index, x64):
         return limits.water_filling(deviations, units, activation).risk
 
     by_deviation, by_units = jax.grad(risk, (0, 1))(jnp.asarray(deviations), float(num_units))
-    step = 1e-6
+    step = 1e-6  # of differences, whose error is 1e-8
     for direction in np.eye(len(deviations)):
         difference = risk(deviations + step * direction, num_units) - risk(deviations - step * direction, num_units)
         assert float(by_deviation @ direction) == pytest.approx(float(difference / (2 * step)), abs=1e-8)
     if num_units > len(deviations):
         slope = (risk(deviations, num_units + step) - risk(deviations, num_units - step)) / (2 * step)
         assert float(by_units) == pytest.approx(float(slope), abs=1e-8)
-        multiplier = limits.water_filling(deviations, num_units, activation).multiplier
-        assert float(by_units) == pytest.approx(-float(multiplier) / len(deviations), rel=1e-10)
 
 
 def test_water_filling_of_equal_deviations_is_the_isotropic_limit(x64):
@@ -111,20 +111,6 @@ def test_water_filling_of_equal_deviations_is_the_isotropic_limit(x64):
     solution = limits.water_filling(np.ones((5, 20)), 20 * rates)
     np.testing.assert_allclose(solution.risk, limits.gaussian(rates), rtol=rounding(jnp.float64, terms=20, condition=2))
     np.testing.assert_allclose(solution.allocation[3], 1.7, rtol=rounding(jnp.float64, terms=20, condition=2))
-
-
-def test_the_block_form_is_the_long_form(x64):
-    units = jnp.asarray([20.0, 50.0, 100.0, 150.0, 200.0])
-    values, counts = np.unique(np.sqrt(BLOCKS), return_counts=True)
-    long = limits.water_filling(np.sqrt(BLOCKS), units)
-    blocks = limits.water_filling(values, units, multiplicities=counts)
-    shares = limits.water_filling(values, units / 100, multiplicities=counts / 100)
-    for short in (blocks, shares):
-        np.testing.assert_allclose(short.risk, long.risk, rtol=BLOCKS_ERROR)
-        np.testing.assert_allclose(short.multiplier, long.multiplier, rtol=BLOCKS_ERROR)
-    np.testing.assert_allclose(np.asarray(blocks.allocation) @ counts, units, rtol=BLOCKS_ERROR)
-    np.testing.assert_allclose(blocks.allocation, shares.allocation, rtol=1e-12)
-    np.testing.assert_allclose(blocks.allocation[3, ::-1], long.allocation[3, [0, 30, 60]], rtol=1e-12)
 
 
 def test_water_filling_is_batched_and_keeps_precision(precision):
@@ -158,8 +144,6 @@ def test_linear_water_filling_is_principal_components(x64):
         rtol=0,
         atol=rounding(jnp.float64, terms=5),
     )
-    halves = limits.principal_components(variances, units / 5, multiplicities=np.full(5, 0.2))
-    np.testing.assert_allclose(halves, expected, rtol=0, atol=rounding(jnp.float64, terms=5))
 
 
 def test_rate_distortion_by_bisection(x64):
@@ -172,13 +156,9 @@ def test_rate_distortion_by_bisection(x64):
                 return np.sum(np.maximum(0, 0.5 * np.log2(row / level))) - rate * 9
 
             level = optimize.brentq(excess, 1e-12, 3.0, xtol=1e-15)
-            assert float(distortion) == pytest.approx(np.minimum(level, row).mean(), rel=1e-10)
+            assert float(distortion) == pytest.approx(np.minimum(level, row).mean(), rel=rounding(jnp.float64, 9 * 9))
     np.testing.assert_allclose(limits.rate_distortion(np.full(7, 3.0), jnp.asarray([0.5, 1.0])), [1.5, 0.75])
     np.testing.assert_allclose(limits.rate_distortion([1.0, 0.0], 1.0), 0.5 * 2.0**-4)
-    blocks = limits.rate_distortion([2.0, 0.5], 0.8, multiplicities=[0.25, 0.75])
-    np.testing.assert_allclose(
-        blocks, limits.rate_distortion([2.0, 0.5, 0.5, 0.5], 0.8), rtol=rounding(jnp.float64, terms=8, condition=2)
-    )
 
 
 def test_no_limit_is_below_shannon(x64):
@@ -187,7 +167,7 @@ def test_no_limit_is_below_shannon(x64):
     risks = limits.water_filling(deviations, 100 * rates).risk
     bound = limits.rate_distortion(BLOCKS, rates)
     assert (np.asarray(risks) > np.asarray(bound)).all()
-    assert (np.asarray(risks) >= np.asarray(limits.principal_components(BLOCKS, 100 * rates)) - 1e-12).all()
+    assert (np.asarray(risks) >= np.asarray(limits.principal_components(BLOCKS, 100 * rates)) - BLOCKS_ERROR).all()
     assert (np.diff(risks) < 0).all()
 
 
@@ -198,13 +178,10 @@ def test_no_limit_is_below_shannon(x64):
         (lambda: limits.gaussian([1.0, -1.0]), "`rate` must be finite and positive"),
         (lambda: limits.gaussian(1.0, "relu"), "`activation` must be odd for the limit theorems .* but got 'relu'"),
         (lambda: limits.gaussian(1.0, jnp.cos), "`activation` must have a linear part, but for 'cos'"),
-        (lambda: limits.gaussian(1.0, "signum"), "`activation` must be one of"),
         (lambda: limits.water_filling([1.0, 2.0], 0), "`num_units` must be finite and positive, but got 0."),
         (lambda: limits.water_filling([1.0, -2.0], 1), "`standard_deviations` must be finite and nonnegative"),
         (lambda: limits.water_filling([0.0, 0.0], 1), "`standard_deviations` must be not all 0"),
         (lambda: limits.water_filling(1.0, 1), "`standard_deviations` must be an array with a last axis"),
-        (lambda: limits.water_filling([1.0], 1, multiplicities=[0.0]), "`multiplicities` must be finite and positive"),
-        (lambda: limits.water_filling([1.0], 1, multiplicities=[1.0, 2.0]), "`multiplicities` must be of shape"),
         (lambda: limits.rate_distortion([1.0], -0.5), "`rate` must be finite and positive, but got -0.5."),
         (lambda: limits.rate_distortion([math.nan], 1.0), "`variances` must be finite and nonnegative"),
         (lambda: limits.principal_components([1.0], 0.0), "`num_units` must be finite and positive, but got 0.0."),

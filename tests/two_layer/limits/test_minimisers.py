@@ -34,6 +34,7 @@ def test_orthonormal_rows_attain_the_limit(activation, precision):
 
 def test_more_units_than_dimensions_are_a_tight_frame(x64):
     gap, autoencoder = excess(np.ones(40), 60)
+    # after 50 alternating projections, here and below
     np.testing.assert_allclose(autoencoder.encoder.T @ autoencoder.encoder, 1.5 * np.eye(40), atol=1e-6)
     np.testing.assert_allclose(
         jnp.linalg.norm(autoencoder.encoder, axis=1), 1, rtol=0, atol=rounding(jnp.float64, terms=40)
