@@ -100,17 +100,17 @@ def test_time_zero_is_the_risk_of_the_initial_map(x64):
 
 
 @pytest.mark.parametrize(
-    ("dims", "scale", "time", "uncorrected_error"),
+    ("dims", "scale", "time", "uncorrected_error", "num_draws"),
     [
-        ((20, 10), 0.3, 0.3, 0.003),
-        pytest.param((20, 30), 0.8, 0.8, 0.001, marks=pytest.mark.slow),
-        pytest.param((50, 50), 0.5, 0.5, 0.0, marks=pytest.mark.slow),
+        ((20, 10), 0.3, 0.3, 0.003, 1000),
+        pytest.param((20, 30), 0.8, 0.8, 0.001, 4000, marks=pytest.mark.slow),
+        pytest.param((50, 50), 0.5, 0.5, 0.0, 4000, marks=pytest.mark.slow),
     ],
 )
-def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, time, uncorrected_error):
+def test_large_data_correction_meets_the_mean_of_many_draws(x64, dims, scale, time, uncorrected_error, num_draws):
     input_dim, latent_dim = dims
     small = ae.LinearProblem(input_dim, latent_dim, jnp.inf, scale / input_dim)
-    simulated = ae.simulate(small, [time], jax.random.key(5), num_repeats=4000, rtol=1e-5)
+    simulated = ae.simulate(small, [time], jax.random.key(5), num_repeats=num_draws, rtol=1e-5)
     limit, corrected = (ae.predict(small, [time], "large-data", finite_size=flag) for flag in (False, True))
     tolerance = 3 * float(simulated.standard_error.population[0]) + 5e-4
     assert abs(float(simulated.population[0] - corrected.population[0])) < tolerance
@@ -120,13 +120,13 @@ def test_large_data_correction_meets_the_mean_of_4000_draws(x64, dims, scale, ti
 
 
 @pytest.mark.parametrize(
-    ("input_dim", "num_samples"),
-    [(8, 16), *(pytest.param(*dims, marks=pytest.mark.slow) for dims in ((20, 40), (40, 20)))],
+    ("input_dim", "num_samples", "num_draws"),
+    [(8, 16, 1000), *(pytest.param(*dims, 4000, marks=pytest.mark.slow) for dims in ((20, 40), (40, 20)))],
 )
-def test_mean_field_correction_meets_the_mean_of_4000_draws(x64, input_dim, num_samples):
+def test_mean_field_correction_meets_the_mean_of_many_draws(x64, input_dim, num_samples, num_draws):
     latent_dim = 10**7
     small = ae.LinearProblem(input_dim, latent_dim, num_samples, 0.4 / latent_dim)
-    simulated = ae.simulate(small, [0.1, 0.5], jax.random.key(6), num_repeats=4000, rtol=1e-5)
+    simulated = ae.simulate(small, [0.1, 0.5], jax.random.key(6), num_repeats=num_draws, rtol=1e-5)
     corrected = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True)
     by_flow = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True, method="flow")
     for risk in ("train", "population"):
