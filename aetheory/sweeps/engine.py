@@ -132,7 +132,7 @@ def _restored(job: bytes) -> tuple[Runner, Plan, bool]:
     with jax.enable_x64(x64):
         plan = Plan(task, grid, num_repeats)
         key = jax.random.wrap_key_data(data, impl=kind)
-        return Runner(key, grid.dtype, jax.devices(), memory // 2, plan.size), plan, x64
+        return Runner(key, grid.dtype, jax.devices(), memory // 2, plan.evaluations()), plan, x64
 
 
 @contextmanager

@@ -81,13 +81,13 @@ class Runner:
         dtype: precision of the real numbers that go in; `None` leaves them as they are.
         devices: those of one kind to use.
         memory: bytes that a call may take.
-        num_lanes: how many there are in all, which bounds how many run side by side.
+        num_lanes: how many there are of each program, which bounds how many run side by side.
     """
 
     def __init__(self, key: PRNGKeyArray, dtype: Any, devices: list[jax.Device], memory: int, num_lanes: int) -> None:
         self.key, self.devices, self._memory = key, devices, memory
-        self._most = 1 << (num_lanes - 1).bit_length()
-        self.dtype = np.dtype(jnp.result_type(dtype or float))
+        self._num_lanes = num_lanes
+        self.dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype or float))
         self._one: dict[Program, Any] = {}
         self._compiled: dict[Any, _Compiled] = {}
         self._locks: dict[Any, threading.Lock] = {}
@@ -189,7 +189,7 @@ class Runner:
     def _build(self, lanes: Lanes) -> _Compiled:
         self.check(lanes)
         width = batch_width(self.trace(lanes).jaxpr.jaxpr, self.devices[0].platform)
-        width = min(width, self._most)
+        width = min(width, 1 << (self._num_lanes[lanes.group.program] - 1).bit_length())
         capacity = max(1, min(_MOST_RESULTS, _RESULT_BYTES // self.bytes_each) // width) * width
         while True:
             call = self._lower(lanes, width, capacity).compile()

@@ -152,7 +152,7 @@ def prepare(
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     plan = Plan(as_task(function, **options), make_grid(grid), num_repeats)
     memory, slots = _default_memory(used[0]) if memory is None else int(memory), _num_slots(used)
-    runner = Runner(key, plan.grid.dtype, used, memory // (2 * -(-slots // len(used))), plan.size)
+    runner = Runner(key, plan.grid.dtype, used, memory // (2 * -(-slots // len(used))), plan.evaluations())
     return Sweep(plan, runner, plan.programs(), slots, memory)
 
 

@@ -62,7 +62,7 @@ def acting_store(monkeypatch, after, action):
 @pytest.mark.parametrize(
     ("action", "error", "message"),
     [
-        (stop, StoppedError, ""),
+        (stop, StoppedError, None),
         (full, OSError, r"No space left on device. What had finished is kept in"),
         (interrupt, KeyboardInterrupt, r"blocks left. What had finished is kept in"),
     ],
