@@ -4,6 +4,7 @@ import itertools
 import math
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -84,7 +85,9 @@ class Runner:
         num_lanes: how many there are of each program, which bounds how many run side by side.
     """
 
-    def __init__(self, key: PRNGKeyArray, dtype: Any, devices: list[jax.Device], memory: int, num_lanes: int) -> None:
+    def __init__(
+        self, key: PRNGKeyArray, dtype: Any, devices: list[jax.Device], memory: int, num_lanes: Mapping[Program, int]
+    ) -> None:
         self.key, self.devices, self._memory = key, devices, memory
         self._num_lanes = num_lanes
         self.dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype or float))
