@@ -26,6 +26,9 @@ from aetheory.sweeps.tasks import (
     size_of,
 )
 
+_CELLS_AT_ONCE = 256
+"""Experiments that are prepared together: always as many, for JAX compiles for each number of them."""
+
 _THEORY = ("regime", "theory")
 """Names of an axis whose values are names of theories."""
 
@@ -109,15 +112,29 @@ def _experiment_group(experiment: Callable[[Cell], Any], known: Cell, varying: C
             others, rest_shape = jax.tree.flatten(rest)
             kinds = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)  # which a compiled program depends on
             parts.append((shape, varies, tuple(others), rest_shape, kinds))
-            parts.append([leaf for leaf, varied in zip(leaves, varies, strict=True) if not varied])
+            parts.append([_on_host(leaf) for leaf, varied in zip(leaves, varies, strict=True) if not varied])
         return [leaf for leaf, varied in zip(leaves, varies, strict=True) if varied]
 
     def varied(columns: Cell) -> list[Any]:
-        return jax.vmap(split)({name: columns[name].astype(dtype) for name in varying}) if varying else split({})
+        if not varying:
+            return split({})
+        count = len(next(iter(columns.values())))
+        whole = -(-count // _CELLS_AT_ONCE) * _CELLS_AT_ONCE
+        filled = {name: np.resize(columns[name].astype(dtype), whole) for name in varying}
+        starts = range(0, whole, _CELLS_AT_ONCE)
+        pieces = [
+            jax.vmap(split)({name: values[start : start + _CELLS_AT_ONCE] for name, values in filled.items()})
+            for start in starts
+        ]
+        return [np.concatenate([np.asarray(part) for part in leaf])[:count] for leaf in zip(*pieces, strict=True)]
 
     varied({name: np.asarray([value]) for name, value in varying.items()})
     static, shared = parts
     return Group(Program(_run_experiment, static), shared, varied, size)
+
+
+def _on_host(leaf: Any) -> Any:
+    return leaf if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
 
 
 def _run_experiment(fixed: Any, shared: list[Any], varied: list[Any], key: PRNGKeyArray) -> OverTime:
