@@ -55,7 +55,8 @@ def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population
         if along.min() > 0 and along.max() > 100 * along.min():
             ax.set_xscale("log")
     axes[0].set_ylabel(variable)
-    axes[0].legend(fontsize=7, frameon=False)
+    if others:
+        axes[0].legend(fontsize=7, frameon=False)
     figure.suptitle(_value(first, cut), fontsize=9)
     return figure
 
