@@ -2,7 +2,7 @@
 
 python benchmarks/cost.py [--dtype float32|float64] [--figure FILE] [--json FILE]
 
-Every flow is x = 1, both risks at 61 times on [0, 3] to rtol 1e-6, run by the sweep's own executor on one thread. The
+Every flow is x = 1, both risks at 61 times on [0, 3] to rtol 1e-6, run by the sweep's own runner on one thread. The
 model is seconds = overhead + flops/rate with flops = (evaluations of the vector field) × (products of one). The last
 table is an extrapolation from it, with the rate of an accelerator assumed and not measured.
 """
@@ -19,9 +19,7 @@ import numpy as np
 
 import aetheory as ae
 from aetheory.linear.ensembles import reduction
-from aetheory.sweeps.execute import Executor
-from aetheory.sweeps.grid import make_grid
-from aetheory.sweeps.plan import Plan
+from aetheory.sweeps.run import prepare
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -48,21 +46,20 @@ class Cost(NamedTuple):
 
 def measure(dims: tuple[int, int, int], repeats: int = 4) -> Cost:
     """Time `repeats` flows in one call."""
-    task, key = ae.sweeps.Simulation(TIMES), jax.random.key(0)
     names = ("input_dim", "latent_dim", "num_samples")
     grid = {**{name: [size] for name, size in zip(names, dims, strict=True)}, "init_scale": [1.0]}
-    plan = Plan(task, make_grid(grid), repeats)
-    executor = Executor(task, key, None, jax.devices()[:1], 10**10, None, plan.num_evaluations)
-    (lanes,) = plan.lanes(tuple(slice(0, size) for size in plan.shape))
-    results = executor.run(lanes)
+    sweep = prepare(ae.sweeps.Simulation(TIMES), grid, jax.random.key(0), repeats, devices=jax.devices()[:1])
+    (lanes,) = sweep.plan.lanes(tuple(slice(0, size) for size in sweep.plan.shape))
+    runner = sweep.runner
+    results = runner.run(lanes)
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        executor.run(lanes)
+        runner.run(lanes)
         times.append((time.perf_counter() - start) / repeats)
     evaluations = EVALUATIONS_PER_STEP * float(results["num_steps"].mean()) + 2
     return Cost(
-        min(times), evaluations * reduction(*dims).flops, executor.bytes_needed(lanes), executor.compile_seconds
+        min(times), evaluations * reduction(*dims).flops, runner.compile(lanes).num_bytes, runner.compile_seconds
     )
 
 

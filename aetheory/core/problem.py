@@ -91,6 +91,20 @@ class AbstractProblem(eqx.Module):
         """
         raise fail("input_dim", f"None for a {type(self).__name__}, which has dimensions of its own", input_dim)
 
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any], *, continuous: bool = False) -> "AbstractProblem":
+        """The problem that the parameters of a cell of a sweep describe: by default its own arguments.
+
+        Arguments:
+            parameters: by name; arrays of one shape and traced numbers too, where the problem takes them.
+            continuous: as its theories see it.
+
+        Raises:
+            ValueError: a parameter is missing, unknown or out of its range.
+        """
+        problem = cls(**parameters)
+        return problem.continuous() if continuous else problem
+
     def find_theory(self, name: Any) -> AbstractTheory:
         """The theory of that name, or the one itself.
 

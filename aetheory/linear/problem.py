@@ -2,6 +2,7 @@
 
 import math
 import numbers
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import diffrax
@@ -19,6 +20,9 @@ from aetheory.linear.locate import locate
 from aetheory.linear.parameters import AbstractLinear, Real
 from aetheory.linear.simulation import LinearExperiment
 from aetheory.linear.theories import THEORIES
+
+_PAIRS = (("latent_dim", "latent_ratio"), ("num_samples", "sample_ratio"), ("init_variance", "init_scale"))
+"""Two names each of what a problem may be given by."""
 
 _CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
 
@@ -105,6 +109,38 @@ class LinearProblem(AbstractLinear):
     def continuous(self) -> "LinearRatios":
         """Its ratios."""
         return LinearRatios.of(self)
+
+    @classmethod
+    def from_parameters(
+        cls, parameters: Mapping[str, Any], *, continuous: bool = False
+    ) -> "LinearProblem | LinearRatios":
+        """That of input_dim, latent_dim or latent_ratio, num_samples or sample_ratio, and init_variance or init_scale.
+
+        Arguments:
+            parameters: numbers or arrays by name, traced ones too, but for ratios that are to be rounded.
+            continuous: the ratios themselves; otherwise they are rounded to whole dimensions, at least 1.
+
+        Raises:
+            ValueError: not exactly one of each pair, an unknown name, or a value that is out of its range.
+        """
+        _check_parameters(parameters)
+        p = parameters["input_dim"]
+        ratios = LinearRatios(
+            parameters["init_scale"] if "init_scale" in parameters else p * parameters["init_variance"],
+            parameters["latent_ratio"] if "latent_ratio" in parameters else parameters["latent_dim"] / p,
+            parameters["sample_ratio"] if "sample_ratio" in parameters else p / parameters["num_samples"],
+            p,
+        )
+        if continuous:
+            return ratios
+        latent_dim = parameters["latent_dim"] if "latent_dim" in parameters else _whole(p * ratios.latent_ratio)
+        if "num_samples" in parameters:
+            num_samples = parameters["num_samples"]
+        else:
+            with np.errstate(divide="ignore"):
+                num_samples = _whole(np.divide(p, ratios.sample_ratio))
+        variance = parameters["init_variance"] if "init_variance" in parameters else ratios.init_scale / p
+        return cls(p, latent_dim, num_samples, variance)
 
     def default_theory(self) -> AbstractTheory:
         """The regime that `ae.locate` finds.
@@ -233,6 +269,24 @@ class LinearRatios(AbstractLinear):
             ValueError: always.
         """
         raise fail("problem", "a `LinearProblem`, whose dimensions are known; see `LinearRatios.problem`", self)
+
+
+def _check_parameters(parameters: Mapping[str, Any]) -> None:
+    for pair in _PAIRS:
+        if sum(name in parameters for name in pair) != 1:
+            raise fail("parameters", f"inclusive of exactly one of {pair[0]} and {pair[1]}", list(parameters))
+    known = {"input_dim", *(name for pair in _PAIRS for name in pair)}
+    if "input_dim" not in parameters or not known.issuperset(parameters):
+        raise fail("parameters", f"made of input_dim and of {sorted(known - {'input_dim'})}", list(parameters))
+    for name in ("input_dim", "latent_dim", "num_samples"):
+        check_dimension(name, parameters.get(name, 1), allow_infinity=name == "num_samples")
+    check_real("init_variance", parameters.get("init_variance", 0.0), "finite and nonnegative", minimum=0.0)
+
+
+def _whole(sizes: Any) -> Any:
+    """The nearest positive integers, or infinity; one number as Python's own."""
+    rounded = np.maximum(np.rint(sizes), 1)
+    return rounded if rounded.ndim else float(rounded) if np.isinf(rounded) else int(rounded)
 
 
 def _numbers(*values: Any) -> list[Any]:

@@ -12,28 +12,19 @@ import numpy as np
 import xarray
 
 from aetheory.core.checks import fail
-from aetheory.sweeps.prism import Prediction, Simulation
+from aetheory.sweeps.problems import Prediction, Simulation
 from aetheory.sweeps.run import sweep
 from aetheory.sweeps.store import open_store
 
 _CONFIG = "sweep.toml"
-_KEYS = {"function", "store", "grid", "times", "repeats", "seed", "dtype", "simulate", "predict", "options"}
-_RANGE = {"start", "stop", "num", "scale"}
+_TASKS: dict[str, Any] = {"simulate": Simulation, "predict": Prediction}
+_NEEDED = {"function", "store", "grid"}
+_KEYS = _NEEDED | {"times", "repeats", "seed", "dtype", "options", *_TASKS}
+_SPACES: dict[str, Any] = {"linear": np.linspace, "log": np.geomspace}
 
 
 class SweepConfig(NamedTuple):
-    """A sweep as a file describes it.
-
-    Arguments:
-        functions: "simulate", "predict" or "module:name" of a function of (parameters, key); each is run on the grid.
-        store: a folder, in which each function has its own store.
-        grid: as for `aetheory.sweep`.
-        times: flow times of simulate and predict.
-        repeats: independent draws of all but predict; `None` for one without an axis of its own.
-        seed: of the sweep's key.
-        dtype: "float32" or "float64".
-        options: of each function: those of `Simulation` and `Prediction`, or of `aetheory.sweep`.
-    """
+    """A sweep as a file describes it; see `read_config`."""
 
     functions: tuple[str, ...]
     store: Path
@@ -62,44 +53,40 @@ def find_config(name: str) -> Path:
 def read_config(path: Path) -> SweepConfig:
     """Read a sweep from a TOML file.
 
-    The keys are `function` (a name or a list of them), `store` (a path, relative to the working directory), the table
-    `grid`, `times`, `repeats`, `seed` (0), `dtype` ("float64"), and the tables `simulate`, `predict` and `options` with
-    options of these functions. A list of numbers may be written as {start, stop, num, scale = "linear" | "log"}.
+    The keys are `function` ("simulate", "predict", "module:name" of a function of (parameters, key), or a list of
+    them), `store` (a folder, relative to the working directory), the table `grid` as for `aetheory.sweep`, `times` of
+    simulate and predict, `repeats` of all but predict, `seed` (0), `dtype` ("float64"), and the tables `simulate`,
+    `predict` and `options` with options of these functions. A list of numbers may be written as {start, stop, num,
+    scale = "linear" | "log"}.
 
     Raises:
-        FileNotFoundError: there is no such file.
         ValueError: it is not TOML, or a key is missing, unknown or not what it must be.
     """
     try:
         content = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"Argument `config` must be a TOML file, but '{path}' is not: {error}.") from error
-    unknown = sorted(content.keys() - _KEYS)
-    if unknown:
+    listed = content.get("function", [])
+    listed = listed if isinstance(listed, list) else [listed]
+    needed = _NEEDED | ({"times"} if _TASKS.keys() & {*map(str, listed)} else set())
+    if unknown := sorted(content.keys() - _KEYS):
         raise fail("config", f"made of the keys {sorted(_KEYS)}", unknown)
-    missing = [key for key in ("function", "store", "grid") if key not in content]
-    if missing:
-        raise fail("config", "inclusive of function, store and grid", f"a file without {missing}")
-    functions = content["function"] if isinstance(content["function"], list) else [content["function"]]
-    known = ("simulate", "predict")
-    for name in functions:
-        if not isinstance(name, str) or not (name in known or name.count(":") == 1):
+    if missing := sorted(needed - content.keys()):
+        raise fail("config", f"inclusive of {', '.join(sorted(needed))}", f"a file without {missing}")
+    for name in listed:
+        if not isinstance(name, str) or not (name in _TASKS or name.count(":") == 1):
             raise fail("function", "'simulate', 'predict' or 'module:name'", name)
-    if "times" not in content and set(functions) & set(known):
-        raise fail("config", "inclusive of times for simulate and predict", "a file without them")
-    if content.get("dtype", "float64") not in ("float32", "float64"):
+    if content.setdefault("dtype", "float64") not in ("float32", "float64"):
         raise fail("dtype", "'float32' or 'float64'", content["dtype"])
-    grid = content["grid"]
-    expanded = {name: _expand(values) for name, values in grid.items()} if isinstance(grid, dict) else grid
     return SweepConfig(
-        tuple(functions),
+        tuple(listed),
         Path(content["store"]),
-        expanded,
+        _expand(content["grid"]),
         _expand(content.get("times", [])),
         content.get("repeats"),
         content.get("seed", 0),
-        content.get("dtype", "float64"),
-        {name: content.get(name if name in known else "options", {}) for name in functions},
+        content["dtype"],
+        {name: content.get(name if name in _TASKS else "options", {}) for name in listed},
     )
 
 
@@ -109,22 +96,14 @@ def _expand(values: Any) -> Any:
         return values
     if not {"start", "stop", "num"} <= values.keys():
         return {name: _expand(member) for name, member in values.items()}
-    if not _RANGE.issuperset(values) or values.get("scale", "linear") not in ("linear", "log"):
+    scale = values.get("scale", "linear")
+    if not {"start", "stop", "num", "scale"}.issuperset(values) or scale not in _SPACES:
         raise fail("grid", "ranges of start, stop, num and scale ('linear' or 'log')", dict(values))
-    space = np.linspace if values.get("scale", "linear") == "linear" else np.geomspace
-    return space(values["start"], values["stop"], values["num"]).tolist()
+    return _SPACES[scale](values["start"], values["stop"], values["num"]).tolist()
 
 
 def run_config(text: str, config: SweepConfig, client: Any = None) -> dict[str, xarray.Dataset]:
-    """Run a sweep, or go on with it, and keep its description beside its results.
-
-    Arguments:
-        text: the file that describes it.
-        config: what the file says.
-        client: a `distributed.Client`, or `None` for this process.
-
-    Returns:
-        The dataset of each function.
+    """Run a sweep, or go on with it, and keep `text`, its description, beside its results: a dataset a function.
 
     Raises:
         ValueError: the store belongs to another sweep.
@@ -136,16 +115,13 @@ def run_config(text: str, config: SweepConfig, client: Any = None) -> dict[str, 
     if not description.exists():
         if any(config.store.iterdir()):
             raise fail("store", "a new folder or that of a sweep", str(config.store))
-        temporary = description.with_suffix(".tmp")
-        temporary.write_text(text)
-        os.replace(temporary, description)
-    key = jax.random.key(config.seed)
-    results = {}
+        description.with_suffix(".tmp").write_text(text)
+        os.replace(description.with_suffix(".tmp"), description)
+    key, results = jax.random.key(config.seed), {}
     for name, task in tasks.items():
-        options = {} if name in ("simulate", "predict") else config.options[name]
+        options = {} if name in _TASKS else config.options[name]
         repeats = None if name == "predict" else config.repeats
-        path = config.store / store_name(name)
-        results[name] = sweep(task, config.grid, key, repeats, path, client=client, **options)
+        results[name] = sweep(task, config.grid, key, repeats, _path(config.store, name), client=client, **options)
     return results
 
 
@@ -155,41 +131,33 @@ def stored_config(store: Path) -> Path:
     Raises:
         FileNotFoundError: there is none.
     """
-    path = store / _CONFIG
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no sweep in '{store}': '{path}' is missing.")
-    return path
+    if not (store / _CONFIG).is_file():
+        raise FileNotFoundError(f"There is no sweep in '{store}': '{store / _CONFIG}' is missing.")
+    return store / _CONFIG
 
 
-def store_name(function: str) -> str:
-    """The folder of a function's results inside the sweep's."""
-    return f"{function.replace(':', '.')}.zarr"
+def _path(store: Path, function: str) -> Path:
+    return store / f"{function.replace(':', '.')}.zarr"
 
 
 def _task(name: str, config: SweepConfig) -> Any:
-    if name == "simulate":
-        return Simulation(config.times, **config.options[name])
-    if name == "predict":
-        return Prediction(config.times, **config.options[name])
+    if name in _TASKS:
+        return _TASKS[name](config.times, **config.options[name])
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def draw_store(store: Path, variable: str) -> list[Path]:
-    """Draw what is in a sweep's folder, and write the figures into it.
-
-    Returns:
-        The files that were written.
+    """Draw what is in a sweep's folder, and write the figures into it; returns their files.
 
     Raises:
         FileNotFoundError: there is no sweep, or nothing of it is computed yet.
         ValueError: no result of that name.
     """
-    from aetheory.sweeps.figures import curves_figure, deviation_figure, location_figure
+    from aetheory.plotting.sweeps import curves_figure, deviation_figure, location_figure
     from aetheory.sweeps.output import OutputFolder
 
-    config = read_config(stored_config(store))
-    paths = {name: store / store_name(name) for name in config.functions}
+    paths = {name: _path(store, name) for name in read_config(stored_config(store)).functions}
     sweeps = {name: open_store(path) for name, path in paths.items() if path.exists()}
     if not sweeps:
         raise FileNotFoundError(f"Nothing in '{store}' is computed yet.")
@@ -198,7 +166,6 @@ def draw_store(store: Path, variable: str) -> list[Path]:
         figures["deviation"] = deviation_figure(sweeps["simulate"], sweeps["predict"], variable)
     if {"simulate", "predict"} & sweeps.keys():
         figures["location"] = location_figure(next(iter(sweeps.values())))
-    out = OutputFolder(store)
     for name, figure in figures.items():
-        out.write_figure(figure, name)
+        OutputFolder(store).write_figure(figure, name)
     return [store / f"{name}.{suffix}" for name in figures for suffix in ("png", "svg")]

@@ -4,13 +4,14 @@ import hashlib
 import math
 import numbers
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
+import jax
 import numpy as np
-from jaxtyping import Int, Shaped, UInt64
+from jaxtyping import Array, Int, PRNGKeyArray, Shaped, UInt32, UInt64
 
 from aetheory.core.checks import fail
 
@@ -18,158 +19,103 @@ Value = int | float | bool | str
 
 _REQUIREMENT = "a mapping from names to values (or, for axes that vary together, to mappings), or a list of cells"
 
-LONG_NAMES = {
-    "input_dim": "p, dimension of an input",
-    "latent_dim": "H, number of hidden units",
-    "num_samples": "N, size of the training set",
-    "init_variance": "σ², variance of a weight at initialisation",
-    "init_scale": "x = p σ², initial scale",
-    "latent_ratio": "y = H/p, hidden units per input dimension",
-    "sample_ratio": "z = p/N, input dimensions per sample",
-    "repeat": "independent draw",
-    "time": "flow time",
-}
-
 
 @dataclass(frozen=True)
-class Axis:
-    """One dimension of a grid: a parameter, or several that vary together.
+class Grid:
+    """The product of some axes; its cells are counted with the last axis fastest.
 
     Arguments:
-        name: the dimension's name.
-        parameters: name of each parameter, and its values along the axis; all of one length.
-    """
-
-    name: str
-    parameters: dict[str, tuple[Value, ...]]
-
-    @cached_property
-    def arrays(self) -> dict[str, Shaped[np.ndarray, " values"]]:
-        """The values of each parameter as an array."""
-        return {
-            name: np.array(values, dtype=object if isinstance(values[0], str) else None)
-            for name, values in self.parameters.items()
-        }
-
-    @cached_property
-    def digests(self) -> UInt64[np.ndarray, " values"]:
-        """A number for each place along the axis, from the names and values of its parameters."""
-        total = np.zeros(self.size, np.uint64)
-        for name, values in self.parameters.items():
-            total += _digests(name, values)
-        return total
-
-    @property
-    def size(self) -> int:
-        """How many values the axis has."""
-        return len(next(iter(self.parameters.values())))
-
-
-class Grid(NamedTuple):
-    """The product of some axes.
-
-    Arguments:
-        axes: at least one; a parameter's name appears once.
+        axes: by name the parameters that vary along each, with their values; a parameter's name appears once.
         dtype: the precision that the axes were given in ("float32", "float64"); `None` where they do not say.
     """
 
-    axes: tuple[Axis, ...]
+    axes: dict[str, dict[str, tuple[Value, ...]]]
     dtype: str | None
-
-    @property
-    def dims(self) -> tuple[str, ...]:
-        """Names of the axes."""
-        return tuple(axis.name for axis in self.axes)
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Sizes of the axes."""
-        return tuple(axis.size for axis in self.axes)
+        return tuple(len(next(iter(members.values()))) for members in self.axes.values())
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the parameters."""
-        return tuple(name for axis in self.axes for name in axis.parameters)
+    def parameters(self) -> dict[str, tuple[Value, ...]]:
+        """The values of every parameter along its axis."""
+        return {name: values for members in self.axes.values() for name, values in members.items()}
+
+    @cached_property
+    def arrays(self) -> dict[str, Shaped[np.ndarray, " values"]]:
+        """The same as arrays; words as Python's own strings, which Zarr can hold."""
+        parameters = self.parameters.items()
+        return {name: np.array(values, object if isinstance(values[0], str) else None) for name, values in parameters}
+
+    @cached_property
+    def _digests(self) -> dict[str, UInt64[np.ndarray, " values"]]:
+        return {name: _digests(name, values) for name, values in self.parameters.items()}
 
     def columns(self, cells: Int[np.ndarray, " cells"]) -> dict[str, Shaped[np.ndarray, " cells"]]:
-        """The parameters of some cells, given by their place in the flattened grid."""
-        places = np.unravel_index(cells, self.shape)
-        return {
-            name: values[place]
-            for axis, place in zip(self.axes, places, strict=True)
-            for name, values in axis.arrays.items()
-        }
+        """The parameters of some cells."""
+        places = zip(self.axes.values(), np.unravel_index(cells, self.shape), strict=True)
+        return {name: self.arrays[name][place] for members, place in places for name in members}
 
-    def cell(self, place: int) -> dict[str, Value]:
-        """The parameters of one cell, given by its place in the flattened grid."""
-        indices = np.unravel_index(place, self.shape)
-        return {
-            name: values[int(index)]
-            for axis, index in zip(self.axes, indices, strict=True)
-            for name, values in axis.parameters.items()
-        }
+    def cell(self, number: int) -> dict[str, Value]:
+        """The parameters of one cell."""
+        places = zip(self.axes.values(), np.unravel_index(number, self.shape), strict=True)
+        return {name: values[int(place)] for members, place in places for name, values in members.items()}
 
-    def identities(self, cells: Int[np.ndarray, " cells"]) -> UInt64[np.ndarray, " cells"]:
-        """A number for each cell that depends on the names and values of its parameters and on nothing else.
+    def words(self, cells: Int[np.ndarray, " cells"]) -> UInt32[np.ndarray, "cells 2"]:
+        """Two numbers for each cell that depend on the names and values of its parameters and on nothing else.
 
-        The sum of a 64-bit digest for each parameter: the same whatever the order of the axes and whatever other
-        cells there are.
+        The halves of the sum of a 64-bit digest for each parameter: the same whatever the order of the axes and
+        whatever other cells there are.
         """
         total = np.zeros(len(cells), np.uint64)
-        for axis, place in zip(self.axes, np.unravel_index(cells, self.shape), strict=True):
-            total += axis.digests[place]
-        return total
+        for members, place in zip(self.axes.values(), np.unravel_index(cells, self.shape), strict=True):
+            total += sum(self._digests[name][place] for name in members)
+        return np.stack([total & 0xFFFFFFFF, total >> np.uint64(32)], axis=1).astype(np.uint32)
 
-    def static_names(self) -> tuple[str, ...]:
-        """Parameters with integer (or infinite), boolean or string values only: those that decide shapes or choices."""
-        return tuple(
-            name
-            for axis in self.axes
-            for name, values in axis.parameters.items()
-            if not any(isinstance(value, float) and not math.isinf(value) for value in values)
-        )
+    def combinations(self, names: Collection[str]) -> tuple[list[dict[str, Value]], Int[np.ndarray, " cells"]]:
+        """What values these parameters take together, and the number of those that each cell has."""
+        found, number = [dict[str, Value]()], np.zeros(self.shape, int)
+        for dim, members in enumerate(self.axes.values()):
+            own = [name for name in members if name in names]
+            rows = list(zip(*(members[name] for name in own), strict=True))
+            codes = {row: code for code, row in enumerate(dict.fromkeys(rows))}
+            if codes:
+                along = np.array([codes[row] for row in rows]).reshape(-1, *[1] * (len(self.axes) - dim - 1))
+                number = number * len(codes) + along
+                found = [{**one, **dict(zip(own, row, strict=True))} for one in found for row in codes]
+        return found, number.ravel()
 
 
 def make_grid(grid: Any) -> Grid:
-    """Check and normalise what a user gave as a grid.
-
-    Arguments:
-        grid: a mapping from an axis's name to its values; where these are themselves a mapping, its members vary
-            together along the axis. Or a list of cells, each a mapping from parameter to value, along one axis "cell".
+    """Check and normalise what a user gave as a grid, see `aetheory.sweep`.
 
     Raises:
         ValueError: an empty axis, a name that appears twice or is reserved ("repeat"), members of different lengths,
             equal values on one axis, values that are not numbers, booleans or strings, or axes of different precision.
     """
-    axes, dtypes = [], set()
+    axes, names, dtypes = {}, Counter(["repeat"]), set()
     for name, members in _members(grid):
-        parameters = {}
-        for member, values in members.items():
-            parameters[str(member)], dtype = _values(str(member), values)
-            dtypes |= {dtype} - {None}
-        sizes = {member: len(values) for member, values in parameters.items()}
+        axes[name] = {str(member): _values(str(member), values) for member, values in members.items()}
+        sizes = {member: len(values) for member, values in axes[name].items()}
         if len(set(sizes.values())) != 1:
             raise fail(f"grid[{name!r}]", "members of one length", sizes)
-        rows = list(zip(*parameters.values(), strict=True))
-        if len(set(rows)) < len(rows):
-            twice = Counter(rows).most_common(1)[0][0]
+        twice, count = Counter(zip(*axes[name].values(), strict=True)).most_common(1)[0]
+        if count > 1:
             raise fail(f"grid[{name!r}]", "free of equal values (repeat a cell by `num_repeats`)", twice)
-        axes.append(Axis(name, parameters))
-    names = [name for axis in axes for name in {axis.name, *axis.parameters}]
-    for name in names:
-        if names.count(name) > 1:
-            raise fail("grid", "axes and parameters of different names", name)
-    if "repeat" in names:
+        names.update({name, *axes[name]})
+        dtypes |= {str(values.dtype) for values in members.values() if _kind(values) == "f"}
+    if names["repeat"] > 1:
         raise fail("grid", "free of the name 'repeat', which counts the draws", "repeat")
+    if names.most_common(1)[0][1] > 1:
+        raise fail("grid", "axes and parameters of different names", names.most_common(1)[0][0])
     if len(dtypes) > 1:
         raise fail("grid", "axes of one precision", sorted(dtypes))
-    return Grid(tuple(axes), dtypes.pop() if dtypes else None)
+    return Grid(axes, dtypes.pop() if dtypes else None)
 
 
 def _members(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    if isinstance(grid, Mapping):
-        if not grid:
-            raise fail("grid", _REQUIREMENT, grid)
+    if isinstance(grid, Mapping) and grid:
         for name, values in grid.items():
             if not isinstance(name, str):
                 raise fail("grid", "keyed by strings", name)
@@ -187,32 +133,33 @@ def _members(grid: Any) -> Iterable[tuple[str, Mapping[str, Any]]]:
     yield "cell", {name: [cell[name] for cell in cells] for name in cells[0]}
 
 
-def _values(name: str, values: Any) -> tuple[tuple[Value, ...], str | None]:
+def _kind(values: Any) -> str:
+    return np.dtype(getattr(values, "dtype", object)).kind
+
+
+def _values(name: str, values: Any) -> tuple[Value, ...]:
     requirement = "a non-empty vector of numbers, booleans or strings"
     if isinstance(values, str) or not isinstance(values, Iterable) or getattr(values, "ndim", 1) != 1:
         raise fail(f"grid[{name!r}]", requirement, values)
-    kind = np.dtype(getattr(values, "dtype", object)).kind
-    if kind in "fiu" and (array := np.asarray(values)).size > 0:  # of one kind already
-        if np.isnan(array).any():
-            raise fail(f"grid[{name!r}]", "free of NaN", values)
-        if kind != "f" or np.isfinite(array).any():
-            return tuple(array.tolist()), str(array.dtype) if kind == "f" else None
+    if _kind(values) in "fiu" and (array := np.asarray(values)).size and np.isfinite(array).all():
+        return tuple(array.tolist())  # at once, for axes may be long
     listed = [value.item() if hasattr(value, "item") else value for value in values]
     if not listed or not all(isinstance(value, bool | str | numbers.Real) for value in listed):
         raise fail(f"grid[{name!r}]", requirement, values)
     if any(isinstance(value, float) and math.isnan(value) for value in listed):
         raise fail(f"grid[{name!r}]", "free of NaN", values)
-    kinds = {"string" if isinstance(v, str) else "boolean" if isinstance(v, bool) else "number" for v in listed}
-    if len(kinds) > 1:
+    if len({type(value) if isinstance(value, bool | str) else float for value in listed}) > 1:
         raise fail(f"grid[{name!r}]", "values of one kind", values)
     # one finite real among integers makes them all real
-    if any(isinstance(value, float) and not math.isinf(value) for value in listed):
-        listed = [float(value) for value in listed]
-    dtype = getattr(values, "dtype", None)
-    return tuple(listed), str(dtype) if dtype is not None and np.dtype(dtype).kind == "f" else None
+    return tuple(float(value) for value in listed) if any(map(is_real, listed)) else tuple(listed)
 
 
-def _digests(name: str, values: Sequence[Value]) -> UInt64[np.ndarray, " values"]:
+def is_real(value: Value) -> bool:
+    """Whether it is a real number rather than one that counts (infinitely far), a choice or a word."""
+    return isinstance(value, float) and not math.isinf(value)
+
+
+def _digests(name: str, values: tuple[Value, ...]) -> UInt64[np.ndarray, " values"]:
     """A number for each value of one parameter: a hash of its words, or of its name mixed with the bits of a number.
 
     Source: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators", 2014 (the mixing function).
@@ -228,3 +175,24 @@ def _digests(name: str, values: Sequence[Value]) -> UInt64[np.ndarray, " values"
 
 def _hash(words: str) -> int:
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little")
+
+
+def cell_key(key: PRNGKeyArray, parameters: Mapping[str, Any], repeat: int = 0) -> PRNGKeyArray:
+    """The key that `aetheory.sweep` gives to its function in one cell, to compute that cell again alone.
+
+    Arguments:
+        key: the sweep's key.
+        parameters: all parameters of the cell, those included that play no part in the result.
+        repeat: which draw.
+
+    Raises:
+        ValueError: parameters that are not those of a cell.
+    """
+    return derive_key(key, make_grid([dict(parameters)]).words(np.zeros(1, int))[0], np.uint32(repeat))
+
+
+def derive_key(key: PRNGKeyArray, words: Shaped[Array | np.ndarray, "2"], repeat: Any) -> PRNGKeyArray:
+    """The key of one cell, which two 32-bit numbers name, and one repeat."""
+    for number in (words[0], words[1], repeat):
+        key = jax.random.fold_in(key, number)
+    return key

@@ -1,35 +1,28 @@
-"""`sweep`: one function on every cell of a grid."""
+"""`sweep`: one function on every cell of a grid; `explain`: what that would take."""
 
-import json
 import os
-import platform
-import signal
-import subprocess
-import threading
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
-from importlib.metadata import version
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
-from tqdm import tqdm
 
 from aetheory.core.checks import check_real, fail, static_integer
-from aetheory.sweeps.backend import Backend, Threads
-from aetheory.sweeps.block import FAILED, Failure
-from aetheory.sweeps.execute import Executor, Output
+from aetheory.sweeps import engine
+from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes
 from aetheory.sweeps.grid import make_grid
-from aetheory.sweeps.plan import Lanes, Plan, Region, num_lanes
-from aetheory.sweeps.store import MemoryStore, ResultStore, ZarrStore, check_settings, check_writable, create_store
-from aetheory.sweeps.task import FunctionTask, Task, as_task, program_digest
+from aetheory.sweeps.identity import provenance, settings
+from aetheory.sweeps.programs import Lanes, Runner
+from aetheory.sweeps.store import Store, check_settings, check_writable, create_store, memory_store, zarr_store
+from aetheory.sweeps.tasks import Program, as_task
 
 if TYPE_CHECKING:
     import xarray
@@ -37,7 +30,7 @@ if TYPE_CHECKING:
 _BLOCK_SECONDS = 2.0
 """How long a block should take at least: writing one takes a hundredth of a second."""
 
-_BLOCKS_A_THREAD = 4
+_BLOCKS_A_SLOT = 4
 
 _WELL_MEASURED = 0.02
 """Seconds beside which starting a call, and what is computed once in it, do not count."""
@@ -61,7 +54,6 @@ def sweep(
     devices: Sequence[jax.Device] | None = None,
     memory: int | None = None,
     block_size: int | None = None,
-    width: int | None = None,
     client: Any = None,
     progress: bool | None = None,
 ) -> "xarray.Dataset":
@@ -94,9 +86,8 @@ def sweep(
         memory: bytes that the evaluations under way and their results may take on a device; half of what there is
             where `None`.
         block_size: evaluations that are stored together; from the measured time of one where `None`.
-        width: evaluations side by side on a device; decided for each program where `None`.
         client: a `distributed.Client`: blocks run on its workers, and only the results come here.
-        progress: show a bar; where `None`, on a terminal only.
+        progress: show a bar; where `None`, on a terminal only, and a line every half minute elsewhere.
 
     Returns:
         A dataset over the grid's axes, repeat and the results' own dimensions. From a store it is read as it is used.
@@ -114,176 +105,167 @@ def sweep(
     """
     if on_error not in ("raise", "record"):
         raise fail("on_error", "'raise' or 'record'", on_error)
+    if block_size is not None:
+        check_real("block_size", block_size, "positive", minimum=0.0, strict=True)
+    chosen: dict[str, Any] = {"static": static, "dims": dims, "coordinates": coordinates}
+    run = prepare(function, grid, key, num_repeats, devices=devices, memory=memory, **chosen)
+    results = run.store(None if store is None else Path(store), block_size)
+    return run.fill(results, client, on_error == "raise", progress, "" if store is None else os.fspath(store))
+
+
+def explain(
+    function: Any,
+    grid: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    key: PRNGKeyArray,
+    num_repeats: int | None = None,
+    **options: Any,
+) -> str:
+    """What a sweep would take: cells, programs, seconds and bytes, from a few evaluations of three of its programs.
+
+    Arguments:
+        function: as for `sweep`, and so all others.
+        grid: where.
+        key: of the draws.
+        num_repeats: a cell.
+        options: static, dims, coordinates, devices and memory, as for `sweep`.
+    """
+    return prepare(function, grid, key, num_repeats, **options).explained()
+
+
+def prepare(
+    function: Any,
+    grid: Any,
+    key: PRNGKeyArray,
+    num_repeats: int | None = None,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    memory: int | None = None,
+    **options: Any,
+) -> "Sweep":
+    """A sweep whose arguments are checked; see `sweep`."""
     num_repeats = None if num_repeats is None else static_integer("num_repeats", num_repeats)
-    for name, number in {"memory": memory, "block_size": block_size, "width": width}.items():
-        if number is not None:
-            check_real(name, number, "positive", minimum=0.0, strict=True)
+    if memory is not None:
+        check_real("memory", memory, "positive", minimum=0.0, strict=True)
     used = list(devices) if devices is not None else jax.devices()
     if not used or len({device.platform for device in used}) != 1:
         raise fail("devices", "devices of one kind", devices)
-    task = as_task(function, static, dims, coordinates)
-    parameters = make_grid(grid)
-    task.check(parameters)
-    plan = Plan(task, parameters, num_repeats)
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    memory = _default_memory(used[0]) if memory is None else int(memory)
-    threads = _num_threads(used)
-    executor = Executor(
-        task, key, parameters.dtype, used, memory // (2 * -(-threads // len(used))), width, plan.num_evaluations
-    )
-
-    settings = _settings(task, plan, key, executor) | {"width": width}
-    path = None if store is None else Path(store)
-    identity = {} if path is None else _identity(settings, plan, executor)
-    results = _open(path, plan, identity)
-    if results is None:
-        # other devices, and the workers of a cluster, compile for themselves
-        _prepare_first(executor, plan, threads if client is None and len(used) == 1 else 1)
-        outputs = {**(executor.outputs or {}), FAILED: Output((), np.dtype(bool))}
-        shape = plan.block_shape(block_size or _block_size(executor, plan, memory, threads))
-        attributes = _provenance(settings, used[0])
-        if path is None:
-            results = MemoryStore(plan, outputs, attributes, shape)
-        else:
-            create_store(path, plan, outputs, identity, attributes, shape)
-            results = ZarrStore(path, plan)
-    regions = [region for region in plan.blocks(results.block_shape) if not results.done(region)]
-    if regions:
-        backend: Backend = Threads(executor, plan, threads)
-        if client is not None:
-            from aetheory.sweeps.cluster import Cluster
-
-            backend = Cluster(client, plan, key, parameters.dtype, memory, width)
-        _run(backend, plan, regions, results, executor, on_error == "raise", path, progress)
-    return results.dataset()
+    plan = Plan(as_task(function, **options), make_grid(grid), num_repeats)
+    memory, slots = _default_memory(used[0]) if memory is None else int(memory), _num_slots(used)
+    runner = Runner(key, plan.grid.dtype, used, memory // (2 * -(-slots // len(used))), plan.evaluations())
+    return Sweep(plan, runner, plan.programs(), slots, memory)
 
 
-def _run(
-    backend: Backend,
-    plan: Plan,
-    regions: list[Region],
-    results: ResultStore,
-    executor: Executor,
-    stop_at_failure: bool,
-    path: Path | None,
-    progress: bool | None,
-) -> None:
-    total, failures = sum(num_lanes(region) for region in regions), list[Failure]()
-    kept = "" if path is None else f" What had finished is kept in '{path}'; the same call continues from there."
-    hidden = None if progress is None else not progress
-    left = len(regions)
-    with (
-        tqdm(total=plan.num_lanes, initial=plan.num_lanes - total, unit=" cells", disable=hidden) as bar,
-        _deferred_interrupt() as stop,
-        closing(backend.run(regions, stop, stop_at_failure)) as blocks,
-    ):
-        for region, block in blocks:
-            failures += block.failures
-            if block.failures and stop_at_failure:
-                raise SweepError(f"{_named(plan, failures[0])}.{kept}")
-            try:
-                results.write(region, block.results)
-            except OSError as error:
-                raise OSError(f"The store could not be written to: {error.strerror or error}.{kept}") from error
-            left -= 1
-            bar.set_postfix_str(f"compilation {executor.compile_seconds:.0f} s", refresh=False)
-            bar.update(num_lanes(region))
-    if left:
-        raise KeyboardInterrupt(f"Stopped with {left} of {len(regions)} blocks left.{kept}")
-    if failures:
-        warnings.warn(f"{len(failures)} evaluations failed, the first: {_named(plan, failures[0])}.", stacklevel=3)
+@dataclass
+class Sweep:
+    """What there is to compute, and what computes it in this process.
 
-
-@contextmanager
-def _deferred_interrupt() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second interrupts at once.
-
-    Where the signal is ignored, as in a job that a shell has put into the background, it stays so.
+    Arguments:
+        plan: cells and their programs.
+        runner: compiles and runs the programs.
+        programs: a few lanes of each, the costliest first.
+        slots: how many blocks run at a time.
+        memory: bytes that these and their results may take.
     """
-    stop = threading.Event()
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(previous):
-        yield stop
-        return
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
+    plan: Plan
+    runner: Runner
+    programs: dict[Program, Lanes]
+    slots: int
+    memory: int
 
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)
+    def store(self, path: Path | None, block_size: int | None) -> Store:
+        """The store at `path` where there is one of this very sweep, otherwise a new one, there or in memory."""
+        first = next(iter(self.programs.values()))  # the costliest, which decides the shapes of the results
+        identity = settings(self.plan, self.runner, None if path is None else first)
+        if path is not None and path.exists():
+            check_settings(path, identity)
+            return zarr_store(path)
+        if path is not None:
+            check_writable(path)
+        self.runner.check(first)
+        shape = self.plan.block_shape(block_size or self._block_size())
+        attributes = provenance(identity, self.runner.devices[0])
+        if path is None:
+            return memory_store(self.plan, self.runner.outputs, attributes, shape)
+        return create_store(path, self.plan, self.runner.outputs, identity, attributes, shape)
 
+    def fill(self, results: Store, client: Any, stop_at_failure: bool, progress: Any, where: str) -> "xarray.Dataset":
+        """Compute what is missing."""
+        plan, failures = self.plan, list[Failure]()
+        regions = [region for region in plan.regions(results.block_shape) if not results.done(region)]
+        left = len(regions)
+        kept = f" What had finished is kept in '{where}'; the same call continues from there." if where else ""
+        queue = {program: deque[Region]() for program in self.programs}
+        for region in regions:
+            queue[plan.program(region)].append(region)
+        slots = engine.threads(self.runner, plan, self.slots, stop_at_failure)
+        if client is not None:
+            slots = engine.workers(client, self.runner, plan, self.memory, stop_at_failure)
+        bar = engine.progress_bar(plan.size, plan.size - sum(map(num_lanes, regions)), progress)
+        with bar, engine.deferred_interrupt() as stop, slots as (pools, work):
+            for region, block in engine.run_blocks(pools, work, engine.Queue(queue), stop):
+                failures += block.failures
+                if block.failures and stop_at_failure:
+                    raise SweepError(f"{self._named(failures[0])}.{kept}")
+                try:
+                    results.write(region, block.results)
+                except OSError as error:
+                    raise OSError(f"The store could not be written to: {error.strerror or error}.{kept}") from error
+                left -= 1
+                bar.update(num_lanes(region))
+        if left:
+            raise KeyboardInterrupt(f"Stopped with {left} of {len(regions)} blocks left.{kept}")
+        if failures:
+            message = f"{len(failures)} evaluations failed, the first: {self._named(failures[0])}."
+            warnings.warn(message, stacklevel=3)
+        return results.dataset()
 
-def _named(plan: Plan, failure: Failure) -> str:
-    cell = ", ".join(f"{name} = {value}" for name, value in plan.grid.cell(failure.cell).items())
-    repeat = "" if plan.num_repeats is None else f", repeat {failure.repeat}"
-    return f"The cell {cell}{repeat} failed: {failure.reason.rstrip('.')}"
-
-
-def _settings(task: Task, plan: Plan, key: PRNGKeyArray, executor: Executor) -> dict[str, Any]:
-    """What the results depend on, besides the grid and what a plain function computes."""
-    return {
-        "versions": {name: version(name) for name in ("aetheory", "jax", "jaxlib", "diffrax")},
-        "platform": executor.platform,
-        "dtype": executor.dtype.name,
-        "task": task.settings(),
-        "key": [str(jax.random.key_impl(key)), np.asarray(jax.random.key_data(key)).tolist()],
-        "num_repeats": plan.num_repeats,
-    }
-
-
-def _identity(settings: Mapping[str, Any], plan: Plan, executor: Executor) -> dict[str, Any]:
-    """All that the results depend on, as JSON gives it back."""
-    whole = {**settings, "grid": [{"axis": axis.name, **axis.parameters} for axis in plan.grid.axes]}
-    if isinstance(plan.task, FunctionTask):
-        whole["program"] = program_digest(executor.trace(plan.costliest()[0]).jaxpr)
-    restored: dict[str, Any] = json.loads(json.dumps(whole))
-    return restored
-
-
-def _open(path: Path | None, plan: Plan, settings: Mapping[str, Any]) -> ResultStore | None:
-    """The store at `path`, if there is one; otherwise `None`, once it is known that one can be made."""
-    if path is None:
-        return None
-    if path.exists():
-        check_settings(path, settings)
-        return ZarrStore(path, plan)
-    check_writable(path)
-    return None
-
-
-def _provenance(settings: Mapping[str, Any], device: jax.Device) -> dict[str, Any]:
-    versions = {f"version_{name}": value for name, value in settings["versions"].items()}
-    seed = " ".join(str(part) for part in settings["key"])
-    task = settings["task"]
-    return {
-        **versions,
-        "version_python": platform.python_version(),
-        "commit": _commit(),
-        "function": task["function"],
-        "key": seed,
-        "dtype": settings["dtype"],
-        "device": device.device_kind,
-    }
-
-
-def _commit() -> str:
-    """The commit of the package's checkout; empty where it is installed without one."""
-    folder = Path(__file__).parent
-    try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+    def explained(self) -> str:
+        """Cells, programs, seconds and bytes, as text."""
+        programs = list(self.programs.values())
+        chosen = sorted({round(place) for place in np.linspace(0, len(programs) - 1, 3)})
+        for place in chosen:  # compiled before it is timed
+            self.runner.compile(programs[place])
+        times = [self._measured(programs[place], 1) for place in chosen]
+        sizes = np.log([lanes.group.size for lanes in programs])
+        each = np.exp(np.interp(-sizes, -sizes[chosen], np.log(times)))
+        counts, compilation = self.plan.evaluations(), self.runner.compile_seconds / len(chosen)
+        total = sum(one * counts[program] for one, program in zip(each, self.programs, strict=True))
+        return (
+            f"{self.plan.size} evaluations: {' x '.join(map(str, self.plan.shape))} ({', '.join(self.plan.dims)})\n"
+            f"{len(programs)} programs, {compilation:.1f} s each to compile\n"
+            f"about {(total + compilation * len(programs)) / self.slots:.3g} s in all, {self.slots} at a time\n"
+            f"{self.plan.size * self.runner.bytes_each / 1e6:.3g} MB of results: {', '.join(self.runner.outputs)}"
         )
-        tracked = subprocess.run(
-            ["git", "-C", str(folder), "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return found.stdout.strip() if tracked.returncode == 0 else ""
+
+    def _block_size(self) -> int:
+        """Evaluations a block, from the measured time of some of the costliest program and the size of a result."""
+        costliest = next(iter(self.programs.values()))
+        width = self.runner.compile(costliest).width
+        shared = -(-self.plan.size // (_BLOCKS_A_SLOT * self.slots))
+        # a block is held once as it is computed, once as it is put together and once as it is compressed
+        most = max(1, min(shared, self.memory // (8 * self.slots * self.runner.bytes_each)))
+        seconds = self._measured(costliest, most)
+        size = min(max(1, int(_BLOCK_SECONDS / seconds)), most)
+        return int(size if size < width else size // width * width)
+
+    def _measured(self, lanes: Lanes, most: int) -> float:
+        """Seconds that an evaluation takes: the mean of a call's width, and of more until it is well measured."""
+        count = self.runner.compile(lanes).width
+        while True:
+            start = time.perf_counter()
+            with suppress(RuntimeError):  # a cell that fails is found again when its turn comes
+                self.runner.run(lanes.take(np.arange(count) % len(lanes.place)))
+            seconds = time.perf_counter() - start
+            if seconds > _WELL_MEASURED or count >= most:
+                return seconds / count
+            count = min(8 * count, most)
+
+    def _named(self, failure: Failure) -> str:
+        cell = ", ".join(f"{name} = {value}" for name, value in self.plan.grid.cell(failure.cell).items())
+        repeat = "" if self.plan.num_repeats is None else f", repeat {failure.repeat}"
+        return f"The cell {cell}{repeat} failed: {failure.reason.rstrip('.')}"
 
 
 def _default_memory(device: jax.Device) -> int:
@@ -293,49 +275,9 @@ def _default_memory(device: jax.Device) -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _num_threads(devices: Sequence[jax.Device]) -> int:
+def _num_slots(devices: Sequence[jax.Device]) -> int:
     """One for each device, and on a CPU for each core that this process may use."""
     if devices[0].platform != "cpu":
         return len(devices)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(cores, len(devices))
-
-
-def _prepare_first(executor: Executor, plan: Plan, num_programs: int) -> None:
-    """Compile the costliest program, and beside it the next: errors of these are found again when their turn comes."""
-    first, *others = plan.costliest(num_programs)
-    executor.check(first)  # so that it decides the shapes of the results
-    x64 = jnp.result_type(float) == jnp.float64
-
-    def prepare(lanes: Lanes) -> None:
-        with suppress(Exception), jax.enable_x64(x64):
-            executor.prepare(lanes)
-
-    with ThreadPoolExecutor(num_programs) as pool:
-        for lanes in others:
-            pool.submit(prepare, lanes)
-        executor.prepare(first)
-
-
-def _block_size(executor: Executor, plan: Plan, memory: int, threads: int) -> int:
-    """Evaluations a block, from the measured time of some like the costliest one and the size of a result."""
-    costliest = plan.costliest()[0]
-    width = executor.width(costliest)
-    num_bytes = sum(output.num_bytes for output in (executor.outputs or {}).values())
-    shared = -(-plan.num_lanes // (_BLOCKS_A_THREAD * threads))
-    # a block is held once as it is computed, once as it is put together and once as it is compressed
-    fitting = memory // (8 * threads * max(num_bytes, 1))
-    most = max(1, min(shared, fitting))
-
-    def measured(count: int) -> float:
-        start = time.perf_counter()
-        with suppress(RuntimeError):  # a cell that fails is found again when its turn comes
-            executor.run(costliest.take(np.zeros(count, int)))
-        return time.perf_counter() - start
-
-    count, seconds = width, measured(width)
-    while seconds < _WELL_MEASURED and count < most:
-        count = min(8 * count, most)
-        seconds = measured(count)
-    size = min(max(1, int(_BLOCK_SECONDS * count / seconds)), most)
-    return size if size < width else size // width * width

@@ -6,107 +6,99 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Mapping
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool
 
-from aetheory.sweeps.block import FAILED
-from aetheory.sweeps.execute import Output, Results
-from aetheory.sweeps.grid import LONG_NAMES
-from aetheory.sweeps.plan import Plan, Region
+from aetheory.sweeps.blocks import FAILED, Plan, Region
+from aetheory.sweeps.programs import Output, Results
 
 if TYPE_CHECKING:
     import xarray  # which brings pandas: only once a sweep is run
 
 _SETTINGS = "aetheory_sweep"
 _DONE = "done"
+_OWN = {_DONE: Output((), np.dtype(bool)), FAILED: Output((), np.dtype(bool))}
+
+_LONG_NAMES = {
+    "input_dim": "p, dimension of an input",
+    "latent_dim": "H, number of hidden units",
+    "num_samples": "N, size of the training set",
+    "init_variance": "σ², variance of a weight at initialisation",
+    "init_scale": "x = p σ², initial scale",
+    "latent_ratio": "y = H/p, hidden units per input dimension",
+    "sample_ratio": "z = p/N, input dimensions per sample",
+    "repeat": "independent draw",
+    "train": "train risk",
+    "population": "population risk",
+    "num_steps": "steps of the solver",
+    _DONE: "whether the cell is computed",
+    FAILED: "whether the cell failed",
+}
 
 
-@runtime_checkable
-class ResultStore(Protocol):
-    """Takes blocks as they finish, and gives the dataset."""
+class Store:
+    """Takes blocks as they finish, and gives the dataset.
 
-    block_shape: tuple[int, ...]
+    A block's mask is written after its results, and each of a Zarr store's chunks is a file that appears whole, so
+    that a process that is killed at any moment leaves nothing half written that counts as done.
+
+    Arguments:
+        arrays: of NumPy or Zarr, by name; the mask "done" among them.
+        block_shape: sizes of the blocks.
+        dataset: what makes the dataset of all this.
+    """
+
+    def __init__(
+        self, arrays: Mapping[str, Any], block_shape: tuple[int, ...], dataset: Callable[[], "xarray.Dataset"]
+    ) -> None:
+        self._arrays, self.block_shape, self._dataset = arrays, block_shape, dataset
+        self._done = np.asarray(arrays[_DONE][...], bool)
 
     def done(self, region: Region) -> bool:
         """Whether a block is there already."""
-
-    def write(self, region: Region, results: Results) -> None:
-        """Keep a block; once this returns, it survives."""
-
-    def dataset(self) -> "xarray.Dataset":
-        """Everything so far; blocks that are missing are NaN (0 where integer)."""
-
-
-class MemoryStore:
-    """The results in this process's memory."""
-
-    def __init__(
-        self, plan: Plan, outputs: Mapping[str, Output], attributes: dict[str, Any], block_shape: tuple[int, ...]
-    ) -> None:
-        self.block_shape = block_shape
-        self._plan, self._attributes = plan, attributes
-        # not filled: every block is written before anyone reads, and memory is first touched while others compute
-        self._arrays = {name: np.empty((*plan.shape, *output.shape), output.dtype) for name, output in outputs.items()}
-
-    def done(self, region: Region) -> bool:
-        """Nothing is there before it is computed."""
-        return False
-
-    def write(self, region: Region, results: Results) -> None:
-        """Copy a block to its place."""
-        for name, values in results.items():
-            self._arrays[name][region] = values
-
-    def dataset(self) -> "xarray.Dataset":
-        """The arrays, labelled."""
-        import xarray
-
-        described = {name: (_dims(self._plan, name, values.ndim), values) for name, values in self._arrays.items()}
-        return _without_trivial(xarray.Dataset(described, coords=_coordinates(self._plan), attrs=self._attributes))
-
-
-class ZarrStore:
-    """The results in a Zarr folder that xarray opens: a chunk for each block, and a mask of those that are done.
-
-    Each chunk is a file that appears whole. A block's mask is written after its results, so that a process that is
-    killed at any moment leaves nothing half written that counts as done.
-
-    Arguments:
-        path: the folder, which is there already.
-        plan: what it holds.
-    """
-
-    def __init__(self, path: Path, plan: Plan) -> None:
-        import zarr
-
-        self._path, self._plan = path, plan
-        self._group = zarr.open_group(path, mode="r+", use_consolidated=False)
-        done = self._group[_DONE]
-        assert isinstance(done, zarr.Array)
-        self.block_shape = done.chunks
-        self._done: Bool[np.ndarray, ...] = np.asarray(done[...], bool)
-
-    def done(self, region: Region) -> bool:
-        """Whether the mask says so."""
         return bool(self._done[region].all())
 
     def write(self, region: Region, results: Results) -> None:
-        """Write the chunks of a block, and its mask last."""
+        """Keep a block; once this returns, it survives."""
         for name, values in results.items():
-            self._array(name)[region] = values
-        self._array(_DONE)[region] = True
-        self._done[region] = True
+            self._arrays[name][region] = values
+        self._arrays[_DONE][region] = True
 
     def dataset(self) -> "xarray.Dataset":
-        """The store, read from disk as it is used."""
-        return open_store(self._path)
+        """Everything so far; blocks that are missing are NaN (0 where integer)."""
+        return self._dataset()
 
-    def _array(self, name: str) -> Any:
-        return self._group[name]
+
+def memory_store(
+    plan: Plan, outputs: Mapping[str, Output], attributes: Mapping[str, Any], block_shape: tuple[int, ...]
+) -> Store:
+    """The results in this process's memory, which is not touched before others compute."""
+    import xarray
+
+    arrays = {name: np.empty((*plan.shape, *one.shape), one.dtype) for name, one in {**outputs, **_OWN}.items()}
+    arrays[_DONE][...] = False
+
+    def dataset() -> xarray.Dataset:
+        described = {
+            name: (_dims(plan, name, one), arrays[name], described_as(name))
+            for name, one in {**outputs, **_OWN}.items()
+        }
+        return _without_trivial(xarray.Dataset(described, coords=_coordinates(plan), attrs=dict(attributes)))
+
+    return Store(arrays, block_shape, dataset)
+
+
+def zarr_store(path: Path) -> Store:
+    """The results in a Zarr folder that xarray opens: a chunk for each block, and a mask of those that are done."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    arrays: dict[str, Any] = dict(group.arrays())
+    return Store(arrays, arrays[_DONE].chunks, lambda: open_store(path))
 
 
 def open_store(path: str | os.PathLike[str]) -> "xarray.Dataset":
@@ -122,14 +114,13 @@ def open_store(path: str | os.PathLike[str]) -> "xarray.Dataset":
     import xarray
 
     stored_settings(Path(path))
-    dataset = xarray.open_zarr(path, consolidated=False, chunks=None)
-    return _without_trivial(dataset)
+    return _without_trivial(xarray.open_zarr(path, chunks=None))
 
 
 def _without_trivial(dataset: "xarray.Dataset") -> "xarray.Dataset":
     """Without the mask of what is there where all is, and that of what failed where nothing did."""
     usual = {_DONE: True, FAILED: False}
-    return dataset.drop_vars([name for name in usual if name in dataset and bool((dataset[name] == usual[name]).all())])
+    return dataset.drop_vars([name for name in usual if bool((dataset[name] == usual[name]).all())])
 
 
 def stored_settings(path: Path) -> dict[str, Any]:
@@ -192,7 +183,7 @@ def create_store(
     settings: Mapping[str, Any],
     attributes: Mapping[str, Any],
     block_shape: tuple[int, ...],
-) -> None:
+) -> Store:
     """Make an empty store, which appears at `path` complete.
 
     Raises:
@@ -201,54 +192,55 @@ def create_store(
     import xarray
     import zarr
 
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
-        try:
-            labels = xarray.Dataset(coords=_coordinates(plan), attrs={**attributes, _SETTINGS: json.dumps(settings)})
-            labels.to_zarr(temporary, mode="w-", consolidated=False)
-            group = zarr.open_group(temporary, mode="r+", use_consolidated=False)
-            for name, output in {**outputs, _DONE: Output((), np.dtype(bool))}.items():
-                group.create_array(
-                    name,
-                    shape=(*plan.shape, *output.shape),
-                    chunks=(*block_shape, *(max(size, 1) for size in output.shape)),
-                    dtype=output.dtype,
-                    fill_value=_missing(output.dtype),
-                    dimension_names=_dims(plan, name, len(plan.shape) + len(output.shape)),
-                )
-            os.rename(temporary, path)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        labels = xarray.Dataset(coords=_coordinates(plan), attrs={**attributes, _SETTINGS: json.dumps(settings)})
+        labels.to_zarr(temporary, mode="w-", consolidated=False)
+        group = zarr.open_group(temporary, mode="r+", use_consolidated=False)
+        for name, output in {**outputs, **_OWN}.items():
+            group.create_array(
+                name,
+                shape=(*plan.shape, *output.shape),
+                chunks=(*block_shape, *(max(size, 1) for size in output.shape)),
+                dtype=output.dtype,
+                fill_value=output.dtype.type(math.nan if output.dtype.kind == "f" else 0),
+                dimension_names=_dims(plan, name, output),
+                attributes=described_as(name),
+            )
+        with warnings.catch_warnings():  # that Zarr's third format has not adopted yet what readers look for
+            warnings.simplefilter("ignore")
+            zarr.consolidate_metadata(temporary)
+        os.rename(temporary, path)
     except OSError as error:
         raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return zarr_store(path)
 
 
 def _coordinates(plan: Plan) -> dict[str, Any]:
-    coordinates: dict[str, Any] = {}
-    for axis in plan.grid.axes:
-        for name, values in axis.arrays.items():
-            coordinates[name] = (axis.name, values, _described(name))
+    grid = plan.grid
+    along = [(name, axis, grid.arrays[name]) for axis, members in grid.axes.items() for name in members]
     if plan.num_repeats is not None:
-        coordinates["repeat"] = ("repeat", np.arange(plan.num_repeats), _described("repeat"))
-    for name, values in plan.task.coordinates().items():
-        coordinates[name] = (name, np.asarray(values), _described(name))
+        along.append(("repeat", "repeat", np.arange(plan.num_repeats)))
+    along += [(name, name, np.asarray(values)) for name, values in plan.task.coordinates.items()]
+    coordinates = {name: (dim, values, described_as(name)) for name, dim, values in along}
+    if "time" in coordinates:
+        kind = "flow time" if coordinates["time"][1].dtype.kind == "f" else "number of steps"
+        coordinates["time"][2]["long_name"] = kind
     return coordinates
 
 
-def _described(name: str) -> dict[str, str]:
-    return {"long_name": LONG_NAMES[name], "units": "1"} if name in LONG_NAMES else {}
+def described_as(name: str) -> dict[str, Any]:
+    """Long name and units of a variable; every number of the theory is without a unit."""
+    return {"long_name": _LONG_NAMES.get(name, name.replace("_", " ")), "units": "1"}
 
 
-def _dims(plan: Plan, name: str, num_dims: int) -> tuple[str, ...]:
-    own = tuple(plan.task.dims().get(name, ())) if name != _DONE else ()
-    count = num_dims - len(plan.dims)
-    if len(own) != count:
-        own = tuple(f"{name}_{axis}" for axis in range(count))
+def _dims(plan: Plan, name: str, output: Output) -> tuple[str, ...]:
+    own = tuple(plan.task.dims.get(name, output.dims or ()))
+    if len(own) != len(output.shape):
+        own = tuple(f"{name}_{axis}" for axis in range(len(output.shape)))
     return plan.dims + own
-
-
-def _missing(dtype: np.dtype[Any]) -> Any:
-    return dtype.type(math.nan) if dtype.kind == "f" else dtype.type(0)
 
 
 def _short(value: Any) -> str:

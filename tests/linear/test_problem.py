@@ -108,3 +108,19 @@ def test_a_problem_is_a_pytree_of_its_numbers():
     doubled = jax.tree.map(lambda value: 2 * value, problem)
     assert jax.tree.leaves(doubled) == [60, 24, 120, 0.04]
     assert repr(problem) == "LinearProblem(input_dim=30, latent_dim=12, num_samples=60, init_variance=0.02)"
+
+
+def test_a_problem_from_dimensions_or_from_ratios():
+    whole = LinearProblem.from_parameters(
+        {"input_dim": 30, "latent_ratio": 0.41, "sample_ratio": 0.5, "init_scale": 0.6}
+    )
+    assert (whole.input_dim, whole.latent_dim, whole.num_samples, whole.init_variance) == (30, 12, 60, 0.02)
+    real = LinearProblem.from_parameters({**GOOD, "input_dim": np.array([30, 60])}, continuous=True)
+    np.testing.assert_allclose(real.latent_ratio, [0.4, 0.2])
+    np.testing.assert_allclose(real.sample_ratio, [0.5, 1.0])
+    population = {"input_dim": 30, "latent_dim": 12, "sample_ratio": 0, "init_scale": 0.6}
+    assert LinearProblem.from_parameters(population).num_samples == math.inf
+    with pytest.raises(ValueError, match="exactly one of latent_dim and latent_ratio"):
+        LinearProblem.from_parameters({**GOOD, "latent_ratio": 0.4})
+    with pytest.raises(ValueError, match="made of input_dim and of"):
+        LinearProblem.from_parameters({**GOOD, "speed": 1.0})

@@ -19,7 +19,7 @@ GRID = {"shape": {"input_dim": [8, 20], "latent_dim": [3, 30]}, "num_samples": [
 def test_a_cluster_agrees_with_one_process_and_survives_a_killed_worker(tmp_path, monkeypatch, x64):
     key = jax.random.key(0)
     alone = ae.sweep(TASK, GRID, key, 4)
-    written, write = [], ae.sweeps.store.ZarrStore.write
+    written, write = [], ae.sweeps.store.Store.write
     with connect("local:2") as client:
         workers = list(client.run(os.getpid).values())
 
@@ -29,7 +29,7 @@ def test_a_cluster_agrees_with_one_process_and_survives_a_killed_worker(tmp_path
             if len(written) == 2:
                 os.kill(workers[0], signal.SIGKILL)
 
-        monkeypatch.setattr(ae.sweeps.store.ZarrStore, "write", killing)
+        monkeypatch.setattr(ae.sweeps.store.Store, "write", killing)
         together = ae.sweep(TASK, GRID, key, 4, tmp_path / "store", block_size=2, client=client)
         assert workers[0] not in client.run(os.getpid).values()
     assert len(written) == len(set(map(str, written))) == 12

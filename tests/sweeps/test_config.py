@@ -7,8 +7,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import xarray
 
 import aetheory as ae
+from aetheory.plotting.sweeps import curves_figure, deviation_figure
 from aetheory.sweeps.config import draw_store, find_config, read_config, run_config, stored_config
 
 TEXT = """
@@ -35,15 +37,6 @@ def written(folder, text=TEXT):
     return path
 
 
-def test_a_file_is_read(tmp_path):
-    config = read_config(written(tmp_path))
-    assert config.functions == ("simulate", "predict")
-    np.testing.assert_allclose(config.times, [0, 0.25, 0.5, 0.75, 1])
-    np.testing.assert_allclose(config.grid["init_scale"], [0.1, 10**-0.5, 1.0])
-    assert config.grid["regime"]["latent_ratio"] == [0.5, 3.0]
-    assert (config.repeats, config.seed, config.dtype) == (2, 0, "float32")
-
-
 def test_the_shipped_example_describes_500_problems():
     config = read_config(find_config("regimes"))
     sizes = [len(next(iter(v.values())) if isinstance(v, dict) else v) for v in config.grid.values()]
@@ -55,7 +48,7 @@ def test_the_shipped_example_describes_500_problems():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('function = ["simulate", "predict"]', "", r"inclusive of function, store and grid, .* without \['function'\]"),
+        ('function = ["simulate", "predict"]', "", r"inclusive of function, grid, store, .* without \['function'\]"),
         ("repeats = 2", "repeat = 2", r"made of the keys .*, but got \['repeat'\]"),
         ('"predict"]', '"guess"]', "`function` must be 'simulate', 'predict' or 'module:name', but got 'guess'"),
         ('"float32"', '"float16"', "`dtype` must be 'float32' or 'float64'"),
@@ -73,6 +66,8 @@ def test_bad_files_are_refused(old, new, message, tmp_path):
 def test_from_a_file_to_figures(tmp_path):
     path = written(tmp_path)
     config = read_config(path)
+    np.testing.assert_allclose(config.times, [0, 0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(config.grid["init_scale"], [0.1, 10**-0.5, 1.0])
     results = run_config(path.read_text(), config)
     assert results["simulate"].train.sizes == {"input_dim": 1, "init_scale": 3, "regime": 2, "repeat": 2, "time": 5}
     assert results["predict"].train.sizes == {"input_dim": 1, "init_scale": 3, "regime": 2, "time": 5}
@@ -88,6 +83,20 @@ def test_from_a_file_to_figures(tmp_path):
     plt.close("all")
     with pytest.raises(ValueError, match="`variable` must be a result of the sweep"):
         draw_store(config.store, "colour")
+
+
+def test_figures_of_fewer_and_of_more_axes():
+    time = np.linspace(0, 1, 4)
+    for dims in (["x"], ["x", "y"], ["x", "y", "z", "w"]):
+        shape = [2] * len(dims)
+        coords = {name: (name, [1.0, 2.0]) for name in dims} | {"time": time}
+        theory = xarray.Dataset({"population": ([*dims, "time"], np.ones((*shape, 4)))}, coords)
+        repeated = theory.expand_dims(repeat=3)
+        curves_figure({"simulate": repeated, "predict": theory})
+        deviation_figure(repeated, theory)
+    with pytest.raises(ValueError, match="`theory` must be of the grid"):
+        deviation_figure(repeated, theory.isel(w=[0]))
+    plt.close("all")
 
 
 def test_a_folder_with_something_else_in_it_is_refused(tmp_path):

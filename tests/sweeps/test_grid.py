@@ -2,17 +2,18 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
-from aetheory.sweeps.grid import make_grid
+from aetheory.sweeps.grid import cell_key, make_grid
 
 AXES = {"p": [10, 20], "scales": {"x": [0.1, 0.2, 0.4], "H": [1, 2, 3]}, "name": ["a", "b"]}
 
 
 def test_a_product_of_axes_has_every_combination_once():
     grid = make_grid(AXES)
-    assert grid.dims == ("p", "scales", "name")
+    assert tuple(grid.axes) == ("p", "scales", "name")
     assert grid.shape == (2, 3, 2)
     cells = [grid.cell(place) for place in range(12)]
     wanted = [
@@ -26,26 +27,37 @@ def test_a_product_of_axes_has_every_combination_once():
 
 def test_a_list_of_cells_is_one_axis():
     grid = make_grid([{"p": 1, "x": 0.5}, {"p": 2, "x": 0.25}])
-    assert grid.dims == ("cell",)
+    assert tuple(grid.axes) == ("cell",)
     assert [grid.cell(0), grid.cell(1)] == [{"p": 1, "x": 0.5}, {"p": 2, "x": 0.25}]
 
 
-def test_integers_booleans_and_words_are_static_and_reals_are_not():
-    grid = make_grid({"n": [1, np.inf], "flag": [True], "word": ["a"], "x": [1, 2.5], "y": np.array([1.0, 2.0])})
-    assert grid.static_names() == ("n", "flag", "word")
-    assert grid.cell(0)["x"] == 1.0
-    assert isinstance(grid.cell(0)["x"], float)
+def test_one_real_among_integers_makes_them_real():
+    grid = make_grid({"n": [1, np.inf], "x": [1, 2.5], "y": np.array([1.0, 2.0])})
+    assert [type(value) for value in grid.cell(0).values()] == [int, float, float]
 
 
-def test_a_cells_identity_depends_on_its_parameters_alone():
+def test_what_parameters_take_together():
+    combinations, number = make_grid(AXES | {"p": {"p": [10, 20, 30], "even": [True, False, True]}}).combinations(
+        {"even", "name"}
+    )
+    assert combinations == [{"even": even, "name": name} for even, name in itertools.product([True, False], "ab")]
+    assert number.reshape(3, 3, 2)[:, 0].tolist() == [[0, 1], [2, 3], [0, 1]]
+
+
+def test_a_cells_words_depend_on_its_parameters_alone():
     grid = make_grid(AXES)
     other = make_grid({"name": ["b"], "x": [0.2], "H": [2], "p": [20, 30]})
     place = next(i for i in range(12) if grid.cell(i) == {"p": 20, "x": 0.2, "H": 2, "name": "b"})
-    assert grid.identities(np.array([place])) == other.identities(np.array([0]))
-    every = grid.identities(np.arange(12))
-    assert len(set(every.tolist())) == 12
+    np.testing.assert_array_equal(grid.words(np.array([place])), other.words(np.array([0])))
+    assert len(np.unique(grid.words(np.arange(12)), axis=0)) == 12
     # the names count, not only the values
-    assert make_grid({"a": [1.0]}).identities(np.array([0])) != make_grid({"b": [1.0]}).identities(np.array([0]))
+    assert (make_grid({"a": [1.0]}).words(np.array([0])) != make_grid({"b": [1.0]}).words(np.array([0]))).any()
+
+
+def test_a_key_stays_what_it_was():
+    """Stores of older versions hold draws of these keys."""
+    key = cell_key(jax.random.key(3), {"p": 20, "x": 0.2, "name": "b"}, 3)
+    assert jax.random.key_data(key).tolist() == [24458295, 1013628141]
 
 
 @pytest.mark.parametrize(

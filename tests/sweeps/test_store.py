@@ -1,0 +1,158 @@
+"""What is kept survives whatever ends a sweep, and goes on to the same bits."""
+
+import signal
+
+import jax
+import numpy as np
+import pytest
+import xarray
+
+import aetheory as ae
+from aetheory.sweeps import identity
+from aetheory.sweeps import store as store_module
+from aetheory.sweeps.store import Store
+
+KEY = jax.random.key(3)
+PLAIN = {"count": [3, 5], "scale": [0.5, 1.0, 2.0]}
+
+
+def draws(parameters, key):
+    values = parameters["scale"] * jax.random.normal(key, (4, parameters["count"]))
+    return {"mean": values.mean(1), "deepest": {"last": values[-1, -1]}}
+
+
+class StoppedError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop():
+    raise StoppedError
+
+
+def full():
+    raise OSError(28, "No space left on device")
+
+
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as Python handles it, also where the tests run in the background of a shell that has it ignored."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+def acting_store(monkeypatch, after, action):
+    """Make the store act once it has written `after` blocks; returns the list of regions written."""
+    written, write = [], Store.write
+
+    def acting(self, region, results):
+        write(self, region, results)
+        written.append(str(region))
+        if len(written) == after:
+            action()
+
+    monkeypatch.setattr(Store, "write", acting)
+    return written
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "message"),
+    [
+        (stop, StoppedError, None),
+        (full, OSError, r"No space left on device. What had finished is kept in"),
+        (interrupt, KeyboardInterrupt, r"blocks left. What had finished is kept in"),
+    ],
+)
+def test_a_sweep_goes_on_where_it_stopped(action, error, message, tmp_path, monkeypatch, interruptible, x64):
+    whole = ae.sweep(draws, PLAIN, KEY, 2)
+    written = acting_store(monkeypatch, 4, action)
+    with pytest.raises(error, match=message):
+        ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store", block_size=1)
+    kept = len(written)
+    assert 4 <= kept < 12
+    partial = ae.sweeps.open_store(tmp_path / "store")
+    assert int(partial.done.sum()) == int(np.isfinite(partial["deepest.last"]).sum()) == kept
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    dataset = ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store")
+    assert len(written) == len(set(written)) == 12
+    assert dataset.drop_attrs().identical(whole.drop_attrs())
+    # a finished store is opened and not computed again
+    assert ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store").identical(dataset)
+    assert len(written) == 12
+
+
+def test_an_ignored_interrupt_stays_ignored(tmp_path, monkeypatch, interruptible):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    written = acting_store(monkeypatch, 2, interrupt)
+    ae.sweep(draws, PLAIN, KEY, 6, tmp_path / "store", block_size=1)
+    assert len(written) == 36
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_xarray_opens_a_store_without_a_word(tmp_path):
+    grid = {**PLAIN, "word": ["a", "longer"]}
+    dataset = ae.sweep(draws, grid, KEY, 2, tmp_path / "store")
+    opened = xarray.open_zarr(tmp_path / "store")
+    assert opened.drop_vars(["done", "failed"]).load().identical(dataset.load())
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"key": jax.random.key(4)}, "key is .* there and .* here"),
+        ({"num_repeats": 3}, "num_repeats is 2 there and 3 here"),
+        ({"grid": {**PLAIN, "scale": [0.5, 1.0]}}, "grid is .* there"),
+        ({"function": lambda parameters, key: draws(parameters, key)["mean"]}, "program is .*; task is .*draws"),
+    ],
+)
+def test_a_store_of_another_sweep_is_refused(changed, message, tmp_path, monkeypatch):
+    arguments = {"function": draws, "grid": PLAIN, "key": KEY, "num_repeats": 2, "store": tmp_path / "store"}
+    before = ae.sweep(**arguments)
+    with pytest.raises(ValueError, match=message):
+        ae.sweep(**(arguments | changed))
+    with jax.enable_x64(True), pytest.raises(ValueError, match='dtype is "float32" there and "float64" here'):
+        ae.sweep(**arguments)
+    monkeypatch.setattr(identity, "version", lambda name: "0.0.1")
+    with pytest.raises(ValueError, match=r"versions is .* there and .*0.0.1.* here"):
+        ae.sweep(**arguments)
+    assert ae.sweeps.open_store(tmp_path / "store").identical(before)
+
+
+def test_what_a_function_closes_over_and_a_problems_options_count(tmp_path):
+    def made(factor):
+        return lambda parameters, key: factor * parameters["x"]
+
+    ae.sweep(made(2.0), {"x": [1.0]}, KEY, store=tmp_path / "store")
+    with pytest.raises(ValueError, match="program is"):
+        ae.sweep(made(3.0), {"x": [1.0]}, KEY, store=tmp_path / "store")
+    ae.sweep(made(2.0), {"x": [1.0]}, KEY, store=tmp_path / "store")
+    cell = {"input_dim": 4, "latent_dim": 2, "num_samples": 5, "init_scale": 0.5}
+    data = np.random.default_rng(0).normal(size=(2, 5, 4))
+    for number, error in ((0, None), (1, "task is"), (0, None)):
+        task = ae.sweeps.Simulation([0.0, 1.0], data=data[number])
+        if error is None:
+            ae.sweep(task, [cell], KEY, store=tmp_path / "data")
+        else:
+            with pytest.raises(ValueError, match=error):
+                ae.sweep(task, [cell], KEY, store=tmp_path / "data")
+
+
+def test_foreign_and_unwritable_stores_are_left_alone(tmp_path, monkeypatch):
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "thesis.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds something else, which is left as it is"):
+        ae.sweep(draws, PLAIN, KEY, store=foreign)
+    assert (foreign / "thesis.txt").read_text() == "mine"
+    with pytest.raises(OSError, match="`store` must be a path that can be written to"):
+        ae.sweep(draws, PLAIN, KEY, store=foreign / "thesis.txt" / "store")
+    with pytest.raises(FileNotFoundError, match="no store at"):
+        ae.sweeps.open_store(tmp_path / "nothing")
+    monkeypatch.setattr(store_module.os, "rename", lambda *paths: full())
+    with pytest.raises(OSError, match="`store` must be a path that can be written to"):
+        ae.sweep(draws, PLAIN, KEY, store=tmp_path / "store")
+    assert list(tmp_path.iterdir()) == [foreign]
