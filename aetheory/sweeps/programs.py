@@ -195,7 +195,7 @@ class Runner:
         width = min(width, 1 << (self._num_lanes[lanes.group.program] - 1).bit_length())
         capacity = max(1, min(_MOST_RESULTS, _RESULT_BYTES // self.bytes_each) // width) * width
         while True:
-            call = self._lower(lanes, width, capacity).compile()
+            call = _compiled_by_xla(self._lower(lanes, width, capacity), self._options(lanes.group))
             sizes = call.memory_analysis()  # which not every platform knows
             names = ("temp_size_in_bytes", "output_size_in_bytes", "argument_size_in_bytes")
             needed = sum(int(getattr(sizes, name, 0)) for name in names)
@@ -210,6 +210,9 @@ class Runner:
             capacity = max(1, min(capacity // 2, int(capacity * self._memory / needed)))
             width = min(width, 1 << capacity.bit_length() - 1)
             capacity = capacity // width * width
+
+    def _options(self, group: Group) -> dict[str, Any]:
+        return dict(group.compiler) if self.devices[0].platform == "cpu" else {}
 
     def _lower(self, lanes: Lanes, width: int, capacity: int) -> Any:
         """`calls` batches of `width` evaluations, one after the other, into arrays of `capacity` results."""
@@ -238,6 +241,15 @@ class Runner:
             jax.eval_shape(lambda *leaves: leaves, *arguments),
         )
         return jax.jit(run).lower(*shapes)
+
+
+def _compiled_by_xla(lowered: Any, options: dict[str, Any]) -> Any:
+    try:
+        return lowered.compile(options)
+    except jax.errors.JaxRuntimeError:
+        if not options:
+            raise
+    return lowered.compile()  # by a version that does not know an option
 
 
 def _added(results: dict[str, Array]) -> dict[str, Array]:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,7 @@ def sweep(
         check_real("block_size", block_size, "positive", minimum=0.0, strict=True)
     chosen: dict[str, Any] = {"static": static, "dims": dims, "coordinates": coordinates}
     run = prepare(function, grid, key, num_repeats, devices=devices, memory=memory, **chosen)
-    results = run.store(None if store is None else Path(store), block_size)
+    results = run.store(None if store is None else Path(store), block_size, here=client is None)
     return run.fill(results, client, on_error == "raise", progress, "" if store is None else os.fspath(store))
 
 
@@ -174,8 +175,11 @@ class Sweep:
     slots: int
     memory: int
 
-    def store(self, path: Path | None, block_size: int | None) -> Store:
-        """The store at `path` where there is one of this very sweep, otherwise a new one, there or in memory."""
+    def store(self, path: Path | None, block_size: int | None, here: bool) -> Store:
+        """The store at `path` where there is one of this very sweep, otherwise a new one, there or in memory.
+
+        Blocks that run `here` find the first programs compiled.
+        """
         first = next(iter(self.programs.values()))  # the costliest, which decides the shapes of the results
         identity = settings(self.plan, self.runner, None if path is None else first)
         if path is not None and path.exists():
@@ -184,6 +188,8 @@ class Sweep:
         if path is not None:
             check_writable(path)
         self.runner.check(first)
+        if here and len(self.runner.devices) == 1:
+            self._compile_first()
         shape = self.plan.block_shape(block_size or self._block_size())
         attributes = provenance(identity, self.runner.devices[0])
         if path is None:
@@ -238,6 +244,17 @@ class Sweep:
             f"about {(total + compilation * len(programs)) / self.slots:.3g} s in all, {self.slots} at a time\n"
             f"{self.plan.size * self.runner.bytes_each / 1e6:.3g} MB of results: {', '.join(self.runner.outputs)}"
         )
+
+    def _compile_first(self) -> None:
+        """The costliest programs, one for each slot, side by side; errors are found again when their turn comes."""
+        x64 = jnp.result_type(float) == jnp.float64  # which is each thread's own
+
+        def compile_one(lanes: Lanes) -> None:
+            with suppress(Exception), jax.enable_x64(x64):
+                self.runner.compile(lanes)
+
+        with ThreadPoolExecutor(self.slots) as pool:
+            list(pool.map(compile_one, list(self.programs.values())[: self.slots]))
 
     def _block_size(self) -> int:
         """Evaluations a block, from the measured time of some of the costliest program and the size of a result."""

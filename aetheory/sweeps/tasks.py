@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,12 +45,14 @@ class Group(NamedTuple):
         shared: inputs that are the same in all of them: what follows from these alone is computed once in a call.
         varied: the other inputs of some cells, from their parameters, with a leading axis of cells.
         size: the larger, the costlier an evaluation presumably is.
+        compiler: options of XLA for the program on a CPU; left out by versions that do not know them.
     """
 
     program: Program
     shared: PyTree
     varied: Callable[[Cell], PyTree]
     size: float
+    compiler: Mapping[str, Any] = MappingProxyType({})
 
 
 Groups = tuple[list[Group], Int[np.ndarray, " cells"]]
