@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from aetheory.core.checks import check_real, fail, static_integer
-from aetheory.sweeps import engine
 from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes
+from aetheory.sweeps.engine import Queue, deferred_interrupt, progress_bar, run_blocks, threads, workers
 from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.identity import provenance, settings
 from aetheory.sweeps.programs import Lanes, Runner
@@ -205,12 +205,12 @@ class Sweep:
         queue = {program: deque[Region]() for program in self.programs}
         for region in regions:
             queue[plan.program(region)].append(region)
-        slots = engine.threads(self.runner, plan, self.slots, stop_at_failure)
+        slots = threads(self.runner, plan, self.slots, stop_at_failure)
         if client is not None:
-            slots = engine.workers(client, self.runner, plan, self.memory, stop_at_failure)
-        bar = engine.progress_bar(plan.size, plan.size - sum(map(num_lanes, regions)), progress)
-        with bar, engine.deferred_interrupt() as stop, slots as (pools, work):
-            for region, block in engine.run_blocks(pools, work, engine.Queue(queue), stop):
+            slots = workers(client, self.runner, plan, self.memory, stop_at_failure)
+        bar = progress_bar(plan.size, plan.size - sum(map(num_lanes, regions)), progress)
+        with bar, deferred_interrupt() as stop, slots as (pools, work):
+            for region, block in run_blocks(pools, work, Queue(queue), stop):
                 failures += block.failures
                 if block.failures and stop_at_failure:
                     raise SweepError(f"{self._named(failures[0])}.{kept}")
