@@ -137,22 +137,27 @@ def general(
     The law of the weights is the same in every basis, so that only the eigenvalues of Σ matter.
     """
     key_data, key_weights = jax.random.split(key)
-    spectrum, basis = _sampled(key_data, variances, dimensions, shapes)
     deviation = square_root(init_variance)
     if shapes.outside_factor:  # the flow never leaves the span of samples and weights: N + H rows in place of p
+        spectrum, basis = _sampled(key_data, variances, dimensions, shapes)
         weights = deviation * jax.random.normal(key_weights, (len(variances), shapes.columns), variances.dtype)
         inside = basis.T @ weights
         beside, outside = jnp.linalg.qr(weights - basis @ inside)
         weights, basis = jnp.concatenate([inside, outside]), jnp.concatenate([basis, beside], axis=1)
+        seen = basis.T @ (variances[:, None] * basis)
     else:
         weights = deviation * _standard_weights(key_weights, dimensions, shapes)
+        spectrum, seen = variances, jnp.diag(variances)
+        if not shapes.population:
+            spectrum, basis = _sampled(key_data, variances, dimensions, shapes)
+            seen = basis.T @ (variances[:, None] * basis)
     return Ensemble(
         weights=weights,
         spectrum=spectrum,
         scale=1 / dimensions.input_dim,
         train_offset=jnp.sum(spectrum) / dimensions.input_dim,
         population_offset=jnp.sum(variances) / dimensions.input_dim,
-        population_covariance=basis.T @ (variances[:, None] * basis),
+        population_covariance=seen,
         follow_map=shapes.follow_map,
     )
 
@@ -165,18 +170,17 @@ def _sampled(
     For N ≥ p the triangular Bartlett factor stands for the samples G.
     """
     dim, rank = len(variances), shapes.rank
-    if shapes.population:
-        return variances, jnp.eye(dim, dtype=variances.dtype)
     if rank == dim:
         samples = sample_bartlett_factor(key, dim, dimensions.num_samples)
     else:
         samples = jax.random.normal(key, (dim, rank), variances.dtype)
     samples = jnp.sqrt(variances)[:, None] * samples / jnp.sqrt(dimensions.num_samples)
-    within = jnp.eye(dim, dtype=samples.dtype)
-    if shapes.outside_factor:
-        within, samples = jnp.linalg.qr(samples)
-    spectrum, basis = jnp.linalg.eigh(samples @ samples.T)
-    return jnp.maximum(spectrum[::-1][:rank], 0), within @ basis[:, ::-1]
+    if not shapes.outside_factor:
+        spectrum, basis = jnp.linalg.eigh(samples @ samples.T)
+        return jnp.maximum(spectrum[::-1][:rank], 0), basis[:, ::-1]
+    within, triangle = jnp.linalg.qr(samples)
+    spectrum, turned = jnp.linalg.eigh(triangle @ triangle.T)
+    return jnp.maximum(spectrum, 0), within @ turned
 
 
 def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:

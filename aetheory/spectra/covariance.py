@@ -98,17 +98,23 @@ class SampleCovariance(eqx.Module):
         return jnp.maximum(self._edge(smallest, -1), 0), self._edge(jnp.max(self.variances), 1)
 
     def _edge(self, pole: Float[Array, ""], sign: int) -> Float[Array, ""]:
-        """ζ where it is stationary beside the pole m = −1/`pole`."""
+        """ζ where it is stationary beside the pole m = −1/`pole`; the pole itself at z = 0."""
+        ratio, positive = jnp.where(self._ratio > 0, self._ratio, 1), self.variances > 0
+
+        def pulled(numerators: Float[Array, " dim"], shift: Float[Array, ""]) -> Float[Array, " dim"]:
+            # variances of 0 pull at nothing, also where m is infinite
+            return jnp.where(positive, numerators / jnp.where(positive, self.variances + shift, 1), 0)
 
         def excess(log: Float[Array, ""], _: None) -> Float[Array, ""]:
             # z·mean (τ/(τ − pole·w))² − 1 falls as |w − 1| = e^log grows
-            distance = self.variances - pole * (1 + sign * jnp.exp(log))
-            return self._ratio * jnp.mean((self.variances / distance) ** 2) - 1
+            return ratio * jnp.mean(pulled(self.variances, -pole * (1 + sign * jnp.exp(log))) ** 2) - 1
 
-        farthest = 4 * (1 + self._ratio) * jnp.max(self.variances) / pole
-        log = jax.lax.stop_gradient(_falling_root(excess, -0.9 * _digits(pole), jnp.log(farthest)))
+        farthest = 4 * (1 + ratio) * jnp.max(self.variances) / pole
+        nearest = 0.9 * float(np.log(np.finfo(pole.dtype).eps))
+        log = jax.lax.stop_gradient(_falling_root(excess, nearest, jnp.log(farthest)))
         inverse = -pole * (1 + sign * jnp.exp(log))  # 1/m; what moves it changes nothing to first order
-        return -inverse + self._ratio * jnp.mean(self.variances * inverse / (inverse + self.variances))
+        edge = -inverse + ratio * jnp.mean(pulled(self.variances * inverse, inverse))
+        return jnp.where(self._ratio > 0, edge, pole)
 
     def density(self, points: Float[Array, " points"]) -> Float[Array, " points"]:
         """The density of the continuous part of F at positive points, Im m/(πz); z > 0."""
@@ -123,13 +129,17 @@ class SampleCovariance(eqx.Module):
 
     @property
     def null_variance(self) -> Float[Array, ""]:
-        """δ(0) for z > 1, along the directions that no sample spans: κ/(z·atom), κ the root of z·mean τ/(τ+κ) = 1."""
+        """δ(0) where no sample reaches: κ/(z·atom), κ the root of z·mean τ/(τ+κ) = 1; 0 where z leaves no such room."""
+        share = jnp.mean((self.variances > 0).astype(self.variances.dtype))
+        unseen = self._ratio * share > 1
+        ratio = jnp.where(unseen, self._ratio, 2 / share)
 
         def excess(log: Float[Array, ""], _: None) -> Float[Array, ""]:
-            return self._ratio * jnp.mean(self.variances / (self.variances + jnp.exp(log))) - 1
+            return ratio * jnp.mean(self.variances / (self.variances + jnp.exp(log))) - 1
 
-        highest = jnp.log(self._ratio * jnp.max(self.variances))
-        return jnp.exp(_falling_root(excess, highest - 60, highest)) / (self._ratio * self.atom)
+        highest = jnp.log(ratio * jnp.max(self.variances))
+        root = jnp.exp(_falling_root(excess, highest - 60, highest + 1))
+        return jnp.where(unseen, root / (ratio * jnp.where(unseen, self.atom, 1)), 0)
 
     def distribution(self, points: Float[Array, " points"]) -> Float[Array, " points"]:
         """F(s) at positive points, the mass at 0 included; z > 0.
@@ -298,12 +308,8 @@ class SampleCovariance(eqx.Module):
         return cubic / (1 - ratio * jnp.mean(scaled**2, axis=1)) ** 2
 
 
-def _digits(value: Float[Array, ""]) -> float:
-    return -float(np.log(np.finfo(value.dtype).eps))
-
-
 def _falling_root(function: Callable[[Any, Any], Any], low: Real, high: Real) -> Float[Array, ""]:
-    """Where a falling function is 0, differentiable by the implicit function theorem; an end where it is nowhere 0."""
+    """Where a falling function is 0 between two numbers, differentiable by the implicit function theorem."""
     upper = jnp.asarray(high)
     eps, options = float(np.finfo(upper.dtype).eps), {"lower": jnp.asarray(low), "upper": upper, "flip": True}
     bisection: Any = optimistix.Bisection

@@ -5,22 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.prism import full_matrix_flow
+from oracles.spectra import blocks, power_law
 from tolerance import rounding
 
 import aetheory as ae
 from aetheory.linear.data import population_variances
 
 TIMES = np.array([0.0, 0.1, 0.5, 2.0])
-
-
-def power_law(dim, exponent):
-    variances = np.arange(1, dim + 1.0) ** -exponent
-    return variances / variances.mean()
-
-
-def blocks(dim):
-    variances = np.where(np.arange(dim) < dim // 4, 3.0, 0.2)
-    return variances / variances.mean()
 
 
 def risks(curve):

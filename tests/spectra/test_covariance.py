@@ -2,19 +2,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.spectra import blocks, power_law
 from tolerance import rounding
 
 from aetheory.spectra import MarchenkoPastur, SampleCovariance
-
-
-def power_law(dim, exponent):
-    variances = np.arange(1, dim + 1.0) ** -exponent
-    return variances / variances.mean()
-
-
-def blocks(dim):
-    variances = np.where(np.arange(dim) < dim // 4, 3.0, 0.2)
-    return variances / variances.mean()
 
 
 def rule(law, num_nodes=96):
@@ -71,6 +62,15 @@ def test_the_law_is_that_of_large_sample_covariances(x64, variances, ratio):
         assert abs(seen[near].mean() - expected) < error + 0.02 * expected
     assert law.edges[1] <= law.top * (1 + 1e-12)
     assert eigenvalues.max() < 1.2 * float(law.edges[1])
+
+
+def test_edges_and_the_null_space_where_formulas_vanish(x64):
+    """z = 0, where S = Σ; variances of 0; and z at which the samples just span the positive ones."""
+    np.testing.assert_allclose(SampleCovariance(np.array([0.0, 1.0, 2.0]), 0.0).edges, [1, 2], rtol=1e-12)
+    law = SampleCovariance(np.array([0.0, 1.0, 1.0]), 1.5)  # as two equal variances at z = 1
+    np.testing.assert_allclose(law.edges, [0, 4], atol=1e-12)
+    assert float(law.null_variance) == 0
+    assert float(SampleCovariance(np.ones(3), 0.5).null_variance) == 0
 
 
 def test_directions_without_samples(x64):
