@@ -91,13 +91,6 @@ class Plan:
                 room = max(1, room // sizes[axis])
         return tuple(sizes)
 
-    def regions(self, sizes: tuple[int, ...]) -> Iterator[Region]:
-        """All blocks of these sizes; those at the far ends are smaller."""
-        starts = (range(0, whole, size) for whole, size in zip(self.shape, sizes, strict=True))
-        for corner in itertools.product(*starts):
-            ends = (min(start + size, whole) for start, size, whole in zip(corner, sizes, self.shape, strict=True))
-            yield tuple(itertools.starmap(slice, zip(corner, ends, strict=True)))
-
     def program(self, region: Region) -> Program:
         """What the first cell of a block runs."""
         corner = [part.start for part in region[: len(self.grid.shape)]]
@@ -120,6 +113,13 @@ class Plan:
         return Lanes(group, place, cells, words, repeat.astype(np.uint32), group.varied(self.grid.columns(cells)))
 
 
+def regions(shape: tuple[int, ...], sizes: tuple[int, ...]) -> Iterator[Region]:
+    """All blocks of these sizes; those at the far ends are smaller."""
+    for corner in itertools.product(*(range(0, whole, size) for whole, size in zip(shape, sizes, strict=True))):
+        ends = (min(start + size, whole) for start, size, whole in zip(corner, sizes, shape, strict=True))
+        yield tuple(itertools.starmap(slice, zip(corner, ends, strict=True)))
+
+
 def run_block(runner: Runner, plan: Plan, region: Region, stop_at_failure: bool) -> Block:
     """Run all evaluations of a block; with `stop_at_failure` return at the first that fails, without results."""
     shape = tuple(part.stop - part.start for part in region)
@@ -139,11 +139,9 @@ def run_block(runner: Runner, plan: Plan, region: Region, stop_at_failure: bool)
 def _run(runner: Runner, lanes: Lanes) -> tuple[Results, list[Failure]]:
     try:
         runner.compile(lanes)
-    except OutputError:
+    except (OutputError, MemoryError):
         raise
-    except (ValueError, TypeError, RuntimeError) as error:
-        if not runner.outputs:
-            raise
+    except Exception as error:  # whatever the function raises while it is traced
         return _nothing(runner, lanes, error)
     try:
         results = runner.run(lanes)
@@ -177,8 +175,15 @@ def _nothing(runner: Runner, lanes: Lanes, error: Exception) -> tuple[Results, l
         name: np.full((count, *output.shape), np.nan if output.dtype.kind == "f" else 0, output.dtype)
         for name, output in runner.outputs.items()
     }
-    lines = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    # an error raised inside a compiled program comes with the traceback of its callback before it
-    reason = ([line.partition("Error: ")[2] for line in lines if re.match(r"\w+Error: ", line)] or lines)[0]
-    failures = [Failure(int(cell), int(draw), reason) for cell, draw in zip(lanes.cell, lanes.repeat, strict=True)]
+    why = reason(error)
+    failures = [Failure(int(cell), int(draw), why) for cell, draw in zip(lanes.cell, lanes.repeat, strict=True)]
     return {**empty, FAILED: np.ones(count, bool)}, failures
+
+
+def reason(error: Exception) -> str:
+    """The line of an error that says what it is."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    # an error raised inside a compiled program comes with the traceback of its callback before it
+    found = [line.partition("Error: ")[2] for line in lines if re.match(r"\w+Error: ", line)] or lines
+    plain = found and isinstance(error, ValueError | RuntimeError)  # whose words are whole sentences
+    return found[0] if plain else f"{type(error).__name__}: {error}"

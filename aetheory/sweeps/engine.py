@@ -20,7 +20,7 @@ import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from types import FrameType
@@ -38,6 +38,10 @@ from aetheory.sweeps.programs import Runner
 
 _AHEAD = 2
 _LOG_SECONDS = 30.0
+
+
+class LostError(RuntimeError):
+    """A block did not come back: its cluster is gone."""
 
 
 class Queue:
@@ -74,9 +78,14 @@ def run_blocks(slots: Sequence[Executor], work: Any, queue: Queue, stop: threadi
     while under_way:
         for future in wait(under_way, return_when=FIRST_COMPLETED).done:
             slot, region = under_way.pop(future)
-            if not future.cancelled():
-                yield region, future.result()
-                feed(slot)
+            if stop.is_set() and future.cancelled():
+                continue
+            try:
+                block = future.result()
+            except (CancelledError, OSError) as error:  # which no block raises
+                raise LostError(str(error) or type(error).__name__) from error
+            yield region, block
+            feed(slot)
         if stop.is_set():
             for future in under_way:
                 future.cancel()
@@ -103,14 +112,17 @@ def workers(
     client: Any, runner: Runner, plan: Plan, memory: int, stop_at_failure: bool
 ) -> Iterator[tuple[list[Executor], Any]]:
     """Slots that are the workers of a Dask cluster, each with JAX and this package in the versions of this process."""
-    if not hasattr(client, "get_executor"):
-        raise fail("client", "a distributed.Client", client)
+    if not hasattr(client, "get_executor") or client.status != "running":
+        raise fail("client", "a distributed.Client that is connected", client)
     names = list(client.scheduler_info(n_workers=-1)["workers"])
     if not names:
         raise fail("client", "connected to a scheduler that has workers", client)
     key = np.asarray(jax.random.key_data(runner.key)), str(jax.random.key_impl(runner.key))
     x64 = jnp.result_type(float) == jnp.float64
-    job = cloudpickle.dumps((plan.task, plan.grid, plan.num_repeats, key, x64, memory))
+    try:
+        job = cloudpickle.dumps((plan.task, plan.grid, plan.num_repeats, key, x64, memory, runner.outputs))
+    except Exception as error:
+        raise fail("function", f"one that can be sent to other processes ({error})", plan.task) from error
     slots = [client.get_executor(workers=[name], allow_other_workers=True, pure=False) for name in names]
     try:
         yield slots, partial(_run_remotely, job, stop_at_failure)
@@ -128,11 +140,13 @@ def _run_remotely(job: bytes, stop_at_failure: bool, region: Region) -> Block:
 @lru_cache(maxsize=4)
 def _restored(job: bytes) -> tuple[Runner, Plan, bool]:
     """The runner of a worker, with the programs that it has compiled."""
-    task, grid, num_repeats, (data, kind), x64, memory = cloudpickle.loads(job)
+    task, grid, num_repeats, (data, kind), x64, memory, outputs = cloudpickle.loads(job)
     with jax.enable_x64(x64):
         plan = Plan(task, grid, num_repeats)
         key = jax.random.wrap_key_data(data, impl=kind)
-        return Runner(key, grid.dtype, jax.devices(), memory // 2, plan.evaluations()), plan, x64
+        runner = Runner(key, grid.dtype, jax.devices(), memory // 2, plan.evaluations())
+        runner.outputs = outputs
+        return runner, plan, x64
 
 
 @contextmanager

@@ -166,7 +166,11 @@ def _digests(name: str, values: tuple[Value, ...]) -> UInt64[np.ndarray, " value
     """
     if isinstance(values[0], str):
         return np.array([_hash(f"{name}={value}") for value in values], np.uint64)
-    bits = (np.array(values, np.float64) + 0.0).view(np.uint64) + np.uint64(_hash(name))  # −0 is the number 0
+    real = np.array(values, np.float64)
+    bits = (real + 0.0).view(np.uint64) + np.uint64(_hash(name))  # −0 is the number 0
+    for place in np.flatnonzero(np.abs(real) >= 2**53):  # where whole numbers need not be the real ones nearest them
+        if isinstance(values[place], int) and int(real[place]) != values[place]:
+            bits[place] = _hash(f"{name}={values[place]}")
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
     mixed: UInt64[np.ndarray, " values"] = bits ^ (bits >> np.uint64(31))

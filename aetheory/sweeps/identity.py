@@ -5,7 +5,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from aetheory.core.checks import fail
 from aetheory.sweeps.blocks import Plan
-from aetheory.sweeps.programs import Lanes, Runner
-from aetheory.sweeps.tasks import FunctionTask
+from aetheory.sweeps.programs import Lanes, OutputError, Runner
 
 
-def settings(plan: Plan, runner: Runner, first: Lanes | None) -> dict[str, Any]:
-    """All that the results depend on, as JSON gives it back; without `first`, not the grid and a function's program."""
+def settings(plan: Plan, runner: Runner, programs: Iterable[Lanes] | None, version_of: str | None) -> dict[str, Any]:
+    """All that the results depend on, as JSON gives it back; without `programs`, neither these nor the grid.
+
+    Raises:
+        ValueError: a program calls a function of the host, whose content cannot be known, and there is no `version_of`
+            it.
+    """
     found = {
         "versions": {name: version(name) for name in ("aetheory", "jax", "jaxlib", "diffrax")},
         "platform": runner.devices[0].platform,
@@ -29,22 +34,54 @@ def settings(plan: Plan, runner: Runner, first: Lanes | None) -> dict[str, Any]:
         "key": [str(jax.random.key_impl(runner.key)), np.asarray(jax.random.key_data(runner.key)).tolist()],
         "num_repeats": plan.num_repeats,
     }
-    if first is not None:
+    if programs is not None:
         found["grid"] = [{"axis": axis, **members} for axis, members in plan.grid.axes.items()]
-        if isinstance(plan.task, FunctionTask):
-            found["program"] = _program_digest(runner.trace(first).jaxpr)
+        found["version"] = version_of
+        if not plan.task.is_own:
+            found["program"] = _digest_of(runner, programs, version_of)
     restored: dict[str, Any] = json.loads(json.dumps(found))  # tuples are lists now, as in a store
     return restored
 
 
-def _program_digest(closed: Any) -> str:
-    """A digest of a traced program, its constants included: what a function computes, whatever it is called."""
-    digest = hashlib.blake2b(re.sub(r"0x[0-9a-f]+", "", str(closed)).encode(), digest_size=12)
-    for constant in closed.consts:
-        if jnp.issubdtype(constant.dtype, jax.dtypes.prng_key):
-            constant = jax.random.key_data(constant)
-        digest.update(np.asarray(constant).tobytes())
+def _digest_of(runner: Runner, programs: Iterable[Lanes], version_of: str | None) -> str:
+    """A digest of the traced programs with all their constants: what they compute, whatever they are called."""
+    digest = hashlib.blake2b(digest_size=12)
+    for lanes in programs:
+        try:
+            closed = runner.trace(lanes).jaxpr
+        except OutputError:
+            raise
+        except Exception as error:  # of a function that raises, which is met again when its turn comes
+            digest.update(repr(error).encode())
+            continue
+        digest.update(re.sub(r"0x[0-9a-f]+", "", str(closed)).encode())
+        for part in _parts(closed):
+            if callable(part) and version_of is None:
+                raise fail("version", "a word for what the functions of the host that are called back compute", None)
+            digest.update(b"" if callable(part) else np.asarray(part).tobytes())
     return digest.hexdigest()
+
+
+def _parts(jaxpr: Any) -> Iterator[Any]:
+    """The constants of a traced program and of all those inside it, and the functions of the host that it calls."""
+    yield from map(_array, getattr(jaxpr, "consts", ()))
+    for equation in jaxpr.eqns:
+        yield from (_array(one.val) for one in equation.invars if hasattr(one, "val"))
+        for name, inner in equation.params.items():
+            if name == "callback" and equation.primitive.name != "debug_callback":
+                called = getattr(inner, "callback_func", inner)
+                # of the checks in compiled programs
+                yield from () if getattr(called, "__module__", "").startswith("equinox") else (called,)
+            for one in jax.tree.leaves(inner, is_leaf=lambda leaf: hasattr(leaf, "eqns")):
+                if hasattr(one, "eqns"):
+                    yield from _parts(one)
+                elif isinstance(one, np.ndarray | jax.Array):
+                    yield _array(one)
+
+
+def _array(constant: Any) -> Any:
+    is_key = jnp.issubdtype(getattr(constant, "dtype", np.dtype(object)), jax.dtypes.prng_key)
+    return jax.random.key_data(constant) if is_key else constant
 
 
 def provenance(settings: Mapping[str, Any], device: jax.Device) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class _ProblemTask(Task):
         check_times(np.asarray(times, np.dtype(jax.numpy.result_type(float))))
         self._times, self._problem, self._options = np.asarray(times), problem, options
         self.coordinates = {"time": self._times}
+        self.is_own = _is_own(problem, *options.values())
 
     def settings(self) -> dict[str, Any]:
         """Problem, times and options."""
@@ -174,6 +175,7 @@ class Prediction(_ProblemTask):
     ) -> None:
         super().__init__(times, problem, **options)
         self._theory = tuple(theory) if isinstance(theory, list) else theory
+        self.is_own &= _is_own(problem, theory)
         if "throw" in options:
             raise fail("throw", "left out, since `on_error` decides", options["throw"])
 
@@ -182,6 +184,8 @@ class Prediction(_ProblemTask):
         axes = [name for name in _THEORY if name in grid.parameters and self._theory is None]
         first = self._check(grid, axes)
         theory = self._theory or (grid.cell(0)[axes[0]] if axes else self._default(first))
+        for name in grid.parameters[axes[0]] if axes else (theory,):
+            self._problem.from_parameters(first, continuous=True).find_theory(name)
         traced = _traceable(lambda cell: self._values(theory, cell), first)
         combinations, number = grid.combinations({*first} - {*traced} | {*axes})
         theories = [self._theory or own.pop(axes[0]) for own in combinations] if self._theory or axes else None
@@ -216,6 +220,13 @@ class Prediction(_ProblemTask):
     def settings(self) -> dict[str, Any]:
         """Problem, times, theory and options."""
         return {**super().settings(), "theory": described(self._theory)}
+
+
+def _is_own(problem: type[AbstractProblem], *options: Any) -> bool:
+    """Whether this package defines the problem, and its options are plain."""
+    return problem.__module__.startswith("aetheory.") and all(
+        isinstance(one, str | int | float | tuple | list | None) for one in options
+    )
 
 
 def _traceable(compute: Callable[[Cell], Any], cell: Cell) -> list[str]:

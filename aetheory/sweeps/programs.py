@@ -66,7 +66,7 @@ class _Compiled(NamedTuple):
 
 
 class OutputError(ValueError):
-    """Results of another shape or type than in other cells."""
+    """Results that are no arrays, or of another shape or type than in other cells."""
 
 
 class Runner:
@@ -121,7 +121,7 @@ class Runner:
                 dims = ("time", *(f"{name}_{axis}" for axis in range(len(leaf.shape) - 1))) if over_time else None
                 outputs[name] = Output(leaf.shape, np.dtype(leaf.dtype), dims)
         if not outputs:
-            raise fail("function", "a function that returns arrays", lanes.group.program.fixed)
+            raise OutputError(str(fail("function", "a function that returns arrays", lanes.group.program.fixed)))
         with self._lock:
             self.outputs = self.outputs or outputs
         if outputs != self.outputs:
@@ -264,7 +264,8 @@ def _named_leaves(results: PyTree) -> dict[str, Array]:
         try:
             named[name] = jnp.asarray(leaf)
         except TypeError as error:
-            raise fail("function", f"a function that returns arrays only, also as '{name}'", leaf) from error
+            found = fail("function", f"a function that returns arrays only, also as '{name}'", leaf)
+            raise OutputError(str(found)) from error
     return named
 
 

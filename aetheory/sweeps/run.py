@@ -17,12 +17,20 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from aetheory.core.checks import check_real, fail, static_integer
-from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes
-from aetheory.sweeps.engine import Queue, deferred_interrupt, progress_bar, run_blocks, threads, workers
+from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes, reason, regions
+from aetheory.sweeps.engine import LostError, Queue, deferred_interrupt, progress_bar, run_blocks, threads, workers
 from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.identity import provenance, settings
-from aetheory.sweeps.programs import Lanes, Runner
-from aetheory.sweeps.store import Store, check_settings, check_writable, create_store, memory_store, zarr_store
+from aetheory.sweeps.programs import Lanes, OutputError, Runner
+from aetheory.sweeps.store import (
+    Store,
+    check_names,
+    check_settings,
+    check_writable,
+    create_store,
+    memory_store,
+    zarr_store,
+)
 from aetheory.sweeps.tasks import Program, as_task
 
 if TYPE_CHECKING:
@@ -57,6 +65,7 @@ def sweep(
     block_size: int | None = None,
     client: Any = None,
     progress: bool | None = None,
+    version: str | None = None,
 ) -> "xarray.Dataset":
     """Evaluate `function` on every cell of a grid, several times where wanted, as one labelled dataset.
 
@@ -89,6 +98,8 @@ def sweep(
         block_size: evaluations that are stored together; from the measured time of one where `None`.
         client: a `distributed.Client`: blocks run on its workers, and only the results come here.
         progress: show a bar; where `None`, on a terminal only, and a line every half minute elsewhere.
+        version: a word for the content of functions of the host that `function` calls back (`jax.pure_callback`), of
+            which a store cannot know when they change.
 
     Returns:
         A dataset over the grid's axes, repeat and the results' own dimensions. From a store it is read as it is used.
@@ -110,7 +121,8 @@ def sweep(
         check_real("block_size", block_size, "positive", minimum=0.0, strict=True)
     chosen: dict[str, Any] = {"static": static, "dims": dims, "coordinates": coordinates}
     run = prepare(function, grid, key, num_repeats, devices=devices, memory=memory, **chosen)
-    results = run.store(None if store is None else Path(store), block_size, here=client is None)
+    run.find_outputs(on_error == "raise")
+    results = run.store(None if store is None else Path(store), block_size, client is None, version)
     return run.fill(results, client, on_error == "raise", progress, "" if store is None else os.fspath(store))
 
 
@@ -175,19 +187,33 @@ class Sweep:
     slots: int
     memory: int
 
-    def store(self, path: Path | None, block_size: int | None, here: bool) -> Store:
+    def find_outputs(self, stop_at_failure: bool) -> None:
+        """Let the costliest program that does not raise decide names and shapes of the results, and begin with it."""
+        for program, lanes in list(self.programs.items()):
+            try:
+                self.runner.check(lanes)
+            except OutputError:
+                raise
+            except Exception as error:  # whatever the function raises
+                failure = Failure(int(lanes.cell[0]), int(lanes.repeat[0]), reason(error))
+                if stop_at_failure or len(self.programs) == 1:
+                    raise SweepError(f"{self._named(failure)}.") from error
+                self.programs[program] = self.programs.pop(program)  # behind the others
+                continue
+            return check_names(self.plan, self.runner.outputs)
+        raise SweepError(f"Every cell failed. {self._named(failure)}.")
+
+    def store(self, path: Path | None, block_size: int | None, here: bool, version: str | None) -> Store:
         """The store at `path` where there is one of this very sweep, otherwise a new one, there or in memory.
 
         Blocks that run `here` find the first programs compiled.
         """
-        first = next(iter(self.programs.values()))  # the costliest, which decides the shapes of the results
-        identity = settings(self.plan, self.runner, None if path is None else first)
+        identity = settings(self.plan, self.runner, None if path is None else self.programs.values(), version)
         if path is not None and path.exists():
             check_settings(path, identity)
             return zarr_store(path)
         if path is not None:
             check_writable(path)
-        self.runner.check(first)
         if here and len(self.runner.devices) == 1:
             self._compile_first()
         shape = self.plan.block_shape(block_size or self._block_size())
@@ -199,29 +225,33 @@ class Sweep:
     def fill(self, results: Store, client: Any, stop_at_failure: bool, progress: Any, where: str) -> "xarray.Dataset":
         """Compute what is missing."""
         plan, failures = self.plan, list[Failure]()
-        regions = [region for region in plan.regions(results.block_shape) if not results.done(region)]
-        left = len(regions)
+        missing = [region for region in regions(plan.shape, results.block_shape) if not results.done(region)]
+        left = len(missing)
         kept = f" What had finished is kept in '{where}'; the same call continues from there." if where else ""
         queue = {program: deque[Region]() for program in self.programs}
-        for region in regions:
+        for region in missing:
             queue[plan.program(region)].append(region)
         slots = threads(self.runner, plan, self.slots, stop_at_failure)
         if client is not None:
             slots = workers(client, self.runner, plan, self.memory, stop_at_failure)
-        bar = progress_bar(plan.size, plan.size - sum(map(num_lanes, regions)), progress)
-        with bar, deferred_interrupt() as stop, slots as (pools, work):
-            for region, block in run_blocks(pools, work, Queue(queue), stop):
-                failures += block.failures
-                if block.failures and stop_at_failure:
-                    raise SweepError(f"{self._named(failures[0])}.{kept}")
-                try:
+        bar = progress_bar(plan.size, plan.size - sum(map(num_lanes, missing)), progress)
+        try:
+            with bar, deferred_interrupt() as stop, slots as (pools, work):
+                for region, block in run_blocks(pools, work, Queue(queue), stop):
+                    failures += block.failures
+                    if block.failures and stop_at_failure:
+                        raise SweepError(f"{self._named(failures[0])}.{kept}")
                     results.write(region, block.results)
-                except OSError as error:
-                    raise OSError(f"The store could not be written to: {error.strerror or error}.{kept}") from error
-                left -= 1
-                bar.update(num_lanes(region))
+                    left -= 1
+                    bar.update(num_lanes(region))
+        except LostError as error:
+            raise SweepError(
+                f"The cluster was lost with {left} of {len(missing)} blocks left ({error}).{kept}"
+            ) from error
+        except OSError as error:
+            raise OSError(f"The store could not be written to: {error.strerror or error}.{kept}") from error
         if left:
-            raise KeyboardInterrupt(f"Stopped with {left} of {len(regions)} blocks left.{kept}")
+            raise KeyboardInterrupt(f"Stopped with {left} of {len(missing)} blocks left.{kept}")
         if failures:
             message = f"{len(failures)} evaluations failed, the first: {self._named(failures[0])}."
             warnings.warn(message, stacklevel=3)

@@ -9,17 +9,19 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from jaxtyping import Bool
 
-from aetheory.sweeps.blocks import FAILED, Plan, Region
+from aetheory.core.checks import fail
+from aetheory.sweeps.blocks import FAILED, Plan, Region, regions
 from aetheory.sweeps.programs import Output, Results
 
 if TYPE_CHECKING:
     import xarray  # which brings pandas: only once a sweep is run
 
-_SETTINGS = "aetheory_sweep"
+_SETTINGS, _RESULTS = "aetheory_sweep", "aetheory_results"
 _DONE = "done"
 _OWN = {_DONE: Output((), np.dtype(bool)), FAILED: Output((), np.dtype(bool))}
 
@@ -50,13 +52,17 @@ class Store:
         arrays: of NumPy or Zarr, by name; the mask "done" among them.
         block_shape: sizes of the blocks.
         dataset: what makes the dataset of all this.
+        done: which cells are there, and whole.
     """
 
     def __init__(
-        self, arrays: Mapping[str, Any], block_shape: tuple[int, ...], dataset: Callable[[], "xarray.Dataset"]
+        self,
+        arrays: Mapping[str, Any],
+        block_shape: tuple[int, ...],
+        dataset: Callable[[], "xarray.Dataset"],
+        done: Bool[np.ndarray, "..."],
     ) -> None:
-        self._arrays, self.block_shape, self._dataset = arrays, block_shape, dataset
-        self._done = np.asarray(arrays[_DONE][...], bool)
+        self._arrays, self.block_shape, self._dataset, self._done = arrays, block_shape, dataset, done
 
     def done(self, region: Region) -> bool:
         """Whether a block is there already."""
@@ -89,16 +95,68 @@ def memory_store(
         }
         return _without_trivial(xarray.Dataset(described, coords=_coordinates(plan), attrs=dict(attributes)))
 
-    return Store(arrays, block_shape, dataset)
+    return Store(arrays, block_shape, dataset, np.zeros(plan.shape, bool))
 
 
 def zarr_store(path: Path) -> Store:
-    """The results in a Zarr folder that xarray opens: a chunk for each block, and a mask of those that are done."""
+    """The results in a Zarr folder that xarray opens: a chunk for each block, and a mask of those that are done.
+
+    Raises:
+        ValueError: what the folder says of itself cannot be read.
+
+    Warns:
+        UserWarning: some blocks that were done are damaged, and are to be computed again.
+    """
+    arrays = _results(path, "r+")
+    done = np.zeros(arrays[_DONE].shape, bool)
+    damaged = []
+    for region in regions(arrays[_DONE].shape, arrays[_DONE].chunks):
+        whole = all(_is_whole(array, region) for array in arrays.values())
+        done[region] = whole and arrays[_DONE][region]
+        if not whole and _chunk(arrays[_DONE], region).exists():
+            damaged.append([part.start for part in region])
+    if damaged:
+        found = f"{len(damaged)} blocks in '{path}' are damaged, the first at {damaged[0]}, and are computed again."
+        warnings.warn(found, stacklevel=5)
+    return Store(arrays, arrays[_DONE].chunks, lambda: open_store(path), done)
+
+
+def _results(path: Path, mode: Literal["r", "r+"]) -> dict[str, Any]:
+    """The arrays of a sweep's store along its blocks."""
     import zarr
 
-    group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    arrays: dict[str, Any] = dict(group.arrays())
-    return Store(arrays, arrays[_DONE].chunks, lambda: open_store(path))
+    stored_settings(path)
+    try:
+        group = zarr.open_group(path, mode=mode, use_consolidated=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of folders that are no arrays any more
+            arrays = {name: array.with_config({"write_empty_chunks": True}) for name, array in group.arrays()}
+        results = {name: arrays[name] for name in json.loads(str(group.attrs[_RESULTS]))}
+    except (KeyError, ValueError, TypeError, OSError, Warning) as error:
+        raise _damaged(path, error) from error
+    return results
+
+
+def _damaged(path: Path, error: Exception) -> ValueError:
+    return ValueError(
+        f"The store in '{path}' is damaged: what it says of itself cannot be read ({type(error).__name__}: {error}). "
+        f"Move it away, and the same sweep computes everything again."
+    )
+
+
+def _chunk(array: Any, region: Region) -> Path:
+    """The file of a block."""
+    corner = [part.start // size for part, size in zip(region, array.chunks, strict=False)]
+    key = array.metadata.encode_chunk_key((*corner, *[0] * (len(array.shape) - len(corner))))
+    return Path(array.store.root, array.path, key)
+
+
+def _is_whole(array: Any, region: Region) -> bool:
+    """Whether a block is there and has the checksum that was written with it."""
+    try:
+        return _chunk(array, region).exists() and array[region] is not None
+    except (ValueError, RuntimeError, OSError):  # of the checksum, or of what unpacks it
+        return False
 
 
 def open_store(path: str | os.PathLike[str]) -> "xarray.Dataset":
@@ -113,7 +171,13 @@ def open_store(path: str | os.PathLike[str]) -> "xarray.Dataset":
     """
     import xarray
 
-    stored_settings(Path(path))
+    arrays = _results(Path(path), "r")
+    for region in regions(arrays[_DONE].shape, arrays[_DONE].chunks):
+        missing = [name for name, array in arrays.items() if not _chunk(array, region).exists()]
+        if missing and _DONE not in missing:
+            start = [part.start for part in region]
+            found = f"its block at {start} is done, but its {', '.join(map(repr, missing))} cannot be found"
+            raise ValueError(f"The store in '{path}' is damaged: {found}. The same sweep computes it again.")
     return _without_trivial(xarray.open_zarr(path, chunks=None))
 
 
@@ -137,12 +201,22 @@ def stored_settings(path: Path) -> dict[str, Any]:
     try:
         group = zarr.open_group(path, mode="r", use_consolidated=False)
         settings: dict[str, Any] = json.loads(str(group.attrs[_SETTINGS]))
+    except json.JSONDecodeError as error:
+        raise _damaged(path, error) from error
     except (KeyError, ValueError, OSError) as error:
         raise ValueError(
             f"Argument `store` must be a new path or a sweep's own store, but '{path}' holds something else, "
             f"which is left as it is."
         ) from error
     return settings
+
+
+def check_names(plan: Plan, outputs: Mapping[str, Output]) -> None:
+    """Raise ValueError where a result has a name that something else in the dataset has."""
+    taken = {*_OWN, "repeat", *plan.grid.axes, *plan.grid.parameters, *plan.task.coordinates}
+    for name in outputs:
+        if name in taken or "/" in name:
+            raise fail("function", f"one whose results have names without '/' other than {sorted(taken)}", name)
 
 
 def check_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -191,10 +265,12 @@ def create_store(
     """
     import xarray
     import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
 
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}"
     try:
-        labels = xarray.Dataset(coords=_coordinates(plan), attrs={**attributes, _SETTINGS: json.dumps(settings)})
+        own = {_SETTINGS: json.dumps(settings), _RESULTS: json.dumps([*outputs, *_OWN])}
+        labels = xarray.Dataset(coords=_coordinates(plan), attrs={**attributes, **own})
         labels.to_zarr(temporary, mode="w-", consolidated=False)
         group = zarr.open_group(temporary, mode="r+", use_consolidated=False)
         for name, output in {**outputs, **_OWN}.items():
@@ -203,6 +279,8 @@ def create_store(
                 shape=(*plan.shape, *output.shape),
                 chunks=(*block_shape, *(max(size, 1) for size in output.shape)),
                 dtype=output.dtype,
+                compressors=(ZstdCodec(), Crc32cCodec()),  # a flipped bit is an error, not another number
+                config={"write_empty_chunks": True},  # a chunk that is missing is one that was lost
                 fill_value=output.dtype.type(math.nan if output.dtype.kind == "f" else 0),
                 dimension_names=_dims(plan, name, output),
                 attributes=described_as(name),
@@ -212,7 +290,9 @@ def create_store(
             zarr.consolidate_metadata(temporary)
         os.rename(temporary, path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        if not path.exists():
+            raise _unwritable(path, error) from error
+        check_settings(path, settings)  # another process was faster
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return zarr_store(path)

@@ -66,6 +66,8 @@ class Task(abc.ABC):
     """Names of the dimensions of results, where they are not the ones of a curve."""
     coordinates: Mapping[str, Any] = {}
     """Values along dimensions of the results."""
+    is_own: bool = False
+    """Whether settings and the package's version say all that it computes, so that no program need be read."""
 
     @abc.abstractmethod
     def groups(self, grid: Grid) -> Groups:

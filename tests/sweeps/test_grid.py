@@ -54,6 +54,11 @@ def test_a_cells_words_depend_on_its_parameters_alone():
     assert (make_grid({"a": [1.0]}).words(np.array([0])) != make_grid({"b": [1.0]}).words(np.array([0]))).any()
 
 
+def test_whole_numbers_that_no_real_tells_apart_have_words_of_their_own():
+    values = [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2, 2**60 + 1]
+    assert len(np.unique(make_grid({"n": values}).words(np.arange(5)), axis=0)) == 5
+
+
 def test_a_key_stays_what_it_was():
     """Stores of older versions hold draws of these keys."""
     key = cell_key(jax.random.key(3), {"p": 20, "x": 0.2, "name": "b"}, 3)

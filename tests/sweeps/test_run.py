@@ -169,14 +169,6 @@ def test_a_failing_cell_is_named():
     with pytest.raises(ae.sweeps.SweepError, match=r"The cell x = 3.0 failed: .*three is too many"):
         ae.sweep(failing, {"x": [1.0, 3.0]}, KEY)
 
-    def refusing(parameters, key):
-        if parameters["n"] == 1:
-            raise ValueError("one is refused")
-        return parameters["n"] * parameters["x"]
-
-    with pytest.raises(ae.sweeps.SweepError, match=r"The cell n = 1, x = (0.5|1.0) failed: one is refused"):
-        # whichever of the two comes first
-        ae.sweep(refusing, {"n": [1, 2], "x": [0.5, 1.0]}, KEY)
     grid = {"input_dim": [8], "latent_dim": [3], "num_samples": [20], "init_scale": [0.5]}
     with pytest.raises(ae.sweeps.SweepError, match=r"init_scale = 0.5 failed: the flow stopped early"):
         ae.sweep(ae.sweeps.Simulation(TIMES, max_steps=2), grid, KEY)
@@ -187,6 +179,43 @@ def test_failing_cells_are_recorded(tmp_path):
         dataset = ae.sweep(failing, {"x": [1.0, 2.0, 3.0, 4.0]}, KEY, store=tmp_path / "store", on_error="record")
     assert dataset.failed.values.tolist() == [False, True, True, False]
     np.testing.assert_array_equal(dataset["0"], [-1.0, np.nan, np.nan, 0.5])
+
+
+@pytest.mark.parametrize("error", [ValueError, RuntimeError, KeyError, ZeroDivisionError])
+@pytest.mark.parametrize("place", [2, 3, 4])
+def test_a_program_that_raises_is_named_or_recorded(error, place, tmp_path):
+    """Whatever it raises, and be it the first."""
+
+    def refusing(parameters, key):
+        if parameters["n"] == place:
+            raise error("refused")
+        return parameters["n"] * parameters["x"]
+
+    arguments = refusing, {"n": [2, 3, 4], "x": [0.5, 1.0]}, KEY
+    with pytest.raises(ae.sweeps.SweepError, match=rf"The cell n = {place}, x = (0.5|1.0) failed: .*refused"):
+        # whichever of the two comes first
+        ae.sweep(*arguments)
+    with pytest.warns(UserWarning, match="2 evaluations failed, the first: The cell n = "):
+        dataset = ae.sweep(*arguments, store=tmp_path / "store", on_error="record")
+    expected = np.where(np.array([[2], [3], [4]]) == place, np.nan, np.outer([2, 3, 4], [0.5, 1]))
+    np.testing.assert_array_equal(dataset["value"], expected)
+    assert dataset.failed.values.tolist() == np.isnan(expected).tolist()
+
+
+def test_nothing_is_recorded_where_everything_fails():
+    def refusing(parameters, key):
+        raise KeyError("all")
+
+    with pytest.raises(
+        ae.sweeps.SweepError, match=r"Every cell failed. The cell n = ., x = 0.5 failed: KeyError: 'all'"
+    ):
+        ae.sweep(refusing, {"n": [1, 2], "x": [0.5]}, KEY, on_error="record")
+
+
+@pytest.mark.parametrize("name", ["failed", "done", "repeat", "x", "pair", "a/b"])
+def test_results_do_not_take_names_of_others(name):
+    with pytest.raises(ValueError, match=rf"`function` must be one whose results have names .*, but got '{name}'"):
+        ae.sweep(lambda cell, key: {name: cell["x"]}, {"pair": {"x": [0.5, 1.5], "y": [1.0, 2.0]}}, KEY)
 
 
 SIMULATION = {"function": ae.sweeps.Simulation(TIMES)}

@@ -1,8 +1,13 @@
 """What is kept survives whatever ends a sweep, and goes on to the same bits."""
 
+import os
+import shutil
 import signal
+import warnings
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray
@@ -126,10 +131,25 @@ def test_what_a_function_closes_over_and_a_problems_options_count(tmp_path):
     def made(factor):
         return lambda parameters, key: factor * parameters["x"]
 
-    ae.sweep(made(2.0), {"x": [1.0]}, KEY, store=tmp_path / "store")
-    with pytest.raises(ValueError, match="program is"):
-        ae.sweep(made(3.0), {"x": [1.0]}, KEY, store=tmp_path / "store")
-    ae.sweep(made(2.0), {"x": [1.0]}, KEY, store=tmp_path / "store")
+    def inside(factors):
+        inner = jax.jit(lambda x: jnp.sum(jnp.asarray(factors)) * x)
+        return lambda parameters, key: inner(parameters["x"])
+
+    def looked_up(table):
+        return lambda parameters, key: table[parameters["count"]] * parameters["x"]
+
+    for make, first, second in (
+        (made, 2.0, 3.0),
+        (inside, np.zeros(5000), np.ones(5000)),
+        (looked_up, {1: 1.0, 2: 2.0}, {1: 1.0, 2: 3.0}),
+        (looked_up, {1: 1.0, 2: 2.0}, {1: 3.0, 2: 2.0}),
+    ):
+        arguments = {"x": [1.0], "count": [1, 2]}, KEY, None, tmp_path / "store"
+        before = ae.sweep(make(first), *arguments)
+        with pytest.raises(ValueError, match="program is"):
+            ae.sweep(make(second), *arguments)
+        assert ae.sweep(make(first), *arguments).identical(before)
+        shutil.rmtree(tmp_path / "store")
     cell = {"input_dim": 4, "latent_dim": 2, "num_samples": 5, "init_scale": 0.5}
     data = np.random.default_rng(0).normal(size=(2, 5, 4))
     for number, error in ((0, None), (1, "task is"), (0, None)):
@@ -139,6 +159,90 @@ def test_what_a_function_closes_over_and_a_problems_options_count(tmp_path):
         else:
             with pytest.raises(ValueError, match=error):
                 ae.sweep(task, [cell], KEY, store=tmp_path / "data")
+
+
+def test_functions_of_the_host_need_a_version(tmp_path):
+    def doubled(parameters, key):
+        x = eqx.error_if(parameters["x"], parameters["x"] > 5, "the checks of programs are known")
+        return jax.pure_callback(
+            lambda value: 2 * value, jax.ShapeDtypeStruct((), x.dtype), x, vmap_method="sequential"
+        )
+
+    arguments = doubled, {"x": [1.0, 2.0]}, KEY, None
+    assert ae.sweep(*arguments)["value"].values.tolist() == [2, 4]  # nothing is kept
+    with pytest.raises(ValueError, match="`version` must be a word for what the functions of the host"):
+        ae.sweep(*arguments, tmp_path / "store")
+    ae.sweep(*arguments, tmp_path / "store", version="1")
+    with pytest.raises(ValueError, match='version is "1" there and "2" here'):
+        ae.sweep(*arguments, tmp_path / "store", version="2")
+
+
+def damage_lost(path):
+    path.unlink()
+
+
+def damage_emptied(path):
+    path.write_bytes(b"")
+
+
+def damage_flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [damage_lost, damage_emptied, damage_flipped])
+@pytest.mark.parametrize("name", ["mean", "failed", "done"])
+def test_a_damaged_block_is_found_and_computed_again(damage, name, tmp_path, monkeypatch):
+    arguments = draws, PLAIN, KEY, 2, tmp_path / "store"
+    before = ae.sweep(*arguments, block_size=4).load()
+    chunks = sorted(path for path in (tmp_path / "store" / name / "c").rglob("*") if path.is_file())
+    damage(chunks[1])
+    if damage is damage_lost and name != "done":
+        with pytest.raises(ValueError, match=f"damaged: its block at .* is done, but its '{name}' cannot be found"):
+            ae.sweeps.open_store(tmp_path / "store")
+    elif name == "mean":
+        with pytest.raises((ValueError, RuntimeError)):
+            ae.sweeps.open_store(tmp_path / "store").load()
+    written = acting_store(monkeypatch, 0, stop)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        after = ae.sweep(*arguments).load()
+    assert after.identical(before)
+    assert len(written) == 1
+    lost_mask = name == "done" and damage is damage_lost  # a block that was never done, for all that is known
+    assert ["blocks in" in str(one.message) for one in caught] == [True][lost_mask:]
+
+
+@pytest.mark.parametrize("name", [".", "mean", "done", "count"])
+@pytest.mark.parametrize("end", ["gone", "short"])
+def test_a_store_that_lost_what_it_says_of_itself(name, end, tmp_path):
+    ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store")
+    metadata = tmp_path / "store" / name / "zarr.json"
+    if end == "gone":
+        metadata.unlink()
+    else:
+        metadata.write_bytes(metadata.read_bytes()[:-20])
+    message = "something else" if (name, end) == (".", "gone") else "damaged: .* Move it away, and the same sweep"
+    for call in (
+        lambda: ae.sweeps.open_store(tmp_path / "store"),
+        lambda: ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_two_that_make_one_store_share_it(tmp_path, monkeypatch):
+    whole = ae.sweep(draws, PLAIN, KEY, 2)
+    rename = os.rename
+
+    def slower(temporary, path):
+        monkeypatch.setattr(store_module.os, "rename", rename)
+        ae.sweep(draws, PLAIN, KEY, 2, path, block_size=3)
+        rename(temporary, path)
+
+    monkeypatch.setattr(store_module.os, "rename", slower)
+    assert ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store").drop_attrs().identical(whole.drop_attrs())
 
 
 def test_foreign_and_unwritable_stores_are_left_alone(tmp_path, monkeypatch):
