@@ -71,7 +71,10 @@ def run_blocks(slots: Sequence[Executor], work: Any, queue: Queue, stop: threadi
     def feed(slot: int) -> None:
         region = None if stop.is_set() else queue.take(slot)
         if region is not None:
-            under_way[slots[slot].submit(work, region)] = slot, region
+            try:
+                under_way[slots[slot].submit(work, region)] = slot, region
+            except Exception as error:  # of a client that is closed
+                raise LostError(str(error)) from error
 
     for slot in [*range(len(slots))] * _AHEAD:
         feed(slot)
@@ -127,7 +130,7 @@ def workers(
     try:
         yield slots, partial(_run_remotely, job, stop_at_failure)
     finally:
-        for slot in slots:
+        for slot in slots if client.status == "running" else ():
             slot.shutdown(wait=False)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 
 import jax
 import pytest
@@ -47,3 +48,31 @@ def test_a_scheduler_that_does_not_answer_is_reported(monkeypatch):
     monkeypatch.setattr("aetheory.sweeps.cluster.TIMEOUT", "1s")
     with pytest.raises(OSError, match=r"nothing answers at 'tcp://127.0.0.1:9'"), connect("tcp://127.0.0.1:9"):
         pass
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_cannot_be_sent_or_does_not_come_back_is_told(tmp_path, monkeypatch):
+    lock = threading.Lock()
+
+    def doubled(cell, key):
+        return 2 * cell["x"]
+
+    arguments = {"x": [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]}, jax.random.key(0), None, tmp_path / "store"
+    written, write = [], ae.sweeps.store.Store.write
+    with connect("local:1") as client:
+        with pytest.raises(ValueError, match="`function` must be one that can be sent to other processes"):
+            ae.sweep(lambda cell, key: (lock, cell["x"])[1], *arguments[:3], client=client)
+
+        def closing(self, region, results):
+            write(self, region, results)
+            written.append(region)
+            if len(written) == 2:
+                client.cluster.close()
+
+        with monkeypatch.context() as patched:
+            patched.setattr(ae.sweeps.store.Store, "write", closing)
+            with pytest.raises(ae.sweeps.SweepError, match=r"cluster was lost with . of 6 blocks left .* is kept in"):
+                ae.sweep(doubled, *arguments, block_size=1, client=client)
+    with pytest.raises(ValueError, match=r"`client` must be a distributed.Client that is connected"):
+        ae.sweep(doubled, *arguments, client=client)
+    assert ae.sweep(doubled, *arguments)["value"].values.tolist() == [1, 3, 5, 7, 9, 11]
