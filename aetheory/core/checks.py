@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 def is_concrete(value: Any) -> bool:
@@ -49,6 +49,39 @@ def check_real(name: str, value: Any, requirement: str, *, minimum: float = -mat
     _check_entries(name, value, requirement, lambda x: np.isfinite(x) & ((x > minimum) if strict else (x >= minimum)))
 
 
+def real_array(
+    name: str,
+    value: Any,
+    requirement: str,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    strict: bool = False,
+) -> Float[Array, "..."]:
+    """`value` as a floating-point array, every entry finite, ≤ `maximum`, and ≥ `minimum` (> when `strict`).
+
+    Traced values are checked when the program runs.
+    """
+    try:
+        array = as_float(value)
+    except (OverflowError, TypeError, ValueError) as error:
+        raise fail(name, requirement, value) from error
+    # a number is shown as it was written
+    check_real(name, value if isinstance(value, numbers.Real) else array, requirement, minimum=minimum, strict=strict)
+    if is_concrete(value):
+        if np.any(np.asarray(value) > maximum):
+            raise fail(name, requirement, value)
+        return array
+    wrong = ~(jnp.isfinite(array) & ((array > minimum) if strict else (array >= minimum)) & (array <= maximum))
+    return at_run_time(array, wrong, f"Argument `{name}` must be {requirement}.")
+
+
+def at_run_time(array: Array, wrong: Bool[Array, "..."], message: str) -> Array:
+    """The array; where it is traced and something is wrong, the program that it is part of raises."""
+    checked: Array = array if is_concrete(wrong) else eqx.error_if(array, wrong, message)
+    return checked
+
+
 def check_at_least(name: str, value: Any, other_name: str, other: Any) -> None:
     """Raise unless every entry of `value` is at least that of another argument. Traced values pass."""
     if is_concrete(value) and is_concrete(other) and np.any(np.asarray(value) < np.asarray(other)):
@@ -72,12 +105,9 @@ def check_times(times: Any) -> Float[Array, " times"]:
     requirement = "a non-empty vector of finite, nonnegative times in increasing order"
     vector = check_array("times", times, requirement, 1)
     invalid = ~jnp.all(jnp.isfinite(vector) & (vector >= 0)) | jnp.any(vector[1:] < vector[:-1])
-    if is_concrete(invalid):
-        if invalid:
-            raise fail("times", requirement, times)
-        return vector
-    checked: Array = eqx.error_if(vector, invalid, f"Argument `times` must be {requirement}.")
-    return checked
+    if is_concrete(invalid) and invalid:
+        raise fail("times", requirement, times)
+    return at_run_time(vector, invalid, f"Argument `times` must be {requirement}.")
 
 
 def check_steps(times: Any) -> tuple[int, ...]:
@@ -112,7 +142,7 @@ def check_samples(
 def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
     """Variances, shape (dim,), or a covariance matrix, shape (dim, dim), checked to be positive semidefinite.
 
-    Traced values are checked for their shape only.
+    Traced values are checked when the program runs, but not for definiteness.
 
     Raises:
         ValueError: a wrong shape, an entry that is not finite, a negative variance, an asymmetric or indefinite matrix.
@@ -122,7 +152,9 @@ def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
     if sigma.shape != (len(sigma),) * sigma.ndim:
         raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {sigma.shape}.")
     if not is_concrete(sigma):
-        return sigma
+        diagonal = sigma if sigma.ndim == 1 else jnp.diagonal(sigma)
+        wrong = ~jnp.isfinite(sigma).all() | (diagonal < 0).any()
+        return at_run_time(sigma, wrong, f"Argument `{name}` must be {requirement}.")
     values = np.asarray(sigma, np.float64)
     tolerance = 100 * len(values) * float(np.finfo(sigma.dtype).eps) * float(np.abs(values).max())
     if np.abs(values - values.T).max() > tolerance:

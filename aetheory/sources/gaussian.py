@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_covariance, check_real, static_integer
+from aetheory.core.checks import check_covariance, real_array, static_integer
 
 
 class GaussianSource(eqx.Module):
@@ -17,7 +17,7 @@ class GaussianSource(eqx.Module):
         covariance: Σ, shape (input_dim, input_dim), positive semidefinite; or a vector of variances, nonnegative.
 
     Raises:
-        ValueError: `covariance` is neither. A traced one is checked for its shape only.
+        ValueError: `covariance` is neither.
     """
 
     variances: Float[Array, " input_dim"]
@@ -48,7 +48,7 @@ class GaussianSource(eqx.Module):
         Raises:
             ValueError: `input_dim` is not a positive integer, or the exponent not finite and nonnegative.
         """
-        check_real("exponent", exponent, "finite and nonnegative", minimum=0.0)
+        exponent = real_array("exponent", exponent, "finite and nonnegative", minimum=0.0)
         variances = jnp.arange(1, static_integer("input_dim", input_dim) + 1, dtype=jnp.result_type(float)) ** -exponent
         return cls(variances / jnp.mean(variances))
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import fail, real_array, static_integer
 from aetheory.sources.amplitudes import AbstractAmplitude, as_amplitude
 
 
@@ -34,10 +34,9 @@ class SparseSource(eqx.Module):
     ):
         self.input_dim = static_integer("input_dim", input_dim)
         requirement = "in (0, 1]"
-        check_real("sparsity", sparsity, requirement, minimum=0.0, strict=True)
-        if is_concrete(sparsity) and (jnp.ndim(sparsity) != 0 or sparsity > 1):
+        if jnp.ndim(sparsity) != 0:
             raise fail("sparsity", requirement, sparsity)
-        self.sparsity = as_float(sparsity)
+        self.sparsity = real_array("sparsity", sparsity, requirement, minimum=0.0, maximum=1.0, strict=True)
         self.amplitude = as_amplitude(amplitude)
 
     @property

@@ -25,7 +25,8 @@ from aetheory.two_layer.activations import Activation, ActivationLike, as_activa
 Rows = Float[Array, "latent_dim input_dim"]
 Covariance = Float[Array, "input_dim input_dim"] | Float[Array, " input_dim"] | None
 
-_RIDGE_IN_EPSILONS = 2.0
+_RIDGE_IN_EPSILONS, _DIGITS = 2.0, 1.0
+"""For the Cholesky factor by √n, and of an entry of K, in units of the precision."""
 
 
 class TwoLayerAutoencoder(eqx.Module):
@@ -186,17 +187,21 @@ class View(eqx.Module):
     def best(self) -> tuple[Rows, Float[Array, ""]]:
         """A*ᵀ = c₁ f(K)⁻¹ B Σ by one Cholesky factor, and its risk.
 
-        f(K) is singular when two units are equal or opposite, or for a linear activation when n > d. Hence ε f(1) on
-        its diagonal, with ε the least that keeps rounding from spoiling the factor. It touches the directions that the
-        decoder gains nothing from, since f(K) ⪰ c₁² K; the risk moves by at most its rounding, and upwards.
+        Rounding must not find less risk than there is. A unit that it cannot tell from one before is left out, which
+        costs what that one did not do already. On the diagonal comes what rounding may have taken from f(K): as much as
+        its rows change when K does in its last digits (Gershgorin's bound), and ε f(1) for the factor itself.
         """
-        size, dtype = self.correlations.shape[0], self.correlations.dtype
-        ridge = _RIDGE_IN_EPSILONS * size * float(np.finfo(dtype).eps) * self.activation.second_moment
-        kernel = self.kernel + ridge * jnp.eye(size, dtype=dtype)
+        dtype, total = self.correlations.dtype, self.activation.second_moment
+        epsilon, kernel = float(np.finfo(dtype).eps), self.kernel
+        apart = ~jnp.tril(jnp.abs(kernel) >= total, -1).any(axis=1)
+        moved = self.activation.kernel_matrix(self.correlations * (1 - _DIGITS * epsilon)) - kernel
+        lost = 2 * jnp.sqrt(jnp.sum(moved**2, axis=1))
+        ridge = jax.lax.stop_gradient(lost) + _RIDGE_IN_EPSILONS * len(kernel) ** 0.5 * epsilon * total
+        kernel = jnp.where(apart[:, None] & apart[None, :], kernel, 0) + jnp.diag(jnp.where(apart, ridge, total))
         factor = jax.lax.linalg.cholesky(kernel, symmetrize_input=False)
-        decoder = self.activation.linear_coefficient * jax.scipy.linalg.cho_solve((factor, True), self.projected)
-        gain = self.activation.linear_coefficient * jnp.sum(decoder * self.projected)
-        return decoder, (self.power - gain) / self.rows.shape[1]
+        seen = self.activation.linear_coefficient * jnp.where(apart[:, None], self.projected, 0)
+        decoder = jax.scipy.linalg.cho_solve((factor, True), seen)
+        return decoder, (self.power - jnp.sum(decoder * seen)) / self.rows.shape[1]
 
     def tied(self) -> tuple[Rows, Float[Array, ""]]:
         """β B with β = c₁ n / tr(f(K) B Bᵀ), the best multiple of B for Aᵀ, and its risk (tr Σ − c₁ n β)/d."""
@@ -233,6 +238,9 @@ def checked_encoder(encoder: Any, covariance: Any, name: str = "encoder") -> tup
         )
     dtype = common_float_dtype(rows, sigma)
     rows, sigma = rows.astype(dtype), None if sigma is None else sigma.astype(dtype)
+    # which direction it has is all that counts of a row, be its entries out of the range of their squares
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
+    rows = rows / jnp.where(largest > 0, largest, 1)
     message = f"Argument `{name}` must have rows b with b Σ bᵀ > 0, but {{}} is zero or sees no variance."
     blind = jnp.sum(rows * _times(rows, sigma), axis=1) <= 0
     if not is_concrete(blind):

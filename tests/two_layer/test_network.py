@@ -159,6 +159,28 @@ def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("name", ["sign", "erf", "relu"])
+def test_rounding_finds_no_less_risk_than_there_is(name):
+    """Rows beside others at any distance, in float32: what the second of a pair adds drowns, and is never invented."""
+    rng = np.random.default_rng(0)
+    for apart in (0.3, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 0.0):
+        rows = rng.normal(size=(6, 10))
+        both = np.concatenate([rows, rows + apart * rng.normal(size=rows.shape)]).astype(np.float32)
+        with jax.enable_x64(True):
+            exact, of_half = (float(optimal_risk(one.astype(float), name)) for one in (both, both[:6]))
+        with jax.enable_x64(False):
+            found = float(optimal_risk(both, name))
+        digits = rounding(np.float32, terms=12**2)
+        assert exact - digits < found < of_half * (1 + 1e-3)  # of a pair that is told apart its kernel may be lost
+        assert apart < 0.1 or found == pytest.approx(exact, rel=2e-3)
+
+
+def test_rows_count_by_their_direction_alone(precision):
+    rows = np.random.default_rng(0).normal(size=(3, 5)).astype(precision)
+    scales = np.array([[1e-24], [1.0], [1e25]], precision)
+    assert float(optimal_risk(rows * scales)) == pytest.approx(float(optimal_risk(rows)), rel=rounding(precision, 5))
+
+
 def test_a_linear_activation_with_more_units_than_dimensions_is_lossless(precision):
     rows = random_encoder(jax.random.key(1), 20, 50).astype(precision)
     tolerance = rounding(precision, terms=50**2)

@@ -9,7 +9,6 @@ Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (IC
 activations.
 """
 
-import numbers
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from aetheory.core.checks import as_float, check_real, common_float_dtype, fail, is_concrete
+from aetheory.core.checks import common_float_dtype, fail, is_concrete, real_array
 from aetheory.two_layer.activations import Activation, ActivationLike, as_activation
 
 Spectrum = Float[Array, "*batch directions"]
@@ -41,7 +40,7 @@ def gaussian(rate: Any, activation: ActivationLike = "sign") -> Float[Array, "*s
     Raises:
         ValueError: a rate that is not positive and finite, or an activation that is not odd or has no linear part.
     """
-    rates = _real_array("rate", rate, "finite and positive", strict=True)
+    rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
     return 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
 
 
@@ -169,8 +168,8 @@ def _spanned(values: Spectrum, units: Batch) -> Spectrum:
 
 def _check_spectrum(name: str, spectrum: Any, amount_name: str, amount: Any) -> tuple[Spectrum, Batch]:
     """The spectrum and the units or rate, of one precision and one batch shape."""
-    values = _real_array(name, spectrum, "finite and nonnegative")
-    units = _real_array(amount_name, amount, "finite and positive", strict=True)
+    values = real_array(name, spectrum, "finite and nonnegative", minimum=0.0)
+    units = real_array(amount_name, amount, "finite and positive", minimum=0.0, strict=True)
     # numbers without a precision of their own take that of the arrays
     dtype = common_float_dtype(spectrum, amount)
     values, units = values.astype(dtype), units.astype(dtype)
@@ -180,14 +179,3 @@ def _check_spectrum(name: str, spectrum: Any, amount_name: str, amount: Any) -> 
         raise fail(name, "not all 0", spectrum)
     batch = jnp.broadcast_shapes(values.shape[:-1], units.shape)
     return jnp.broadcast_to(values, (*batch, values.shape[-1])), jnp.broadcast_to(units, batch)
-
-
-def _real_array(name: str, value: Any, requirement: str, *, strict: bool = False) -> Float[Array, "*shape"]:
-    """`value` (a number, a sequence or an array) as a floating-point array, ≥ 0, or > 0 when `strict`."""
-    try:
-        array = as_float(value)
-    except (TypeError, ValueError) as error:
-        raise fail(name, requirement, value) from error
-    # a number is shown as it was written
-    check_real(name, value if isinstance(value, numbers.Real) else array, requirement, minimum=0.0, strict=strict)
-    return array

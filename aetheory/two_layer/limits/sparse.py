@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import as_float, check_real, fail, is_concrete
+from aetheory.core.checks import fail, is_concrete, real_array
 from aetheory.sources.amplitudes import AbstractAmplitude
 from aetheory.sources.sparse import SparseSource
 from aetheory.two_layer.activations import ActivationLike, as_activation
@@ -48,10 +48,7 @@ def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape
     """
     check_source(source)
     requirement = "in (0, 1] for the identity"
-    check_real("rate", rate, requirement, minimum=0.0, strict=True)
-    rates = as_float(rate)
-    if is_concrete(rates) and bool(jnp.any(rates > 1)):
-        raise fail("rate", requirement, rate)
+    rates = real_array("rate", rate, requirement, minimum=0.0, maximum=1.0, strict=True)
     return 1 - rates * source.mean_absolute.astype(rates.dtype) ** 2
 
 
@@ -111,10 +108,10 @@ def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike =
         ValueError: an argument is out of its range, or the channel has no noise (a linear activation at rate ≥ 1).
     """
     check_source(source)
-    check_real("rate", rate, "finite and positive", minimum=0.0, strict=True)
+    rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
     resolved = as_activation(activation)
     alpha, dtype = limit_alpha(resolved), source.sparsity.dtype
-    rates = as_float(rate).astype(dtype)
+    rates = rates.astype(dtype)
     if rates.ndim != 0:
         raise fail("rate", "a single number (map over several with `jax.vmap`)", rate)
     # τ² = c₁² r (1 + α − r) for r ≤ 1 and c₁² r α beyond, without the cancellation of m₂ − μ²
