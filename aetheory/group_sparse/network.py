@@ -42,7 +42,13 @@ def group_relu(
     if codes.ndim == 0:
         raise fail("codes", "an array with at least one axis", codes)
     threshold = _check_threshold(threshold, codes.shape[-1], group_size).astype(codes.dtype)
-    return _shrink(codes, threshold, group_size, nonnegative)
+    # homogeneous, so that squares need not be in range
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(codes), axis=-1, keepdims=True))
+    scale = jnp.where(largest > 0, largest, 1)
+    wide = threshold.reshape((1,) * (codes.ndim - 1) + (-1,))
+    return scale * _shrink(
+        codes / scale, jnp.minimum(wide, scale * (1 + codes.shape[-1])) / scale, group_size, nonnegative
+    )
 
 
 class GroupSparseAutoencoder(eqx.Module):
@@ -186,7 +192,7 @@ def _check_threshold(
 
 
 def _shrink(
-    codes: Float[Array, "*batch latent_dim"], threshold: Float[Array, "*groups"], group_size: int, nonnegative: bool
+    codes: Float[Array, "*batch latent_dim"], threshold: Float[Array, "..."], group_size: int, nonnegative: bool
 ) -> Float[Array, "*batch latent_dim"]:
     """`group_relu` without the checks."""
     groups = codes.reshape(*codes.shape[:-1], -1, group_size)

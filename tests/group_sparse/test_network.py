@@ -44,6 +44,18 @@ def test_group_relu_agrees_with_its_definition(size, nonnegative, precision):
         np.testing.assert_allclose(result, expected, rtol=0, atol=rounding(precision, size + 3, size=3))
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-22, 1e20, 1e37])
+def test_group_relu_is_homogeneous_where_squares_are_out_of_range(scale):
+    codes, scale = jnp.asarray(CODES, jnp.float32), jnp.float32(scale)
+    result, slopes = (
+        group_relu(scale * codes, 0.7 * scale, 3),
+        jax.jacobian(group_relu)(scale * codes[0], 0.7 * scale, 3),
+    )
+    np.testing.assert_allclose(result / scale, oracle(CODES, 0.7, 3), rtol=0, atol=rounding(jnp.float32, 9, size=3))
+    expected = jax.jacobian(group_relu)(codes[0], 0.7, 3)
+    np.testing.assert_allclose(slopes, expected, rtol=0, atol=rounding(jnp.float32, 40))
+
+
 def test_the_group_relu_is_the_proximal_operator(x64):
     """No other point has a smaller ½‖u − x‖² + λ Σ‖u_g‖."""
     observed, rng = CODES[0], np.random.default_rng(1)
