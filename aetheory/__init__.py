@@ -6,8 +6,11 @@ first asked for, so that `import aetheory` takes no time.
 
 import ast
 import importlib
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+__version__ = version("aetheory")
 
 _HOMES = {
     alias.asname or alias.name: (line.module, alias.name)

@@ -13,7 +13,7 @@ import typer
 from aetheory.core.cache import cache_directory
 from aetheory.core.compilation import compile_quickly
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 _CACHE_SETTINGS = {"jax_persistent_cache_min_compile_time_secs": 0, "jax_persistent_cache_min_entry_size_bytes": -1}
@@ -94,13 +94,18 @@ def sweep(
         str | None, typer.Argument(help="A TOML file, or the name of an example that comes along: regimes.")
     ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the sweep in this folder.")] = None,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(help="With --resume: a function MODULE:NAME of the folder's that may be imported."),
+    ] = None,
     cluster: Annotated[
         str | None, typer.Option(help="local:N for N processes, tcp://HOST:PORT, or a Dask scheduler file (.json).")
     ] = None,
 ) -> None:
     """Compute functions on every cell of a grid, as a file describes it; results appear as they are computed.
 
-    Ctrl-C finishes what is under way. The same command, or --resume with the folder, goes on from there.
+    Ctrl-C finishes what is under way. The same command, or --resume with the folder, goes on from there. A folder can
+    name any module, so that functions of one's own are imported again only where --run names them too.
     """
     if (config is None) == (resume is None):
         raise typer.BadParameter("give either a CONFIG or --resume STORE")
@@ -112,6 +117,9 @@ def sweep(
         description = read_config(path)
         if resume is not None:
             description = description._replace(store=resume)
+            if foreign := [name for name in description.functions if ":" in name and name not in (run or [])]:
+                confirmed = " ".join(f"--run {name}" for name in foreign)
+                raise ValueError(f"It would import {', '.join(foreign)}. To allow it: --resume {resume} {confirmed}")
         store = description.store
         _configure_jax(description.dtype == "float64")
         with _cluster(cluster) as client:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +35,13 @@ def test_command_line(tmp_path, monkeypatch):
         ("default", tmp_path / "limits", 0, jnp.float32),
         ("default", tmp_path / "recovery", 0, jnp.float32),
     ]
+
+
+def test_the_front_doors_know_their_version():
+    line = f"aetheory {ae.__version__}\n"
+    assert CliRunner().invoke(app, ["--version"]).output == line
+    module = [sys.executable, "-m", "aetheory", "--version"]
+    assert subprocess.run(module, capture_output=True, text=True, check=True).stdout == line
 
 
 @pytest.mark.parametrize(

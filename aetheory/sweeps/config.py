@@ -3,7 +3,7 @@
 import importlib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,13 @@ _CONFIG = "sweep.toml"
 _TASKS: dict[str, Any] = {"simulate": Simulation, "predict": Prediction}
 _NEEDED = {"function", "store", "grid"}
 _KEYS = _NEEDED | {"times", "repeats", "seed", "dtype", "options", *_TASKS}
+_REQUIRED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "store": ("the path of a folder", lambda one: isinstance(one, str) and bool(one)),
+    "seed": ("a nonnegative integer below 2⁶³", lambda one: type(one) is int and 0 <= one < 2**63),
+    "repeats": ("a positive integer", lambda one: type(one) is int and one > 0),
+    "times": ("a list of numbers, or a range", lambda one: isinstance(one, dict) or _are_numbers(one)),
+    **{name: ("a table of options", lambda one: isinstance(one, dict)) for name in ("grid", "options", *_TASKS)},
+}
 _SPACES: dict[str, Any] = {"linear": np.linspace, "log": np.geomspace}
 
 
@@ -78,6 +85,9 @@ def read_config(path: Path) -> SweepConfig:
             raise fail("function", "'simulate', 'predict' or 'module:name'", name)
     if content.setdefault("dtype", "float64") not in ("float32", "float64"):
         raise fail("dtype", "'float32' or 'float64'", content["dtype"])
+    for name, (requirement, holds) in _REQUIRED.items():
+        if name in content and not holds(content[name]):
+            raise fail(name, requirement, content[name])
     return SweepConfig(
         tuple(listed),
         Path(content["store"]),
@@ -90,6 +100,10 @@ def read_config(path: Path) -> SweepConfig:
     )
 
 
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(type(one) in (int, float) for one in values)
+
+
 def _expand(values: Any) -> Any:
     """A list for a range, also inside an axis whose members vary together."""
     if not isinstance(values, Mapping):
@@ -99,7 +113,12 @@ def _expand(values: Any) -> Any:
     scale = values.get("scale", "linear")
     if not {"start", "stop", "num", "scale"}.issuperset(values) or scale not in _SPACES:
         raise fail("grid", "ranges of start, stop, num and scale ('linear' or 'log')", dict(values))
-    return _SPACES[scale](values["start"], values["stop"], values["num"]).tolist()
+    ends, count = [values["start"], values["stop"]], values["num"]
+    if not _are_numbers(ends) or type(count) is not int or count < 1 or (scale == "log" and min(ends) <= 0):
+        raise fail(
+            "grid", "ranges between numbers (positive ones where 'log'), in positive integers `num`", dict(values)
+        )
+    return _SPACES[scale](*ends, count).tolist()
 
 
 def run_config(text: str, config: SweepConfig, client: Any = None) -> dict[str, xarray.Dataset]:
@@ -144,7 +163,10 @@ def _task(name: str, config: SweepConfig) -> Any:
     if name in _TASKS:
         return _TASKS[name](config.times, **config.options[name])
     module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    found = importlib.import_module(module)
+    if not hasattr(found, attribute):
+        raise ImportError(f"Module '{module}' has no function '{attribute}'.")
+    return getattr(found, attribute)
 
 
 def draw_store(store: Path, variable: str) -> list[Path]:

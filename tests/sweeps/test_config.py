@@ -55,6 +55,15 @@ def test_the_shipped_example_describes_500_problems():
         ('scale = "log"', 'scale = "cubic"', "ranges of start, stop, num and scale"),
         ("times = ", "time = ", "made of the keys"),
         ("repeats = 2", "repeats = = 2", "must be a TOML file"),
+        ("repeats = 2", "repeats = 2.5", "`repeats` must be a positive integer, but got 2.5"),
+        ("repeats = 2", "seed = -1", "`seed` must be a nonnegative integer"),
+        ("repeats = 2", "seed = true", "`seed` must be a nonnegative integer"),
+        ("repeats = 2", "predict = 3", "`predict` must be a table of options"),
+        ('store = "{store}"', "store = 3", "`store` must be the path of a folder"),
+        ("times = {{ start = 0, stop = 1, num = 5 }}", 'times = ["0", "1"]', "`times` must be a list of numbers"),
+        ("num = 5 }}", "num = -5 }}", "ranges between numbers"),
+        ("start = 0.1", "start = 0", "ranges between numbers"),
+        ("start = 0.1", 'start = "a"', "ranges between numbers"),
     ],
 )
 def test_bad_files_are_refused(old, new, message, tmp_path):
@@ -123,6 +132,19 @@ def test_the_command_line_runs_resumes_and_reports_errors(tmp_path):
     path.unlink()
     again = call("sweep", "--resume", str(tmp_path / "store"))
     assert again.stdout == first.stdout
+    for function, message in (("nowhere:f", "No module named 'nowhere'"), ("math:fifth", "has no function 'fifth'")):
+        path.write_text(f'function = "{function}"\nstore = "{tmp_path / "own"}"\n[grid]\nx = [1.0]\n')
+        failed = call("sweep", str(path))
+        assert (failed.returncode, failed.stdout) == (1, "")
+        assert failed.stderr.startswith("Error: ")
+        assert message in failed.stderr
+        assert "Traceback" not in failed.stderr
+    # a folder is not to be trusted with what is imported
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sweep.toml").write_text(path.read_text())
+    refused = call("sweep", "--resume", str(tmp_path / "own"))
+    assert f"To allow it: --resume {tmp_path / 'own'} --run math:fifth" in refused.stderr
+    assert "has no function" in call("sweep", "--resume", str(tmp_path / "own"), "--run", "math:fifth").stderr
     missing = call("sweep", "--resume", str(tmp_path / "nothing"))
     assert missing.returncode == 1
     assert missing.stderr.startswith("Error: There is no sweep in")
