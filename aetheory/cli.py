@@ -185,22 +185,42 @@ def fit(
     time: Annotated[str | None, typer.Option(help="Name of the column of times.")] = None,
     train: Annotated[str | None, typer.Option(help="Name of the column of train risks.")] = None,
     population: Annotated[str | None, typer.Option(help="Name of the column of population risks.")] = None,
+    input_dim: Annotated[int | None, typer.Option(help="p, where known: corrects for the finite size.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The times are steps of gradient descent at this rate; needs --input-dim.")
+    ] = None,
+    reduction: Annotated[str, typer.Option(help="Of the loss of these steps: mean, sum or samples.")] = "mean",
+    batch_size: Annotated[int | None, typer.Option(help="For --reduction sum.")] = None,
+    momentum: Annotated[float, typer.Option(help="Of these steps.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the simulations that correct for the finite size.")] = 0,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the result there.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the fit there.")] = None,
 ) -> None:
-    """Infer initial scale, H/p, p/N, time unit and noise floor from a loss curve, and name its regime."""
+    """Infer initial scale, H/p, p/N, time unit and noise floor from a loss curve, and name its regime.
+
+    Losses are per entry: ‖x − x̂‖²/p, as PyTorch's MSELoss gives it.
+    """
+    if learning_rate is not None and input_dim is None:
+        raise typer.BadParameter("--learning-rate needs --input-dim")
     _configure_jax(True)
     import json
 
+    import jax
+
     from aetheory.inference import Observations
     from aetheory.inference import fit as fit_curve
+    from aetheory.linear.flow_time import flow_time
 
     columns = {"time": time, "train": train, "population": population}
     try:
         known = {name: float(value) for name, _, value in (pair.partition("=") for pair in fixed or [])}
         observations = Observations.read_csv(path, {role: name for role, name in columns.items() if name is not None})
         candidates = [tuple(one.split(",")) for one in model] if model else None
-        found = fit_curve(observations, candidates, free or None, fixed=known)
+        if learning_rate is not None and input_dim is not None:
+            options: Any = {"reduction": reduction, "batch_size": batch_size, "momentum": momentum}
+            known.setdefault("time_unit", float(flow_time(1, learning_rate, input_dim=input_dim, **options)))
+        key = None if input_dim is None else jax.random.key(seed)
+        found = fit_curve(observations, candidates, free or None, fixed=known, input_dim=input_dim, key=key)
         typer.echo(str(found))
         if json_path is not None:
             json_path.write_text(json.dumps(found.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
