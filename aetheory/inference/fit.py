@@ -36,9 +36,12 @@ _NUM_SCANNED, _MORE_FOR_TIME, _MORE_IN_CLOSED_FORM = 128, 4, 8
 """Points that are tried for a limit that is a flow; how many times more with a free unit of time, for which few are
 good, and of a curve that costs next to nothing."""
 
-_APART, _SAME = 0.1, 0.02
-"""Starts are no closer than a share of the ranges, in one parameter at least, for close ones find the same minimum;
-minima no further apart in the logarithms of the parameters are one."""
+_APART, _SAME = 0.2, 0.02
+"""Starts are no closer than a share of the ranges, in one parameter at least that matters, for close ones find the same
+minimum; minima no further apart in the logarithms of the parameters are one."""
+
+_MATTERS = 1e-8
+"""A parameter whose derivatives are a smaller share of the largest is one that the limit does not have."""
 
 _REACH = 10.0
 """Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
@@ -63,7 +66,7 @@ def fit(
     input_dim: int | None = None,
     key: PRNGKeyArray | None = None,
     num_simulations: int | None = None,
-    num_starts: int = 4,
+    num_starts: int = 8,
 ) -> Fit:
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
@@ -85,17 +88,19 @@ def fit(
         fixed: values of those that are known; a time unit of 1 and no noise floor by default.
         start: where to start from, besides the points that are tried anyway.
         bounds: (lower, upper) of a parameter, positive but for the noise floor.
-        input_dim: p, where known. The large-data and mean-field limits are then corrected to first order in 1/p. For
-            other regimes, the best fit is repeated on the observations less the distance of simulations from the
-            limit, at the fitted parameters with the nearest whole H and N, until it stays where it is; the noise of
-            the simulations is part of the intervals. The regime is chosen before.
+        input_dim: p, where known, so that intervals of a single curve include how draws differ. The large-data and
+            mean-field limits are then corrected to first order in 1/p. For other regimes, the best fit is repeated on
+            the observations less the distance of simulations from the limit, at the fitted parameters with the nearest
+            whole H and N, until it stays where it is; the noise of the simulations is part of the intervals. The regime
+            is chosen before.
         key: a JAX random key for these simulations; needed where p is given and a candidate has no formula.
         num_simulations: how many draws, rounded up to a multiple of 4; by default four times as many as were
             observed, and at least 64.
         num_starts: how many of the best points to start from, no two of them close together.
 
     Returns:
-        A `Fit`, which says so where it has not converged, has run into its bounds, or is not the only one.
+        A `Fit`, whose `verdict` comes first: whether the theory explains the curve. It says so where it has not
+        converged, has run into its bounds, or is not the only one.
 
     Raises:
         ValueError: NaN in the curve, fewer observations than parameters, bounds that exclude the start, an unknown
@@ -178,8 +183,11 @@ def _starts(
     costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
     middle = squares.parameters((squares.lower + squares.upper) / 2)
     chosen = [question.point(middle | dict(start))] if start else []
-    for point in points[np.argsort(costs, kind="stable")]:
-        apart = [np.abs((point - other) / (upper - lower)).max() > _APART for other in chosen]
+    best_first = points[np.argsort(costs, kind="stable")]
+    slopes = np.abs(squares.jacobian(jnp.asarray(best_first[0], squares.times.dtype))).max(axis=(0, 1))
+    matters = slopes >= _MATTERS * slopes.max()
+    for point in best_first:
+        apart = [np.abs((point - other) / (upper - lower))[matters].max() > _APART for other in chosen]
         if len(chosen) < num_starts and all(apart):
             chosen.append(point)
     return np.array(chosen)

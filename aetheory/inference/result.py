@@ -17,11 +17,17 @@ from aetheory.core.predict import predict
 from aetheory.inference.finite_size import Correction
 from aetheory.inference.model import LINEAR, Question, with_numbers
 from aetheory.inference.uncertainty import Uncertainty
+from aetheory.inference.verdict import Verdict, judge
 
 _LARGEST_ERROR = 1.0
 """In a logarithm: a parameter that is only known to within a factor e is not identified by the data."""
 
-_METHODS = {"repeats": "scatter of the repeats", "bound": "bound from standard errors", "newey-west": "Newey–West"}
+_METHODS = {
+    "repeats": "scatter of the repeats",
+    "bound": "bound from standard errors",
+    "simulations": "scatter of simulated draws",
+    "newey-west": "Newey–West",
+}
 
 
 class Estimate(NamedTuple):
@@ -78,6 +84,11 @@ class Fit(Question):
         return self.theory.name
 
     @cached_property
+    def verdict(self) -> Verdict:
+        """Whether the theory explains the curve; where it does not, no interval is given."""
+        return judge(self.observations, self.fitted, self.uncertainty.rank)
+
+    @cached_property
     def estimates(self) -> dict[str, Estimate]:
         """Of every free parameter, and of "init_strength" c = Hσ² = xy where it is made of them."""
         gradients, (lower, upper) = dict(zip(self.free, np.eye(len(self.free)), strict=True)), self.ends
@@ -88,9 +99,11 @@ class Fit(Question):
         for name, gradient in gradients.items():
             error, middle = self.uncertainty.standard_error(gradient), float(gradient @ self.coordinates)
             ends = np.array([middle - quantile * error, middle, middle + quantile * error])
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 low, value, high = map(float, np.maximum(ends, 0) if name in LINEAR else np.exp(ends))
             known = math.isfinite(error) if name in LINEAR else error < _LARGEST_ERROR
+            if self.verdict.answer != "explains":
+                error, low, high = math.inf, 0.0, math.inf
             at_bound = name in self.free and bool(near[self.free.index(name)])
             found[name] = Estimate(value, error, (low, high), known, at_bound)
         return found
@@ -128,6 +141,12 @@ class Fit(Question):
         return tuple(self._messages())
 
     def _messages(self) -> Iterator[str]:
+        if self.verdict.answer != "explains":
+            yield f"The {self.regime} limit {self.verdict.answer}: {self.verdict.reason}"
+        if self.verdict.answer == "does not explain" and "time_unit" not in self.free and self._counts_steps:
+            yield "The times look like numbers of steps: make `time_unit` free, or convert them by `ae.flow_time`."
+        if self.uncertainty.method == "newey-west" and self.input_dim is None and self.verdict.answer == "explains":
+            yield "The intervals are of this one draw: give repeats, or `input_dim` to simulate how draws differ."
         if not self.converged:
             yield "The solver did not converge. Try other `bounds`, a `start`, more `num_starts` or fewer parameters."
         for name in self.free:
@@ -145,12 +164,11 @@ class Fit(Question):
             yield f"{found} Try more `num_starts`, narrower `bounds` or a `start`."
         for other in self.alternatives:
             yield f"Another minimum is nearly as good: {', '.join(f'{name} {one:.4g}' for name, one in other.items())}."
-        error, lagged = self.diagnostics.values()
-        # more than a matter of rounding, and not explained by repeats
-        visible = self.observations.errors is None and error > 1e-4 * np.abs(self.observations.values).max()
-        if visible and lagged > 0.7:
-            found = f"The residuals keep their sign over neighbouring times (correlation {lagged:.2f})"
-            yield f"{found}: the limit misses the curve, or its noise is common to all times."
+
+    @property
+    def _counts_steps(self) -> bool:
+        times = self.observations.times
+        return bool((times == np.round(times)).all() and times[-1] > 20)
 
     def curve(self, times: Any = None) -> Curve:
         """The fitted limit of infinite size, with the noise floor.
@@ -169,6 +187,7 @@ class Fit(Question):
         """Everything but the arrays, as JSON takes it: numbers that are not finite become `None`."""
         found = {
             "regime": self.regime,
+            "verdict": self.verdict.answer,
             "estimates": {name: one._asdict() for name, one in self.estimates.items()},
             "fixed": self.fixed,
             "converged": self.converged,
@@ -182,11 +201,13 @@ class Fit(Question):
         return {name: _as_json(one) for name, one in found.items()}
 
     def __str__(self) -> str:
-        lines = [f"{self.regime} regime, {self.fitted.size} observations", ""]
+        lines = [f"{self.regime} regime, {self.fitted.size} observations: {self.verdict.answer}", ""]
         lines.append(f"{'parameter':<15}{'estimate':>12}{'error':>10}   95 % interval")
         for name, one in self.estimates.items():
             error = f"{one.standard_error:.2g}" if name in LINEAR else f"{100 * one.standard_error:.2g} %"
             ends = f"[{one.interval[0]:.4g}, {one.interval[1]:.4g}]{' (at its bound)' * one.at_bound}"
+            if self.verdict.answer != "explains":
+                error, ends = "withheld", ""
             known = f"{one.value:>12.5g}{error:>10}   {ends}" if one.identifiable else "not identifiable".rjust(22)
             lines.append(f"{name:<15}{known}")
         lines += [f"{name:<15}{value:>12.5g}{'fixed':>10}" for name, value in self.fixed.items()]

@@ -10,7 +10,7 @@ from aetheory.inference.observations import Observations
 _SMALLEST_SINGULAR_VALUE = 1e-5
 """Relative to the largest: a direction in the parameters below it moves the curve by no more than its own accuracy."""
 
-Method = Literal["repeats", "bound", "newey-west"]
+Method = Literal["repeats", "bound", "simulations", "newey-west"]
 Risks = Float64[np.ndarray, "risks times"]
 Square = Float64[np.ndarray, "free free"]
 
@@ -64,6 +64,7 @@ def uncertainty(
     - ``"repeats"``, of three or more: the jackknife. How far one step of Gauss–Newton goes when each repeat in turn is
       left out, of the mean and of the errors behind the weights, which are part of the noise where repeats are few.
     - ``"bound"``: standard errors are known but not their correlations: the largest variance that any could give.
+    - ``"simulations"``: of a single curve, how far the fits of simulated draws of the same problem lie apart.
     - ``"newey-west"``: (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ with correlations of the residuals over ⌈√n⌉ times.
 
     The noise of `simulations`, whose mean has been taken off the observations, is added.
@@ -87,12 +88,16 @@ def uncertainty(
         method, freedom = "bound", max(observations.num_repeats - 1, 1)
         shifts = (inverse @ flat.T) * (observations.errors * weights).ravel()
         covariance = np.diag(np.sum(np.abs(shifts), axis=1) ** 2)
+    elif simulations is not None:
+        method, covariance = "simulations", np.zeros((num_free, num_free))
     else:
         scores = np.einsum("ktf,kt->tf", weighted, residuals * weights)
         covariance = inverse @ _newey_west(scores) @ inverse * len(flat) / freedom
     if simulations is not None:
         each = np.einsum("ktf,rkt->rf", weighted, (simulations - simulations.mean(axis=0)) * weights) @ inverse
         added = each.T @ each / (len(each) * (len(each) - 1))
+        if method == "simulations":
+            covariance, freedom = added * len(each), len(each) - 1
         first, second = np.trace(covariance), np.trace(added)
         if first + second > 0:
             freedom = max(1, int((first + second) ** 2 / (first**2 / freedom + second**2 / (len(each) - 1))))
