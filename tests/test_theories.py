@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.spectra import power_law
 from tolerance import rounding
 
 import aetheory as ae
@@ -51,7 +52,12 @@ def linear_case(theory: AbstractTheory) -> Case:
         options |= {"num_nodes": 6}
     unit = 1 / 40 if "small-data" in theory.name else 1.0
     ratio = 40.0 if "small-data" in theory.name else 1.3
-    return Case(ae.LinearRatios, (0.5, 0.7, ratio), (0.0, 0.1 * unit, 0.4 * unit), options, flow)
+    make = anisotropic if theory.name == "decoupled-modes" else ae.LinearRatios
+    return Case(make, (0.5, 0.7, ratio), (0.0, 0.1 * unit, 0.4 * unit), options, flow)
+
+
+def anisotropic(*ratios):
+    return ae.LinearRatios(*ratios, covariance=power_law(12, 1.5))
 
 
 def nonlinear(**inputs):

@@ -66,6 +66,10 @@ class AbstractProblem(eqx.Module):
             ValueError: the problem's values are traced or a batch, and decide it.
         """
 
+    def caveat(self, theory: AbstractTheory) -> str | None:
+        """What speaks against a theory that was named, in one sentence that `predict` warns with; `None` for nothing."""
+        return None
+
     @abc.abstractmethod
     def experiment(self, *times: Any, **options: Any) -> AbstractExperiment:
         """`experiment(times, **options)`: the problem made ready to be simulated; every argument is checked here.

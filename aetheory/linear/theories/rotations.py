@@ -126,4 +126,5 @@ def rotated(
         population_offset=offset if seen is None else offset * jnp.mean(seen),
         population_covariance=None if seen is None else jnp.diag(seen),
         target_free=target_free,
+        penalty=ratios.penalty,
     )
