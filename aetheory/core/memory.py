@@ -17,6 +17,5 @@ def device_memory(device: jax.Device | None = None) -> int:
 def require_memory(needed: float, what: str, advice: str) -> None:
     """Raise ValueError where `what` takes more bytes than the default device has."""
     if needed > (present := device_memory()):
-        raise ValueError(
-            f"{what} would take about {needed / 1e9:.3g} GB of memory, and the device has {present / 1e9:.3g} GB. {advice}"
-        )
+        sizes = f"about {needed / 1e9:.3g} GB of memory, and the device has {present / 1e9:.3g} GB"
+        raise ValueError(f"{what} would take {sizes}. {advice}")

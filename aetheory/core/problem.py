@@ -67,7 +67,7 @@ class AbstractProblem(eqx.Module):
         """
 
     def caveat(self, theory: AbstractTheory) -> str | None:
-        """What speaks against a theory that was named, in one sentence that `predict` warns with; `None` for nothing."""
+        """What speaks against a theory that was named, as `predict` warns of it; `None` for nothing."""
         return None
 
     @abc.abstractmethod

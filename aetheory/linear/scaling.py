@@ -1,8 +1,8 @@
-"""Scaling laws of linear autoencoders on inputs with a power-law spectrum: the risk over time, samples and latent units.
+"""Scaling laws on inputs with a power-law spectrum: the risk over time, samples and latent units.
 
-For variances τ_i ∝ i^{−a}, a > 1, the risk falls as t^{−(a−1)/a} in time, as N^{−(a−1)} in the number of samples and as
-H^{−(a−1)} in that of latent units, each where the other two are no limit. Exponents, prefactors and crossovers are those
-of the limits of this library; no paper states them for this model.
+For variances τ_i ∝ i^{−a}, a > 1, the risk of a linear autoencoder falls as t^{−(a−1)/a} in time, as N^{−(a−1)} in the
+number of samples and as H^{−(a−1)} in that of latent units, each where the other two are no limit. Exponents,
+prefactors and crossovers are those of the limits of this library; no paper states them for this model.
 
 Source: derived here from the mean-field regime of arXiv:2606.05335; the null space: O. Ledoit, S. Péché (2011).
 """
@@ -90,23 +90,27 @@ class PowerLaw(eqx.Module):
         """
         a = as_float(self.exponent)
         factor = (jnp.pi / a / jnp.sin(jnp.pi / a)) ** a
-        return (1 - as_float(init_strength)) ** 2 * self.top / self.input_dim * factor * num_samples**-self.size_exponent
+        return (
+            (1 - as_float(init_strength)) ** 2 * self.top / self.input_dim * factor * num_samples**-self.size_exponent
+        )
 
     def over_latents(self, latent_dim: Real) -> Float[Array, "..."]:
-        """R(H) → (τ₁/p) H^{−(a−1)}/(a−1) at late times, for N = ∞: what H principal components leave; see `tail_risk`."""
+        """R(H) → (τ₁/p) H^{−(a−1)}/(a−1) at late times, for N = ∞; see `tail_risk`."""
         return self.top / self.input_dim * latent_dim**-self.size_exponent / self.size_exponent
 
     def crossover_time(self, size: Real) -> Float[Array, "..."]:
-        """N^a/τ₁ or H^a/τ₁, when the N samples or H latent units begin to limit the risk. The laws do not add up there:
-        their sum is up to 63 % too large.
+        """N^a/τ₁ or H^a/τ₁, when the N samples or H latent units begin to limit the risk.
+
+        The laws do not add up there: their sum is up to 63 % too large.
         """
         return as_float(size) ** as_float(self.exponent) / self.top
 
 
 def unseen_risk(covariance: Any, num_samples: Real, init_strength: Real) -> Float[Array, ""]:
-    """R(N) = (1−c)² Nκ/p, Σ_i τ_i/(τ_i+κ) = N: the population risk at t → ∞ for H = ∞, exact as p and N grow; 0 for N ≥ p.
+    """R(N) = (1−c)² Nκ/p, Σ_i τ_i/(τ_i+κ) = N: the population risk at t → ∞ for H = ∞; 0 for N ≥ p.
 
-    At p = 2000, a = 1.5, N = 10, 30, 100 and 300 within the error of 20 simulations (.4 to 1 %).
+    It is exact as p and N grow. At p = 2000, a = 1.5, N = 10, 30, 100 and 300 within the error of 20 simulations, .2
+    to 1 %.
 
     Arguments:
         covariance: the population variances τ, shape (p,).
@@ -150,9 +154,7 @@ class Exponent(NamedTuple):
     standard_error: Float[Array, ""]
 
 
-def fit_exponent(
-    x: Any, values: Any, window: tuple[Real, Real] | None = None
-) -> Exponent:
+def fit_exponent(x: Any, values: Any, window: tuple[Real, Real] | None = None) -> Exponent:
     """The power law that a curve follows in a window.
 
     Arguments:

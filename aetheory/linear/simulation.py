@@ -29,7 +29,6 @@ from aetheory.linear.flow import evolve
 from aetheory.linear.modes import Penalty, mode_error
 from aetheory.spectra.sampling import sample_laguerre_spectrum
 
-
 _COPIES, _SQUARES = 12, 3
 """Arrays of the size of the weights that the solver holds, and matrices that a draw of S for any covariance takes."""
 
@@ -151,7 +150,7 @@ class LinearExperiment(AbstractExperiment):
 
         Those of M(0) = W Wᵀ are σ² times those of a Wishart matrix, drawn through its bidiagonal factor.
 
-        Source: the relaxation of each eigenvalue: arXiv:2606.05335, large-data regime; the draw: I. Dumitriu, A. Edelman
+        Source: how each eigenvalue relaxes: arXiv:2606.05335, large-data regime; the draw: I. Dumitriu, A. Edelman
         (2002), arXiv:math-ph/0206043.
         """
         input_dim, latent_dim, _ = self.dimensions

@@ -30,8 +30,8 @@ def sample_wishart_spectrum(
 def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, " size"]:
     """The eigenvalues of XXᵀ, X of shape (size, degrees ≥ size) with N(0, 1) entries, in increasing order.
 
-    The squared singular values of `sample_laguerre_factor` B, by bisection on the tridiagonal form of (0 B; Bᵀ 0), which
-    keeps the smallest to full accuracy. `degrees` may be traced: one program serves all of them.
+    The squared singular values of `sample_laguerre_factor` B, by bisection on the tridiagonal form of (0 B; Bᵀ 0),
+    which does not square their error. `degrees` may be traced: one program serves all of them.
 
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043; G. Golub, W. Kahan (1965), for the tridiagonal form.
     """

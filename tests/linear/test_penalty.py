@@ -63,9 +63,8 @@ def test_directions_without_data_still_enter_through_their_gram_matrix(x64):
     rotated = basis.T @ weights
     reduced = np.concatenate([rotated[:5], np.linalg.qr(rotated[5:])[1]])
     covariance, small = np.diag(np.append(spectrum[:5], np.zeros(25))), np.diag(np.append(spectrum[:5], np.zeros(4)))
-    full, less = (
-        full_matrix_flow(one, given, TIMES, None, DECAY, NOISE) for one, given in ((rotated, covariance), (reduced, small))
-    )
+    full = full_matrix_flow(rotated, covariance, TIMES, None, DECAY, NOISE)
+    less = full_matrix_flow(reduced, small, TIMES, None, DECAY, NOISE)
     np.testing.assert_allclose(full[0] * 30, less[0] * 9, atol=1e-7)
     np.testing.assert_allclose(full[1] * 30, less[1] * 9 + 21, atol=1e-7)
 
@@ -125,7 +124,8 @@ def test_no_penalty_is_one_of_zero(x64):
 @pytest.mark.slow
 @pytest.mark.parametrize("covariance", [None, power_law(200, 0.5)], ids=["isotropic", "power law"])
 @pytest.mark.parametrize(
-    ("name", "dims", "scale"), [("mean-field", (4000, 250), 0.02), ("interior", (100, 250), 0.5), ("narrow-latent", (2, 400), 0.5)]
+    ("name", "dims", "scale"),
+    [("mean-field", (4000, 250), 0.02), ("interior", (100, 250), 0.5), ("narrow-latent", (2, 400), 0.5)],
 )
 def test_limits_meet_simulations(x64, name, dims, scale, covariance):
     penalty = {"weight_decay": 0.3, "input_noise": 0.2}
@@ -165,7 +165,7 @@ def test_bad_penalties_and_regimes_without_one():
         given = ae.LinearProblem(8, 3, 20, 0.1, np.ones(8) if regime == "decoupled-modes" else None, 0.1)
         with pytest.raises(ValueError, match=f"must be None for the {regime} regime; the interior, mean-field"):
             ae.predict(given, TIMES, regime)
-    with pytest.raises(ValueError, match="neither weight decay nor input noise.* Name the regime"):
+    with pytest.raises(ValueError, match=r"neither weight decay nor input noise.* Name the regime"):
         ae.predict(problem, TIMES)
     with pytest.raises(ValueError, match="`weight_decay` must be a scalar"):
         ae.simulate(ae.LinearProblem(8, 3, 20, 0.1, weight_decay=jnp.ones(2)), TIMES, jax.random.key(0))

@@ -1,5 +1,7 @@
 """Scaling laws against the curves that they are limits of, and published check values of this project."""
 
+from itertools import pairwise
+
 import jax
 import numpy as np
 import pytest
@@ -36,7 +38,7 @@ def test_the_integral_over_one_mode(x64):
             return ((strength - 1) / (1 + strength * np.expm1(u))) ** 2 if u < 600 else 0.0
 
         pieces = [0, 0.5, 1, 2, 4, 8]
-        total = sum(quad(squared, a, b, epsabs=1e-12)[0] for a, b in zip(pieces, pieces[1:], strict=False))
+        total = sum(quad(squared, a, b, epsabs=1e-12)[0] for a, b in pairwise(pieces))
         expected = float(law.top) / 1000 / (exponent - 1) * total * (4 * float(law.top) * 0.2) ** -(1 - 1 / exponent)
         assert float(law.over_time(np.array([0.2]), strength)[0]) == pytest.approx(expected, rel=1e-8)
 
@@ -92,7 +94,7 @@ def test_a_fitted_exponent_is_that_of_its_window(x64):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="`exponent` must be finite and above 1, but got 1.0"):
+    with pytest.raises(ValueError, match=r"`exponent` must be finite and above 1, but got 1\.0"):
         PowerLaw(1.0, 10)
     with pytest.raises(ValueError, match="`window` must be one with at least three points"):
         fit_exponent(np.arange(1.0, 9), np.ones(8), (2, 3))

@@ -466,7 +466,7 @@ def test_simulation_deep_in_a_regime_follows_the_limit(x64, regime):
 
 def test_what_does_not_fit_into_memory_is_refused_at_once():
     problem = ae.LinearProblem(10**6, 10**6, 10**6, 1e-6)
-    with pytest.raises(ValueError, match=r"weights of 1000000 × 1000000 entries .* about .*e\+04 GB of memory, and the device"):
+    with pytest.raises(ValueError, match=r"weights of 1000000 × 1000000 entries .*e\+04 GB of memory, and the device"):
         ae.simulate(problem, [0.0, 1.0], jax.random.key(0))
 
 
@@ -477,5 +477,5 @@ def test_pixels_are_to_be_rescaled_before_anything_is_solved():
         lambda: ae.simulate(ae.LinearProblem(8, 3, 20, 0.1), TIMES, jax.random.key(0), data=pixels),
         lambda: ae.predict(ae.LinearProblem(8, 3, 20, 0.1), TIMES, "mean-field", data=pixels),
     ):
-        with pytest.raises(ValueError, match="mean variance between 0 and 1000, but has .*Rescale your data"):
+        with pytest.raises(ValueError, match=r"mean variance between 0 and 1000, but has .*Rescale your data"):
             call()

@@ -81,4 +81,8 @@ def _power(name: str, exponent: int) -> str:
     base, _, inner = name.partition("^")
     prefix, base = ("/", base.removeprefix("1/")) if base.startswith("1/") else ("", base)
     power = exponent * int(inner or 1)
-    return prefix + base.replace("sigma", "σ").replace("tau", "τ") + ("" if power == 1 else str(power).translate(_SUPERSCRIPTS))
+    return (
+        prefix
+        + base.replace("sigma", "σ").replace("tau", "τ")
+        + ("" if power == 1 else str(power).translate(_SUPERSCRIPTS))
+    )

@@ -171,7 +171,7 @@ def taylor_series(
     """Taylor coefficients R^{(s)}(0)/s! at a problem, along the last axis, from coefficients of orders 0, 1, 2, ….
 
     Raises:
-        ValueError: the coefficients are not those of consecutive orders from 0, or not those of any covariance where the
+        ValueError: the coefficients are not those of consecutive orders from 0, or not of any covariance where the
             problem has one.
     """
     orders = [coefficient.order for coefficient in coefficients]

@@ -18,5 +18,7 @@ FACES = {theory.face.name: theory.face for theory in _FACES if theory.face is no
 REGIMES = (*FACES, INTERIOR.name)
 """The regimes that are no edge or vertex."""
 
-THEORIES: dict[str, AbstractTheory] = {theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, *EDGES, *VERTICES)}
+THEORIES: dict[str, AbstractTheory] = {
+    theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, *EDGES, *VERTICES)
+}
 """Every limit of the linear system by name."""

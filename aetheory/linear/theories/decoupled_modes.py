@@ -1,4 +1,4 @@
-"""Decoupled modes: inputs so anisotropic that each direction of S is learnt like the one sample of the small-data face."""
+"""Decoupled modes: so anisotropic inputs that each direction of S is learnt like one sample on the small-data face."""
 
 from typing import Any
 
@@ -31,32 +31,40 @@ _TABLE = 1024
 def general_risks(
     times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
 ) -> tuple[Estimate, SolverStats]:
+    """With as many shares of the spectrum of S as there are dimensions, up to a number."""
+    values, stats = decoupled_risks(times, ratios, min(num_nodes, len(ratios.covariance)), solver)
+    return Estimate(values), stats
+
+
+def decoupled_risks(
+    times: Times, ratios: AbstractLinear, size: int, solver: Solver, target_free: bool = False
+) -> tuple[Values, SolverStats]:
     """R_tr = ∫ s R̂(st) dF and R = ∫ δ(s) R̂(st) dF, R̂ the train curve of isotropic small data at the same x and y.
 
-    While few modes are learnt (far fewer than p and H), e_iᵀ M(0)ᵏ e_j → 0 for i ≠ j: every eigenvector e_i of S moves M
-    on a Krylov space of its own, as a single sample does. H/p → ∞ gives mean-field back. The limit to H modes of what
+    While few modes are learnt (far fewer than p and H), e_iᵀ M(0)ᵏ e_j → 0 for i ≠ j: every eigenvector e_i of S moves
+    M on a Krylov space of its own, as a single sample does. H/p → ∞ gives mean-field back. The limit to H modes of what
     can be learnt, and what modes take from each other, are missing.
 
     Source: derived here from arXiv:2606.05335, small-data regime.
     """
-    size = min(num_nodes, len(ratios.covariance))
     law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
     spectrum, seen = law.atoms(size, jax.lax.stop_gradient(jnp.round(size * (1 - law.atom))))
     warped = jnp.minimum(spectrum[None, :] * times[:, None], _LATEST)
-    knots, learnt, stats = one_mode(jnp.max(warped), ratios, solver)
+    knots, learnt, stats = one_mode(jnp.max(warped), ratios, solver, target_free)
     error = jnp.interp(warped, knots, learnt)
-    return Estimate(Values(train=error @ spectrum / size, population=error @ seen / size)), stats
+    return Values(train=error @ spectrum / size, population=error @ seen / size), stats
 
 
 def one_mode(
-    latest: Float[Array, ""], ratios: AbstractLinear, solver: Solver
+    latest: Float[Array, ""], ratios: AbstractLinear, solver: Solver, target_free: bool = False
 ) -> tuple[Float[Array, " knots"], Float[Array, " knots"], SolverStats]:
     """R̂ at times from 0 to `latest`, closer to each other at early ones."""
     alone: Any = eqx.tree_at(lambda one: one.sample_ratio, of_covariance(ratios, None), jnp.ones_like(latest))
     fastest = jnp.maximum(ratios.init_scale * (1 + jnp.sqrt(ratios.latent_ratio)) ** 2, 1)
     early = 0.02 / jax.lax.stop_gradient(fastest)
     knots = early * jnp.expm1(jnp.linspace(0, 1, _TABLE, dtype=latest.dtype) * jnp.log1p(latest / early))
-    ensemble = small_data.ensemble(alone, None, small_data.SMALL_DATA.num_nodes)
+    made = small_data.target_free_ensemble if target_free else small_data.ensemble
+    ensemble = made(alone, None, small_data.SMALL_DATA.num_nodes)
     values, stats = evolve(ensemble, knots, **solver._asdict(), deterministic=True)
     return knots, values.train, stats
 

@@ -54,8 +54,9 @@ def general_risks(
     """∫ s e² dF and ∫ δ(s) e² dF for any population covariance, over a contour around the spectrum of S.
 
     e² has its nearest pole at the same angle, atan2(π, log|1/c − 1|), at all times: the contour keeps below it. Weight
-    decay moves the poles from 0 to γ/2, which lowers the angle that they are seen at. The train risk of finitely many real Gaussian samples is corrected to first order in 1/p where wanted; the correction
-    of the population risk is not known.
+    decay moves the poles from 0 to γ/2, which lowers the angle that they are seen at. The train risk of finitely many
+    real Gaussian samples is corrected to first order in 1/p where wanted; the correction of the population risk is not
+    known.
 
     Source: F and δ: J. Silverstein (1995), O. Ledoit, S. Péché (2011); derived here from arXiv:2606.05335, mean-field.
     """

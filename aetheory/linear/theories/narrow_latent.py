@@ -52,7 +52,7 @@ def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
 def general_risks(
     times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
 ) -> tuple[Estimate, SolverStats]:
-    """Ȧ = 2 − a, Ḃ = b + 2εa + γ, (a, b) = x∫(1, s) e^{2sA−2B} dF and b_Σ = x∫δ e^{2sA−2B} dF, for any population covariance.
+    """Ȧ = 2 − a, Ḃ = b + 2εa + γ, (a, b) = x∫(1, s) e^{2sA−2B} dF and b_Σ = x∫δ e^{2sA−2B} dF, for any covariance.
 
     R_tr = tr S/p − y(2−a)b and R = tr Σ/p − y(2−a)b_Σ, over a contour around the spectrum of S.
 

@@ -174,11 +174,18 @@ class LinearTheory(AbstractTheory):
         size = default if num_nodes is None else static_integer("num_nodes", num_nodes)
         flow = method == "flow" or not self.is_explicit or problem.covariance is not None
         solver = Solver(as_float(rtol).astype(dtype), max_steps, adjoint) if flow else None
-        (values, *bracket), stats = over_batch(evaluate, ratios, self, times, law, size, finite_size, solver)
+        (values, lower, upper), stats = over_batch(evaluate, ratios, self, times, law, size, finite_size, solver)
         if throw:
             values = require_finished(values, stats, values)
         return Curve(
-            times, values, None, *bracket, stats=stats, theory=self, problem_type=type(problem), label=self.name
+            times,
+            values,
+            lower=lower,
+            upper=upper,
+            stats=stats,
+            theory=self,
+            problem_type=type(problem),
+            label=self.name,
         )
 
     def _check_choices(self, problem: AbstractLinear, method: Any, finite_size: bool, data: Any, held_out: Any) -> None:
