@@ -61,12 +61,18 @@ def one_mode(
     """R̂ at times from 0 to `latest`, closer to each other at early ones."""
     alone: Any = eqx.tree_at(lambda one: one.sample_ratio, of_covariance(ratios, None), jnp.ones_like(latest))
     fastest = jnp.maximum(ratios.init_scale * (1 + jnp.sqrt(ratios.latent_ratio)) ** 2, 1)
-    early = 0.02 / jax.lax.stop_gradient(fastest)
-    knots = early * jnp.expm1(jnp.linspace(0, 1, _TABLE, dtype=latest.dtype) * jnp.log1p(latest / early))
+    # powers of two, so that the knots stand still where a number varies a little
+    early, last = 0.02 / _next_power(fastest), _next_power(latest)
+    knots = early * jnp.expm1(jnp.linspace(0, 1, _TABLE, dtype=latest.dtype) * jnp.log1p(last / early))
     made = small_data.target_free_ensemble if target_free else small_data.ensemble
     ensemble = made(alone, None, small_data.SMALL_DATA.num_nodes)
     values, stats = evolve(ensemble, knots, **solver._asdict(), deterministic=True)
     return knots, values.train, stats
+
+
+def _next_power(number: Float[Array, ""]) -> Float[Array, ""]:
+    smallest = float(np.finfo(number.dtype).tiny)
+    return 2 ** jnp.ceil(jnp.log2(jnp.maximum(jax.lax.stop_gradient(number), smallest)))
 
 
 def are_decoupled(problem: AbstractLinear) -> bool:
