@@ -37,7 +37,7 @@ def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime:
     named = regime if theory is None else theory
     chosen = problem.default_theory() if named is None else problem.find_theory(named)
     check_options(keyword_only(chosen.curve), options, chosen.name)
-    if named is not None and (said := problem.caveat(chosen)) is not None:
+    if named is not None and (said := problem.caveat(chosen, options)) is not None:
         warnings.warn(said, stacklevel=2)
     curve: Curve = chosen.curve(problem, times, **options)
     return curve

@@ -66,7 +66,7 @@ class AbstractProblem(eqx.Module):
             ValueError: the problem's values are traced or a batch, and decide it.
         """
 
-    def caveat(self, theory: AbstractTheory) -> str | None:
+    def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
         """What speaks against a theory that was named, as `predict` warns of it; `None` for nothing."""
         return None
 

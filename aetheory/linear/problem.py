@@ -172,13 +172,13 @@ class LinearProblem(AbstractLinear):
             return THEORIES[regime]
         return DECOUPLED_MODES if are_decoupled(self) else INTERIOR
 
-    def caveat(self, theory: AbstractTheory) -> str | None:
+    def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
         """What `ae.locate` says against a regime: an estimated error of its curve beyond 5 % of max(1, initial risk).
 
         The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H.
         """
         faces = [face for face in theory.name.split(" ∩ ") if face in FACES]
-        if not faces or self.penalty is not None or not is_single(self):
+        if not faces or self.penalty is not None or options.get("data") is not None or not is_single(self):
             return None
         where = locate(self)
         error = max(where.errors[face] for face in faces)
@@ -189,9 +189,9 @@ class LinearProblem(AbstractLinear):
             mean = 1.0 if self.covariance is None else float(jnp.mean(self.covariance))
             left_out = mean * float(self.init_strength) ** 2 / float(self.latent_ratio)
             at_start = f", at time 0 alone by {left_out:.2g} (c² τ̄ p/H, since it takes H for infinite)"
+        nearest = "" if where.regime == theory.name else f"; `ae.locate` finds this problem closest to {where.regime!r}"
         return (
-            f"The {theory.name} curve is estimated to be off by {error:.2g} of max(1, initial risk){at_start}; "
-            f"`ae.locate` finds this problem closest to {where.regime!r}."
+            f"The {theory.name} curve is estimated to be off by {error:.2g} of max(1, initial risk){at_start}{nearest}."
         )
 
     def experiment(

@@ -87,7 +87,7 @@ DECOUPLED_MODES = LinearTheory(
     name="decoupled-modes",
     formula="R_tr = ∫ s R̂(st) dF, R = ∫ δ(s) R̂(st) dF, R̂ the train curve of isotropic small data",
     citations=(Citation("golikov2026prism", "small-data regime", derived=True),),
-    tested="power laws i^(−a), a = 1, 1.5 and 2, simulations at p = 320, H/p = .25 to .7, pσ² = .5 and 2, p/N = 0 and .8",
+    tested="power laws i^(−a), a = 1, 1.5, 2; simulations at p = 320, H/p = .25 to .7, pσ² = .5 and 2, p/N = 0 and .8",
     error="at a = 1.5 and 2 within 1.2 % of R(0), 1.8 % at pσ² = 2; 8 to 13 % too low late, 26 % too high at pσ² = 2; "
     "at a = 1 within 9 % of R(0)",
     general=general_risks,

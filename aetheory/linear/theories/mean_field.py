@@ -21,7 +21,7 @@ _REACH = 1.7
 vectors of the processor."""
 
 _FINER = 4
-"""Times as many nodes where weight decay brings the poles close to the spectrum."""
+"""Times as many nodes where weight decay divides the spectrum in modes that grow and modes that die out."""
 
 
 def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
@@ -40,6 +40,7 @@ def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any)
 
     Source of the correction: Z. Bai, J. Silverstein (2004).
     """
+    num_nodes *= 1 if ratios.penalty is None else _FINER
     return Law(MarchenkoPastur(ratios.sample_ratio).edge_quadrature(num_nodes, correction_dim, _REACH))
 
 
@@ -107,6 +108,6 @@ MEAN_FIELD = LinearTheory(
         small="1/y = p/H",
         error_per_share=0.6,
     ),
-    accuracy=Accuracy(("init_strength", 1e-2, 10.0), ("sample_ratio", 0.0, 50.0), 100.0),
+    accuracy=Accuracy(("init_strength", 1e-2, 10.0), ("sample_ratio", 0.0, 50.0), 100.0, latest_decay=20.0),
 )
 """H/p → ∞."""

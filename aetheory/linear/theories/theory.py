@@ -4,6 +4,7 @@ A limit is the flow of a simulation on a small deterministic ensemble, or an exp
 one; both are tested against each other.
 """
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -72,12 +73,14 @@ class Accuracy(NamedTuple):
         ratio: the ratio that matters, and its range.
         latest_time: in flow time.
         in_samples: that time is t·p/N.
+        latest_decay: the same for γt, under weight decay.
     """
 
     strength: tuple[str, float, float]
     ratio: tuple[str, float, float]
     latest_time: float
     in_samples: bool = False
+    latest_decay: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -236,6 +239,9 @@ class LinearTheory(AbstractTheory):
         if (latest := float(times[-1]) * unit) > self.accuracy.latest_time:
             name = "t p/N" if self.accuracy.in_samples else "t"
             outside.append(f"{name} up to {latest:.3g}, tested up to {self.accuracy.latest_time:g}")
+        decay = 0.0 if ratios.penalty is None else float(jnp.max(ratios.penalty.weight_decay) * times[-1])
+        if decay > self.accuracy.latest_decay:
+            outside.append(f"`weight_decay` t up to {decay:.3g}, tested up to {self.accuracy.latest_decay:g}")
         if outside:
             warnings.warn(
                 f"The default `num_nodes` of the {self.name} regime is outside the range where it "
