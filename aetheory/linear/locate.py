@@ -100,10 +100,10 @@ def locate(problem: AbstractLinear) -> Location:
     Beyond T errors may be larger: the narrow-latent curve fails when the columns align with the top of the
     spectrum, exponentially fast.
 
-    Inputs of any covariance Σ have the same monomials, each with its product of moments τ_k = tr Σᵏ/p: where those grow
-    with p, as for power laws, monomials of lower order in p weigh as much and move the problem off a face. The estimate
-    covers the measured error of all eight problems near mean-field or narrow-latent among 40 of p = 64, which is at most
-    .016 (`--covariance`): too few to fit factors of their own to.
+    Inputs of any covariance Σ have the same monomials, each times moments τ_k = tr Σᵏ/p: where those grow with p, as
+    for power laws, monomials of lower order in p weigh as much and move the problem off a face. Of 40 problems of
+    p = 64 (`--covariance`) the estimate covers the measured error, at most .016, of all eight near mean-field or
+    narrow-latent: too few to fit factors of their own to.
 
     Arguments:
         problem: a single problem with concrete values.
