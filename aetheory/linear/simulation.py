@@ -27,10 +27,14 @@ from aetheory.linear import ensembles
 from aetheory.linear.data import DataCovariance, check_data
 from aetheory.linear.flow import evolve
 from aetheory.linear.modes import Penalty, mode_error
+from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.sampling import sample_laguerre_spectrum
 
 _COPIES, _SQUARES = 12, 3
 """Arrays of the size of the weights that the solver holds, and matrices that a draw of S for any covariance takes."""
+
+_AT_REST, _MUCH_LATER = 20, 15
+"""When the fastest modes are at rest, in units of 1/s_max, and how many times later a stiff flow ends."""
 
 
 class LinearExperiment(AbstractExperiment):
@@ -56,6 +60,7 @@ class LinearExperiment(AbstractExperiment):
     step_size: Float[Array, ""] | None
     adjoint: diffrax.AbstractAdjoint | None
     penalty: Penalty | None
+    turn: Float[Array, ""] | None
     shapes: ensembles.Reduction = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
 
@@ -100,6 +105,7 @@ class LinearExperiment(AbstractExperiment):
             step_size=None if step_size is None else as_float(step_size).astype(dtype),
             adjoint=adjoint,
             penalty=None if problem.penalty is None else jax.tree.map(lambda one: one.astype(dtype), problem.penalty),
+            turn=None if step_size is not None else _turn(problem, vector, dtype),
             shapes=shapes,
             max_steps=max_steps,
         )._checked()
@@ -137,6 +143,7 @@ class LinearExperiment(AbstractExperiment):
             step_size=self.step_size,
             max_steps=self.max_steps,
             adjoint=self.adjoint,
+            turn=self.turn,
         )
         return Outcome(values, stats)
 
@@ -169,6 +176,21 @@ class LinearExperiment(AbstractExperiment):
         # a divisor, because a remainder would be a second program to compile
         at_once = max(divisor for divisor in range(1, at_once + 1) if num_repeats % divisor == 0)
         return None if at_once == 1 else at_once
+
+
+def _turn(problem: Any, times: Float[Array, " times"], dtype: Any) -> Float[Array, ""] | None:
+    """When the fastest modes of a stiff flow are at rest; `None` for one that is not, or is not known to be.
+
+    Stiff is a flow whose fastest rate, 4 s_max once M = I there, would cost the usual method hundreds of steps.
+    """
+    known = all(map(is_concrete, (times, problem.sample_ratio, problem.covariance)))
+    if problem.penalty is not None or not known:
+        return None
+    top = (1 + math.sqrt(float(problem.sample_ratio))) ** 2
+    if problem.covariance is not None:
+        top = float(SampleCovariance(problem.covariance, float(problem.sample_ratio)).top)
+    turn = _AT_REST / top
+    return jnp.asarray(turn, dtype) if float(times[-1]) > _MUCH_LATER * turn else None
 
 
 def _static_num_samples(num_samples: Any) -> int | float:
