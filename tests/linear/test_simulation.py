@@ -479,3 +479,29 @@ def test_pixels_are_to_be_rescaled_before_anything_is_solved():
     ):
         with pytest.raises(ValueError, match=r"mean variance between 0 and 1000, but has .*Rescale your data"):
             call()
+
+
+def test_a_stiff_flow_is_the_same_by_the_usual_method(x64, monkeypatch):
+    """p/N = 400 up to 400 times the samples' own time, which explicit methods of the usual kind cross in 1/s_max."""
+    problem, times = ae.LinearProblem(2000, 3, 5, 0.5 / 2000), [0.0, 1e-3, 0.01, 0.1, 1.0]
+    stiff = ae.simulate(problem, times, jax.random.key(0))
+    monkeypatch.setattr(simulation, "_MUCH_LATER", 1e9)
+    usual = ae.simulate(problem, times, jax.random.key(0))
+    assert 2 * stiff.stats.num_steps[0] < usual.stats.num_steps[0]
+    np.testing.assert_allclose(stiff.train, usual.train, atol=2e-6 * float(usual.train[0]))
+    np.testing.assert_allclose(stiff.population, usual.population, atol=2e-6 * float(usual.train[0]))
+
+
+@pytest.mark.slow
+def test_derivatives_go_through_a_stiff_flow(x64):
+    times, key = np.array([0.01, 1.0]), jax.random.key(0)
+
+    def train(variance, **options):
+        problem = ae.LinearProblem(2000, 3, 5, variance)
+        return ae.simulate(problem, times, key, rtol=1e-9, **options).train.sum()
+
+    variance, step = 0.5 / 2000, 1e-8
+    difference = (train(variance + step) - train(variance - step)) / (2 * step)
+    forward = jax.jacfwd(lambda one: train(one, adjoint=diffrax.ForwardMode()))(variance)
+    for slope in (jax.grad(train)(variance), forward):
+        assert float(slope) == pytest.approx(float(difference), rel=1e-4)
