@@ -46,7 +46,8 @@ class LinearExperiment(AbstractExperiment):
     replaced by an H × H factor. The cost depends on the smaller dimensions only.
 
     On the population itself (N = ∞) and isotropic inputs no flow is solved: every eigenvalue of M(0), drawn without W,
-    moves alone and explicitly, and the curve's statistics count 0 steps.
+    moves alone and explicitly, and the curve's statistics count 0 steps. Late times of few samples in many dimensions
+    are stiff, and crossed by a stabilised method.
 
     Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, the experiments.
     """
