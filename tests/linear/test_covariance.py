@@ -117,6 +117,7 @@ def test_decoupled_modes_are_a_sum_over_the_directions_of_samples(x64):
     assert (np.abs(risks(curve) - np.mean(drawn, axis=0)) < allowed).all()
 
 
+@pytest.mark.slow
 def test_decoupled_modes_of_many_columns_are_mean_field(x64):
     times = np.array([0.0, 0.001, 0.01, 0.1])
     problem = ae.LinearRatios(3e-4, 1e3, 0.5, covariance=power_law(200, 1.5))
