@@ -33,6 +33,7 @@ from aetheory.inference.sensitivities import Sensitivities as Sensitivities
 from aetheory.inference.sensitivities import sensitivities as sensitivities
 from aetheory.linear import expansion as expansion
 from aetheory.linear import geometry as geometry
+from aetheory.linear import scaling as scaling
 from aetheory.linear.flow_time import flow_time as flow_time
 from aetheory.linear.locate import Location as Location
 from aetheory.linear.locate import locate as locate

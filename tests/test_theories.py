@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.spectra import power_law
 from tolerance import rounding
 
 import aetheory as ae
@@ -29,6 +30,7 @@ class Case(NamedTuple):
         flow: whether it is one, with an `adjoint` for forward mode.
         batched: whether arrays of numbers make a batch of problems, besides `vmap`.
         tolerance: of a derivative, relative to the largest: differences of what an adaptive solver computed.
+        condition: by how much float32's rounding is magnified.
     """
 
     make: Callable[..., AbstractProblem]
@@ -38,6 +40,7 @@ class Case(NamedTuple):
     flow: bool = False
     batched: bool = True
     tolerance: float = 1e-5
+    condition: float = 3.5  # of a denoiser, whose posterior magnifies its error
 
 
 def linear_case(theory: AbstractTheory) -> Case:
@@ -51,7 +54,15 @@ def linear_case(theory: AbstractTheory) -> Case:
         options |= {"num_nodes": 6}
     unit = 1 / 40 if "small-data" in theory.name else 1.0
     ratio = 40.0 if "small-data" in theory.name else 1.3
-    return Case(ae.LinearRatios, (0.5, 0.7, ratio), (0.0, 0.1 * unit, 0.4 * unit), options, flow)
+    case = Case(ae.LinearRatios, (0.5, 0.7, ratio), (0.0, 0.1 * unit, 0.4 * unit), options, flow)
+    if theory.name == "decoupled-modes":
+        # in float32 the spectrum is tabulated 1e-5 above the axis, which blurs its edges by √1e-5
+        case = case._replace(make=anisotropic, condition=14.0)
+    return case
+
+
+def anisotropic(*ratios):
+    return ae.LinearRatios(*ratios, covariance=power_law(12, 1.5))
 
 
 def nonlinear(**inputs):
@@ -138,8 +149,9 @@ def test_single_batched_mapped_and_compiled_curves_are_one(x64, name):
         options = {"rtol": 1e-6} if CASES[name].flow else {}
         low = predicted(name, jnp.asarray(CASES[name].point, jnp.float32), jnp.float32, **options)
         assert low.dtype == jnp.float32
-    # the longest sum is that of a denoiser, whose posterior magnifies its error
-    error = rounding(jnp.float32, terms=2049, condition=3.5, size=max(1.0, np.abs(single[0]).max()))
+    # the longest sum is that of a denoiser
+    size = max(1.0, np.abs(single[0]).max())
+    error = rounding(jnp.float32, terms=2049, condition=CASES[name].condition, size=size)
     np.testing.assert_allclose(low, single[0], rtol=0, atol=error)
 
 

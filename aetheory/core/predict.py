@@ -1,5 +1,6 @@
 """`predict`: what theory says of training, of any problem."""
 
+import warnings
 from typing import Any
 
 from aetheory.core.checks import check_options, keyword_only
@@ -28,12 +29,15 @@ def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime:
         RuntimeError: a flow ran out of steps (with `throw`).
 
     Warns:
-        UserWarning: outside the range that the theory was tested on, or a bracket wider than asked for.
+        UserWarning: outside the range that the theory was tested on, a bracket wider than asked for, or a named theory
+            that the problem knows to be poor (`problem.caveat`).
     """
     if theory is not None and regime is not None:
         raise ValueError("Arguments `theory` and `regime` are two names of one choice: give one of them.")
     named = regime if theory is None else theory
     chosen = problem.default_theory() if named is None else problem.find_theory(named)
     check_options(keyword_only(chosen.curve), options, chosen.name)
+    if named is not None and (said := problem.caveat(chosen, options)) is not None:
+        warnings.warn(said, stacklevel=2)
     curve: Curve = chosen.curve(problem, times, **options)
     return curve

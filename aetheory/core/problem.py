@@ -66,6 +66,10 @@ class AbstractProblem(eqx.Module):
             ValueError: the problem's values are traced or a batch, and decide it.
         """
 
+    def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
+        """What speaks against a theory that was named, as `predict` warns of it; `None` for nothing."""
+        return None
+
     @abc.abstractmethod
     def experiment(self, *times: Any, **options: Any) -> AbstractExperiment:
         """`experiment(times, **options)`: the problem made ready to be simulated; every argument is checked here.

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -14,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from aetheory.core.checks import check_real, fail, is_concrete
 from aetheory.core.control import GoalController, GoalError
+from aetheory.core.stabilised import RungeKuttaChebyshev
 
 DEFAULT_MAX_STEPS = 16_384
 
@@ -21,6 +23,18 @@ _LOOSEST = 0.1
 
 _PROPORTIONAL, _INTEGRAL = 0.1, 0.7
 """Some memory of the last error: a flow whose fastest rate limits the step then has fewer of them rejected."""
+
+
+class Stiffness(NamedTuple):
+    """Where a flow's fastest rate would limit the step long after its modes of that rate are at rest.
+
+    Arguments:
+        turn: the time from which on the stabilised method is used, before the last time.
+        rate: an upper bound of the spectral radius of the Jacobian from the state and the flow's arguments.
+    """
+
+    turn: Float[Array, ""]
+    rate: Callable[[PyTree, Any], Float[Array, ""]]
 
 
 class SolverStats(eqx.Module):
@@ -61,6 +75,7 @@ def solve_flow(
     norm: Callable[[PyTree], Float[Array, ""]] = optimistix.rms_norm,
     goal_error: GoalError | None = None,
     keep_final_state: bool = False,
+    stiffness: Stiffness | None = None,
 ) -> tuple[PyTree, PyTree, SolverStats]:
     """Integrate `vector_field(t, state, args)` from time 0 and record `observe(t, state, args)` at `times`.
 
@@ -69,7 +84,8 @@ def solve_flow(
     with it, the scheme is the explicit Euler method of that step, recorded by linear interpolation between steps.
     `norm` gathers the scaled errors of all entries into the one number that the adaptive step keeps below 1.
     `goal_error` is that of a number that the flow is solved for, as a share of its size: that decides on the steps
-    first, and the state is given more room (see `GoalController`).
+    first, and the state is given more room (see `GoalController`). With `stiffness` an adaptive flow goes on by a
+    Runge–Kutta–Chebyshev method from its turn on.
 
     Returns:
         The observations with a leading time axis, the last state (or `None`), and the statistics. Nothing is raised
@@ -77,26 +93,62 @@ def solve_flow(
     """
     # where only the start is asked for, a step too short to move anything
     end = jnp.where(times[-1] > 0, times[-1], float(np.finfo(times.dtype).tiny)).astype(times.dtype)
-    last = [diffrax.SubSaveAt(t1=True)] if keep_final_state else []
     adaptive = step_size is None
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(vector_field),
-        diffrax.Tsit5() if adaptive else diffrax.Euler(),
-        t0=jnp.zeros_like(end),
-        t1=end,
-        dt0=step_size,
-        y0=state,
-        args=args,
-        saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=times, fn=observe), *last]),
-        stepsize_controller=_controller(rtol, state, norm, goal_error) if adaptive else diffrax.ConstantStepSize(),
-        max_steps=max_steps,
-        adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
-        throw=False,
-    )
+
+    def march(solver: Any, start: Any, stop: Any, state: PyTree, ts: Any, controller: Any, keep: bool) -> Any:
+        last = [diffrax.SubSaveAt(t1=True)] if keep else []
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(vector_field),
+            solver,
+            t0=start,
+            t1=stop,
+            dt0=step_size,
+            y0=state,
+            args=args,
+            saveat=diffrax.SaveAt(subs=[diffrax.SubSaveAt(ts=ts, fn=observe), *last]),
+            stepsize_controller=controller if adaptive else diffrax.ConstantStepSize(),
+            max_steps=max_steps,
+            adjoint=diffrax.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+            throw=False,
+        )
+
+    solver: Any = diffrax.Tsit5() if adaptive else diffrax.Euler()
+    zero = jnp.zeros_like(end)
+    controller = _controller(rtol, state, norm, goal_error)
+    if stiffness is None or not adaptive:
+        solution = march(solver, zero, end, state, times, controller, keep_final_state)
+        observed, stats = solution.ys[0], _statistics(solution)
+    else:
+        turn = jnp.minimum(stiffness.turn, end / 2)
+        early = march(solver, zero, turn, state, jnp.minimum(times, turn), controller, True)
+        state = jax.tree.map(lambda leaf: leaf[0], early.ys[1])
+        solver = RungeKuttaChebyshev(jax.lax.stop_gradient(stiffness.rate(state, args)))
+        controller = _controller(rtol, state, norm, goal_error, solver.longest)
+        solution = march(solver, turn, end, state, jnp.maximum(times, turn), controller, keep_final_state)
+        observed = jax.tree.map(partial(_before_and_after, times <= turn), early.ys[0], solution.ys[0])
+        stats = _joined(_statistics(early), _statistics(solution))
     final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1]) if keep_final_state else None
+    return observed, final, stats
+
+
+def _statistics(solution: diffrax.Solution) -> SolverStats:
     counts = (solution.stats["num_steps"], solution.stats["num_rejected_steps"])
     succeeded = jnp.asarray(solution.result == diffrax.RESULTS.successful)
-    return solution.ys[0], final, SolverStats(*counts, succeeded, solution.result)
+    return SolverStats(*counts, succeeded, solution.result)
+
+
+def _joined(first: SolverStats, second: SolverStats) -> SolverStats:
+    """Those of a flow in two parts."""
+    return SolverStats(
+        first.num_steps + second.num_steps,
+        first.num_rejected_steps + second.num_rejected_steps,
+        first.succeeded & second.succeeded,
+        diffrax.RESULTS.where(first.succeeded, second.result, first.result),
+    )
+
+
+def _before_and_after(before: Bool[Array, " times"], early: Array, late: Array) -> Array:
+    return jnp.where(before.reshape(-1, *(1,) * (early.ndim - 1)), early, late)
 
 
 def _controller(
@@ -104,8 +156,9 @@ def _controller(
     state: PyTree,
     norm: Callable[[PyTree], Float[Array, ""]],
     goal_error: GoalError | None,
+    longest: Float[Array, ""] | None = None,
 ) -> diffrax.AbstractStepSizeController[Any, Any]:
-    """The error control of an adaptive flow."""
+    """The error control of an adaptive flow, with steps no longer than `longest`."""
 
     def finite_or_infinite(error: PyTree) -> Float[Array, ""]:
         # what may have overflowed: a step of infinite error is shortened, one of NaN would be repeated
@@ -119,6 +172,7 @@ def _controller(
         pcoeff=_PROPORTIONAL,
         icoeff=_INTEGRAL,
         norm=finite_or_infinite,
+        dtmax=longest,
     )
     return controller if goal_error is None else GoalController(controller, goal_error)
 

@@ -38,14 +38,17 @@ def population_variances(covariance: Any) -> Float[Array, " input_dim"] | None:
     variances = check_covariance("covariance", given)
     if variances.ndim == 2:
         variances = jnp.maximum(jnp.linalg.eigvalsh(variances)[::-1], 0)
-    if is_concrete(variances):
-        mean = float(jnp.mean(variances))
-        if not 0 < mean < _LARGEST_VARIANCE:
-            raise ValueError(
-                f"Argument `covariance` must have a mean variance between 0 and {_LARGEST_VARIANCE:g}, but has "
-                f"{mean:.3g}. Rescale your data."
-            )
+    _check_scale("covariance", jnp.mean(variances))
     return variances
+
+
+def _check_scale(name: str, mean: Float[Array, ""]) -> None:
+    """Raise unless the mean variance is one that some initialisation fits."""
+    if is_concrete(mean) and not 0 < float(mean) < _LARGEST_VARIANCE:
+        raise ValueError(
+            f"Argument `{name}` must have a mean variance between 0 and {_LARGEST_VARIANCE:g}, but has "
+            f"{float(mean):.3g}. Rescale your data."
+        )
 
 
 class DataCovariance(eqx.Module):
@@ -91,4 +94,6 @@ def check_data(problem: AbstractLinear, data: Any, held_out: Any) -> DataCovaria
     samples = check_samples("data", data, input_dim)
     if not is_concrete(problem.sample_ratio) or round(input_dim / float(problem.sample_ratio)) != samples.shape[0]:
         raise fail("num_samples", f"{samples.shape[0]}, the number of rows of `data`", input_dim / problem.sample_ratio)
-    return data_covariance(samples, None if held_out is None else check_samples("held_out", held_out, input_dim))
+    others = None if held_out is None else check_samples("held_out", held_out, input_dim)
+    _check_scale("data", jnp.mean(jnp.var(samples, axis=0)))
+    return data_covariance(samples, others)

@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from jaxtyping import Real as Real_
 
+from aetheory.core.checks import as_float, check_real
 from aetheory.core.problem import AbstractProblem
+from aetheory.linear.modes import Penalty
 
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
@@ -29,10 +31,29 @@ class AbstractLinear(AbstractProblem):
         def sample_ratio(self) -> Any: ...  # noqa: D102
         @property
         def covariance(self) -> Any: ...  # noqa: D102
+        @property
+        def weight_decay(self) -> Any: ...  # noqa: D102
+        @property
+        def input_noise(self) -> Any: ...  # noqa: D102
 
     @abc.abstractmethod
     def ratios(self, dtype: Any) -> "AbstractLinear":
         """The same numbers as arrays of one precision and one shape."""
+
+    @property
+    def penalty(self) -> Penalty | None:
+        """Weight decay γ and input noise ε, `None` where neither is given."""
+        if self.weight_decay is None and self.input_noise is None:
+            return None
+        given = as_float(self.input_noise if self.weight_decay is None else self.weight_decay)
+        both = (self.weight_decay, self.input_noise)
+        return Penalty(*(jnp.zeros_like(given) if value is None else as_float(value) for value in both))
+
+    def check_penalty(self) -> None:
+        """Raise ValueError unless γ and ε are `None`, or finite and nonnegative."""
+        for name in ("weight_decay", "input_noise"):
+            if (value := getattr(self, name)) is not None:
+                check_real(name, value, "finite and nonnegative, or None", minimum=0.0)
 
     @property
     def init_strength(self) -> Float[Array, "*batch"]:
@@ -44,6 +65,12 @@ class AbstractLinear(AbstractProblem):
         spread = jnp.asarray(self.init_scale**2 * self.latent_ratio * (1 + self.latent_ratio))
         isotropic = spread if target_free else 1 - 2 * self.init_strength + spread
         return isotropic if self.covariance is None else jnp.mean(self.covariance) * isotropic
+
+
+def on_population(problem: AbstractLinear) -> AbstractLinear:
+    """The same numbers with N = ∞."""
+    changed: AbstractLinear = eqx.tree_at(lambda one: one.sample_ratio, problem, jnp.zeros_like(problem.sample_ratio))
+    return changed
 
 
 def of_covariance(problem: AbstractLinear, covariance: Float[Array, " input_dim"] | None) -> AbstractLinear:

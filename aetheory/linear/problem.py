@@ -16,13 +16,21 @@ from aetheory.core.solve import DEFAULT_MAX_STEPS
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.linear.data import population_variances
 from aetheory.linear.faces import FACES, check_faces
-from aetheory.linear.locate import locate
+from aetheory.linear.locate import is_single, locate
 from aetheory.linear.parameters import AbstractLinear, Real
 from aetheory.linear.simulation import LinearExperiment
 from aetheory.linear.theories import THEORIES
+from aetheory.linear.theories.decoupled_modes import DECOUPLED_MODES, are_decoupled
+from aetheory.linear.theories.interior import INTERIOR
+from aetheory.linear.theories.large_data import LARGE_DATA
 
 _PAIRS = (("latent_dim", "latent_ratio"), ("num_samples", "sample_ratio"), ("init_variance", "init_scale"))
 """Two names each of what a problem may be given by."""
+
+_PENALTIES = ("weight_decay", "input_noise")
+
+_NOTABLE = 0.05
+"""Estimated error of a named regime that is worth a warning, as a share of max(1, initial risk)."""
 
 _CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
 
@@ -44,6 +52,9 @@ class LinearProblem(AbstractLinear):
         covariance: Σ, of which only the eigenvalues matter, and are kept, shape (input_dim,): variances, a symmetric
             matrix, a source (`ae.GaussianSource.power_law(p, 1.5)`, an `ae.ImageSource`), or samples, whose own
             covariance it then is. One for the whole batch; isotropic where `None`.
+        weight_decay, input_noise: γ and ε of the flow of ½ E‖x − W Wᵀ(x+ξ)‖² + (γ/2) ‖W‖², ξ ~ N(0, εI), nonnegative.
+            The risks are measured without either. Simulations, the interior, mean-field and narrow-latent curves know
+            them, and large-data ones of isotropic inputs.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -57,6 +68,8 @@ class LinearProblem(AbstractLinear):
     num_samples: Real
     init_variance: Real
     covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
+    weight_decay: Real | None = None
+    input_noise: Real | None = None
 
     theories: ClassVar = THEORIES
     citations: ClassVar = _CITATIONS
@@ -67,6 +80,7 @@ class LinearProblem(AbstractLinear):
         check_dimension("latent_dim", self.latent_dim)
         check_dimension("num_samples", self.num_samples, allow_infinity=True)
         check_real("init_variance", self.init_variance, "finite and nonnegative", minimum=0.0)
+        self.check_penalty()
         if self.covariance is None or not is_concrete(self.input_dim):
             return
         if np.any(np.asarray(self.input_dim) != len(self.covariance)):
@@ -98,9 +112,7 @@ class LinearProblem(AbstractLinear):
 
     def ratios(self, dtype: Any) -> "LinearRatios":
         """x, y, z and p as arrays of one precision and one shape."""
-        fields = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
-        x, y, z, p = jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields))
-        return LinearRatios(x, y, z, p, None if self.covariance is None else self.covariance.astype(dtype))
+        return _arrays(self, dtype)
 
     def find_theory(self, name: Any) -> AbstractTheory:
         """The regime of that name, or the edge or vertex where several named faces meet."""
@@ -116,6 +128,8 @@ class LinearProblem(AbstractLinear):
     ) -> "LinearProblem | LinearRatios":
         """That of input_dim, latent_dim or latent_ratio, num_samples or sample_ratio, and init_variance or init_scale.
 
+        `weight_decay` and `input_noise` may be among them.
+
         Arguments:
             parameters: numbers or arrays by name, traced ones too, but for ratios that are to be rounded.
             continuous: the ratios themselves; otherwise they are rounded to whole dimensions, at least 1.
@@ -125,11 +139,13 @@ class LinearProblem(AbstractLinear):
         """
         _check_parameters(parameters)
         p = parameters["input_dim"]
+        penalty = {name: parameters[name] for name in _PENALTIES if name in parameters}
         ratios = LinearRatios(
             parameters["init_scale"] if "init_scale" in parameters else p * parameters["init_variance"],
             parameters["latent_ratio"] if "latent_ratio" in parameters else parameters["latent_dim"] / p,
             parameters["sample_ratio"] if "sample_ratio" in parameters else p / parameters["num_samples"],
             p,
+            **penalty,
         )
         if continuous:
             return ratios
@@ -140,15 +156,43 @@ class LinearProblem(AbstractLinear):
             with np.errstate(divide="ignore"):
                 num_samples = _whole(np.divide(p, ratios.sample_ratio))
         variance = parameters["init_variance"] if "init_variance" in parameters else ratios.init_scale / p
-        return cls(p, latent_dim, num_samples, variance)
+        return cls(p, latent_dim, num_samples, variance, **penalty)
 
     def default_theory(self) -> AbstractTheory:
         """The regime that `ae.locate` finds.
 
+        With a covariance, in place of large-data the interior: no dearer, and it knows N, on which late times depend;
+        and in place of both decoupled modes, where they are (`are_decoupled`).
+
         Raises:
             ValueError: as `ae.locate`.
         """
-        return THEORIES[locate(self).regime]
+        regime = locate(self).regime
+        if self.covariance is None or regime not in (INTERIOR.name, LARGE_DATA.name):
+            return THEORIES[regime]
+        return DECOUPLED_MODES if are_decoupled(self) else INTERIOR
+
+    def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
+        """What `ae.locate` says against a regime: an estimated error of its curve beyond 5 % of max(1, initial risk).
+
+        The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H.
+        """
+        faces = [face for face in theory.name.split(" ∩ ") if face in FACES]
+        if not faces or self.penalty is not None or options.get("data") is not None or not is_single(self):
+            return None
+        where = locate(self)
+        error = max(where.errors[face] for face in faces)
+        if error <= _NOTABLE:
+            return None
+        at_start = ""
+        if faces == ["mean-field"]:
+            mean = 1.0 if self.covariance is None else float(jnp.mean(self.covariance))
+            left_out = mean * float(self.init_strength) ** 2 / float(self.latent_ratio)
+            at_start = f", at time 0 alone by {left_out:.2g} (c² τ̄ p/H, since it takes H for infinite)"
+        nearest = "" if where.regime == theory.name else f"; `ae.locate` finds this problem closest to {where.regime!r}"
+        return (
+            f"The {theory.name} curve is estimated to be off by {error:.2g} of max(1, initial risk){at_start}{nearest}."
+        )
 
     def experiment(
         self,
@@ -196,6 +240,7 @@ class LinearRatios(AbstractLinear):
         sample_ratio: z = p/N, nonnegative; 0 for training on the population risk itself.
         input_dim: p, for corrections in 1/p only; infinite when omitted.
         covariance: Σ, as for a `LinearProblem`; a law whose shape stands for any p.
+        weight_decay, input_noise: γ and ε, as for a `LinearProblem`.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -208,6 +253,8 @@ class LinearRatios(AbstractLinear):
     sample_ratio: Real
     input_dim: Real = math.inf
     covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
+    weight_decay: Real | None = None
+    input_noise: Real | None = None
 
     theories: ClassVar = THEORIES
     citations: ClassVar = _CITATIONS
@@ -218,13 +265,13 @@ class LinearRatios(AbstractLinear):
         check_real("latent_ratio", self.latent_ratio, "finite and positive", minimum=0.0, strict=True)
         check_real("sample_ratio", self.sample_ratio, "finite and nonnegative", minimum=0.0)
         check_dimension("input_dim", self.input_dim, allow_infinity=True)
+        self.check_penalty()
 
     @classmethod
     def of(cls, problem: LinearProblem) -> "LinearRatios":
         """Those of a problem."""
-        return cls(
-            problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim, problem.covariance
-        )
+        ratios = (problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim)
+        return cls(*ratios, problem.covariance, problem.weight_decay, problem.input_noise)
 
     def problem(self, input_dim: int) -> LinearProblem:
         """The problem of this input dimension with the nearest whole H and N, both at least 1.
@@ -240,15 +287,13 @@ class LinearRatios(AbstractLinear):
         sample_ratio = float(self.sample_ratio)
         num_samples = math.inf if sample_ratio == 0 else max(1, round(input_dim / sample_ratio))
         latent_dim = max(1, round(float(self.latent_ratio) * input_dim))
-        return LinearProblem(
-            input_dim, latent_dim, num_samples, _numbers(self.init_scale)[0] / input_dim, self.covariance
-        )
+        variance = _numbers(self.init_scale)[0] / input_dim
+        numbers = (input_dim, latent_dim, num_samples, variance)
+        return LinearProblem(*numbers, self.covariance, self.weight_decay, self.input_noise)
 
     def ratios(self, dtype: Any) -> "LinearRatios":
         """x, y, z and p as arrays of one precision and one shape."""
-        fields = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
-        x, y, z, p = jnp.broadcast_arrays(*(jnp.asarray(field).astype(dtype) for field in fields))
-        return LinearRatios(x, y, z, p, None if self.covariance is None else self.covariance.astype(dtype))
+        return _arrays(self, dtype)
 
     def find_theory(self, name: Any) -> AbstractTheory:
         """The regime of that name, or the edge or vertex where several named faces meet."""
@@ -271,11 +316,20 @@ class LinearRatios(AbstractLinear):
         raise fail("problem", "a `LinearProblem`, whose dimensions are known; see `LinearRatios.problem`", self)
 
 
+def _arrays(problem: AbstractLinear, dtype: Any) -> "LinearRatios":
+    """The numbers of a problem as arrays of one precision and one shape."""
+    names = ["init_scale", "latent_ratio", "sample_ratio", "input_dim"]
+    names += [name for name in _PENALTIES if getattr(problem, name) is not None]
+    numbers = jnp.broadcast_arrays(*(jnp.asarray(getattr(problem, name)).astype(dtype) for name in names))
+    covariance = None if problem.covariance is None else problem.covariance.astype(dtype)
+    return LinearRatios(**dict(zip(names, numbers, strict=True)), covariance=covariance)
+
+
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
     for pair in _PAIRS:
         if sum(name in parameters for name in pair) != 1:
             raise fail("parameters", f"inclusive of exactly one of {pair[0]} and {pair[1]}", list(parameters))
-    known = {"input_dim", *(name for pair in _PAIRS for name in pair)}
+    known = {"input_dim", *(name for pair in _PAIRS for name in pair), *_PENALTIES}
     if "input_dim" not in parameters or not known.issuperset(parameters):
         raise fail("parameters", f"made of input_dim and of {sorted(known - {'input_dim'})}", list(parameters))
     for name in ("input_dim", "latent_dim", "num_samples"):

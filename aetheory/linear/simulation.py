@@ -1,6 +1,7 @@
 """What gradient training of a linear autoencoder does from random weights on random or given data."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import diffrax
@@ -18,11 +19,22 @@ from aetheory.core.checks import (
     is_concrete,
     static_integer,
 )
+from aetheory.core.curve import Values
+from aetheory.core.memory import require_memory
 from aetheory.core.problem import AbstractExperiment, Outcome
-from aetheory.core.solve import check_solver_options, steps_needed
+from aetheory.core.solve import SolverStats, check_solver_options, steps_needed
 from aetheory.linear import ensembles
 from aetheory.linear.data import DataCovariance, check_data
 from aetheory.linear.flow import evolve
+from aetheory.linear.modes import Penalty, mode_error
+from aetheory.spectra.covariance import SampleCovariance
+from aetheory.spectra.sampling import sample_laguerre_spectrum
+
+_COPIES, _SQUARES = 12, 3
+"""Arrays of the size of the weights that the solver holds, and matrices that a draw of S for any covariance takes."""
+
+_AT_REST, _MUCH_LATER = 20, 15
+"""When the fastest modes are at rest, in units of 1/s_max, and how many times later a stiff flow ends."""
 
 
 class LinearExperiment(AbstractExperiment):
@@ -32,6 +44,10 @@ class LinearExperiment(AbstractExperiment):
     but neither the samples nor more than min(p, N + H) × min(p, H) weights are ever formed: S is drawn through its
     spectrum, the latent dimension is cut to p by an LQ decomposition, and the directions that no sample spans are
     replaced by an H × H factor. The cost depends on the smaller dimensions only.
+
+    On the population itself (N = ∞) and isotropic inputs no flow is solved: every eigenvalue of M(0), drawn without W,
+    moves alone and explicitly, and the curve's statistics count 0 steps. Late times of few samples in many dimensions
+    are stiff, and crossed by a stabilised method.
 
     Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, the experiments.
     """
@@ -44,6 +60,8 @@ class LinearExperiment(AbstractExperiment):
     rtol: Float[Array, ""]
     step_size: Float[Array, ""] | None
     adjoint: diffrax.AbstractAdjoint | None
+    penalty: Penalty | None
+    turn: Float[Array, ""] | None
     shapes: ensembles.Reduction = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
 
@@ -71,10 +89,13 @@ class LinearExperiment(AbstractExperiment):
         if data is not None and problem.covariance is not None:
             raise ValueError("Argument `data` must be None for a problem with a covariance of its own.")
         covariance = None if data is None else check_data(problem, data, held_out)
-        dtype = common_float_dtype(vector, problem.init_variance, data, problem.covariance)
+        numbers = (problem.init_variance, problem.weight_decay, problem.input_noise)
+        for name, value in zip(("init_variance", "weight_decay", "input_noise"), numbers, strict=True):
+            if value is not None and jnp.ndim(value) != 0:
+                raise fail(name, "a scalar (map over several with `jax.vmap`)", value)
+        dtype = common_float_dtype(vector, *numbers, data, problem.covariance)
+        shapes = ensembles.reduction(*dims, num_samples, None if covariance is None else len(covariance.spectrum))
         init_variance = jnp.asarray(problem.init_variance).astype(dtype)
-        if init_variance.ndim != 0:
-            raise fail("init_variance", "a scalar (map over several with `jax.vmap`)", problem.init_variance)
         return cls(
             times=vector.astype(dtype),
             init_variance=init_variance,
@@ -84,12 +105,30 @@ class LinearExperiment(AbstractExperiment):
             rtol=as_float(rtol).astype(dtype),
             step_size=None if step_size is None else as_float(step_size).astype(dtype),
             adjoint=adjoint,
-            shapes=ensembles.reduction(*dims, num_samples, None if covariance is None else len(covariance.spectrum)),
+            penalty=None if problem.penalty is None else jax.tree.map(lambda one: one.astype(dtype), problem.penalty),
+            turn=None if step_size is not None else _turn(problem, vector, dtype),
+            shapes=shapes,
             max_steps=max_steps,
-        )
+        )._checked()
+
+    def _checked(self) -> "LinearExperiment":
+        """Itself, if the device has room for it."""
+        if not self.is_explicit:
+            entries = _COPIES * self.shapes.size
+            if self.variances is not None:
+                entries += _SQUARES * len(self.variances) * (self.shapes.rank + self.shapes.outside)
+            size = f"{self.shapes.rank + self.shapes.outside} × {self.shapes.columns}"
+            require_memory(
+                float(entries * self.times.dtype.itemsize),
+                f"A simulation with weights of {size} entries (after all reductions)",
+                "Lower `input_dim`, `latent_dim` or `num_samples`: two of them may be large where the third is small.",
+            )
+        return self
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One draw, along its flow."""
+        if self.is_explicit:
+            return self._modes(key)
         if self.variances is not None:
             ensemble = ensembles.general(key, self.variances, self.dimensions, self.shapes, self.init_variance)
         elif self.covariance is None:
@@ -99,14 +138,37 @@ class LinearExperiment(AbstractExperiment):
                 key, self.covariance, self.dimensions, self.shapes, self.init_variance
             )
         values, stats = evolve(
-            ensemble,
+            replace(ensemble, penalty=self.penalty),
             self.times,
             rtol=self.rtol,
             step_size=self.step_size,
             max_steps=self.max_steps,
             adjoint=self.adjoint,
+            turn=self.turn,
         )
         return Outcome(values, stats)
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether the eigenvalues of M(0) are all that is drawn, and none of them needs a solver."""
+        return self.shapes.population and self.variances is None and self.covariance is None and self.step_size is None
+
+    def _modes(self, key: PRNGKeyArray) -> Outcome:
+        """R = (1/p) [Σ (λ−1)² + p − n] over the n = min(p, H) eigenvalues λ(t) of M that are not 0 for good.
+
+        Those of M(0) = W Wᵀ are σ² times those of a Wishart matrix, drawn through its bidiagonal factor.
+
+        Source: how each eigenvalue relaxes: arXiv:2606.05335, large-data regime; the draw: I. Dumitriu, A. Edelman
+        (2002), arXiv:math-ph/0206043.
+        """
+        input_dim, latent_dim, _ = self.dimensions
+        size = self.shapes.columns
+        drawn = sample_laguerre_spectrum(key, size, jnp.maximum(input_dim, latent_dim))
+        unit = jnp.ones_like(self.init_variance)
+        error = mode_error(self.init_variance * drawn[:, None], unit, self.times[None, :], self.penalty)
+        risk = (jnp.sum(error**2, axis=0) + (input_dim - size)) / input_dim
+        none = jnp.zeros((), int)
+        return Outcome(Values(train=risk, population=risk), SolverStats(none, none, jnp.asarray(True)))
 
     def repeats_at_once(self, num_repeats: int) -> int | None:
         """How many to vectorise: on a CPU, batched products lose to single ones but for the smallest matrices."""
@@ -115,6 +177,21 @@ class LinearExperiment(AbstractExperiment):
         # a divisor, because a remainder would be a second program to compile
         at_once = max(divisor for divisor in range(1, at_once + 1) if num_repeats % divisor == 0)
         return None if at_once == 1 else at_once
+
+
+def _turn(problem: Any, times: Float[Array, " times"], dtype: Any) -> Float[Array, ""] | None:
+    """When the fastest modes of a stiff flow are at rest; `None` for one that is not, or is not known to be.
+
+    Stiff is a flow whose fastest rate, 4 s_max once M = I there, would cost the usual method hundreds of steps.
+    """
+    known = all(map(is_concrete, (times, problem.sample_ratio, problem.covariance)))
+    if problem.penalty is not None or not known:
+        return None
+    top = (1 + math.sqrt(float(problem.sample_ratio))) ** 2
+    if problem.covariance is not None:
+        top = float(SampleCovariance(problem.covariance, float(problem.sample_ratio)).top)
+    turn = _AT_REST / top
+    return jnp.asarray(turn, dtype) if float(times[-1]) > _MUCH_LATER * turn else None
 
 
 def _static_num_samples(num_samples: Any) -> int | float:

@@ -30,13 +30,17 @@ def sample_wishart_spectrum(
 def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, " size"]:
     """The eigenvalues of XXᵀ, X of shape (size, degrees ≥ size) with N(0, 1) entries, in increasing order.
 
-    The squared singular values of `sample_laguerre_factor`. `degrees` may be traced: one program serves all of them.
+    The squared singular values of `sample_laguerre_factor` B, by bisection on the tridiagonal form of (0 B; Bᵀ 0),
+    which does not square their error. `degrees` may be traced: one program serves all of them.
 
-    Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
+    Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043; G. Golub, W. Kahan (1965), for the tridiagonal form.
     """
     diagonal, below = sample_laguerre_factor(key, size, degrees)
-    bidiagonal = jnp.diag(diagonal) + (jnp.diag(below, -1) if size > 1 else 0)
-    return jnp.sort(jnp.linalg.svd(bidiagonal, compute_uv=False)) ** 2
+    beside = jnp.zeros(2 * size - 1, diagonal.dtype).at[::2].set(diagonal).at[1::2].set(below)
+    values: Float[Array, " size"] = jax.scipy.linalg.eigh_tridiagonal(
+        jnp.zeros(2 * size, diagonal.dtype), beside, eigvals_only=True, select="i", select_range=(size, 2 * size - 1)
+    )
+    return jnp.maximum(values, 0) ** 2
 
 
 def sample_laguerre_factor(

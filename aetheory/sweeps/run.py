@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from aetheory.core.checks import check_real, fail, static_integer
+from aetheory.core.memory import device_memory
 from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes, reason, regions
 from aetheory.sweeps.engine import LostError, Queue, deferred_interrupt, progress_bar, run_blocks, threads, workers
 from aetheory.sweeps.grid import make_grid
@@ -164,7 +165,7 @@ def prepare(
         raise fail("devices", "devices of one kind", devices)
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     plan = Plan(as_task(function, **options), make_grid(grid), num_repeats)
-    memory, slots = _default_memory(used[0]) if memory is None else int(memory), _num_slots(used)
+    memory, slots = device_memory(used[0]) // 2 if memory is None else int(memory), _num_slots(used)
     runner = Runner(key, plan.grid.dtype, used, memory // (2 * -(-slots // len(used))), plan.evaluations())
     return Sweep(plan, runner, plan.programs(), slots, memory)
 
@@ -316,13 +317,6 @@ class Sweep:
         cell = ", ".join(f"{name} = {value}" for name, value in self.plan.grid.cell(failure.cell).items())
         repeat = "" if self.plan.num_repeats is None else f", repeat {failure.repeat}"
         return f"The cell {cell}{repeat} failed: {failure.reason.rstrip('.')}"
-
-
-def _default_memory(device: jax.Device) -> int:
-    statistics = device.memory_stats() if device.platform != "cpu" else None
-    if statistics and "bytes_limit" in statistics:
-        return int(statistics["bytes_limit"]) // 2
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _num_slots(devices: Sequence[jax.Device]) -> int:

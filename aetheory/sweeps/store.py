@@ -33,6 +33,8 @@ _LONG_NAMES = {
     "init_scale": "x = p σ², initial scale",
     "latent_ratio": "y = H/p, hidden units per input dimension",
     "sample_ratio": "z = p/N, input dimensions per sample",
+    "weight_decay": "γ, weight decay",
+    "input_noise": "ε, variance of the noise on inputs",
     "repeat": "independent draw",
     "train": "train risk",
     "population": "population risk",

@@ -10,6 +10,7 @@ from tolerance import rounding
 
 import aetheory as ae
 from aetheory.linear.data import population_variances
+from aetheory.linear.theories import THEORIES
 
 TIMES = np.array([0.0, 0.1, 0.5, 2.0])
 
@@ -50,6 +51,108 @@ def test_narrow_latent_and_small_data_meet_independent_values(x64):
         curve = ae.predict(problem, np.array([0, 0.2, 0.5, 1, 1.5]) / 100, "small-data")
         train = [0.7216, 0.599776, 0.395508, 0.150186, 0.052164]
         np.testing.assert_allclose(risks(curve), [train, [0.7216, *population]], atol=1e-6)
+
+
+def test_mean_field_free_meets_independent_values(x64):
+    """And simulation without the target: 1.0035 .57598 .12454 .00665 and 1 .73942 .45633 .33966."""
+    problem = ae.LinearRatios(0.005, 200.0, 2.0, covariance=power_law(200, 0.75))
+    curve = ae.predict(problem, [0.0, 0.02, 0.2, 2.0], "mean-field ∩ free")
+    expected = [[1, 0.57462, 0.12483, 0.00665], [1, 0.73895, 0.45566, 0.33867]]
+    np.testing.assert_allclose(risks(curve), expected, atol=5.1e-6)
+    growing = ae.predict(problem, [0.02], "mean-field ∩ narrow-latent")  # 1 − 2c ∫ (s, δ) e^{4st} dF, c = 1
+    np.testing.assert_allclose((1 - risks(growing)[:, 0]) / 2, [1.7808, 1.5287], atol=5.1e-5)
+
+
+EDGES_AS_LIMITS = {
+    # an edge or vertex, a problem that lies in it, its face, and by how much the two may differ there
+    "mean-field ∩ free": ("mean-field", (3.0, 1e3, 1.3), 4e-3),
+    "mean-field ∩ narrow-latent": ("mean-field", (1e-10, 1e3, 1.3), 1e-8),
+    "large-data ∩ mean-field": ("mean-field", (1e-3, 300.0, 0.0), 1e-9),
+    "large-data ∩ mean-field ∩ narrow-latent": ("mean-field", (1e-10, 1e3, 0.0), 1e-8),
+    "large-data ∩ mean-field ∩ free": ("mean-field", (3.0, 1e3, 0.0), 4e-3),
+    "large-data ∩ narrow-latent": ("narrow-latent", (0.5, 0.01, 0.0), 1e-9),
+}
+
+
+@pytest.mark.filterwarnings("ignore:The default `num_nodes`")
+@pytest.mark.parametrize("edge", EDGES_AS_LIMITS)
+def test_an_edge_is_the_limit_of_its_face(x64, edge):
+    """As shares of the initial risk; free edges at strengths where the target hardly matters."""
+    face, ratios, tolerance = EDGES_AS_LIMITS[edge]
+    problem = ae.LinearRatios(*ratios, covariance=power_law(30, 0.8))
+    times = np.array([0.0, 0.2, 1.0]) * (1e-4 if "free" in edge else 0.2)
+    near, limit = ae.predict(problem, times, edge), ae.predict(problem, times, face)
+    np.testing.assert_allclose(risks(near) / risks(near)[0, 0], risks(limit) / risks(limit)[0, 0], atol=tolerance)
+
+
+@pytest.mark.parametrize("edge", [name for name in THEORIES if "small-data ∩" in name and name != "small-data ∩ free"])
+def test_small_data_edges_of_equal_variances_are_isotropic(x64, edge):
+    times = [0.0, 0.01, 0.03]
+    given = ae.LinearRatios(0.4, 0.7, 20.0, covariance=np.full(9, 0.5))
+    plain = ae.predict(ae.LinearRatios(0.4, 0.7, 20.0), 0.5 * np.asarray(times), edge)
+    np.testing.assert_allclose(risks(ae.predict(given, times, edge)), 0.5 * risks(plain), rtol=1e-12)
+
+
+def test_decoupled_modes_meet_independent_values(x64):
+    """From an independent program; a simulation of 320 dimensions: .6159 .4146 .2411 .1400 .0888 .0623."""
+    problem = ae.LinearRatios(0.5, 0.5, 0.0, covariance=power_law(320, 1.5))
+    curve = ae.predict(problem, 10 ** np.array([-2.75, -2.125, -1.5, -0.875, -0.375, 0]), "decoupled-modes")
+    expected = [0.6126, 0.4093, 0.2384, 0.1359, 0.0828, 0.0545]
+    np.testing.assert_allclose(risks(curve), [expected, expected], atol=1e-4)
+
+
+def test_decoupled_modes_are_a_sum_over_the_directions_of_samples(x64):
+    """F and δ against the eigenvalues s_i and variances v_iᵀΣv_i of twelve draws of 80 samples in 100 dimensions."""
+    variances, times, rng = power_law(100, 1.5), np.array([0.003, 0.03, 0.3]), np.random.default_rng(0)
+    knots = np.append(0, np.geomspace(1e-4, 100, 400))
+    one = np.asarray(ae.predict(ae.LinearRatios(0.5, 0.7, 1.0), knots, "small-data").train)
+    drawn = []
+    for _ in range(12):
+        samples = np.sqrt(variances)[:, None] * rng.standard_normal((100, 80))
+        spectrum, basis = np.linalg.eigh(samples @ samples.T / 80)
+        error = np.interp(np.outer(times, spectrum.clip(0)), knots, one)
+        drawn.append([error @ spectrum / 100, error @ (variances @ basis**2) / 100])
+    curve = ae.predict(ae.LinearRatios(0.5, 0.7, 1.25, covariance=variances), times, "decoupled-modes")
+    allowed = 4 * np.std(drawn, axis=0) / 12**0.5 + 1 / 100
+    assert (np.abs(risks(curve) - np.mean(drawn, axis=0)) < allowed).all()
+
+
+@pytest.mark.slow
+def test_decoupled_modes_of_many_columns_are_mean_field(x64):
+    times = np.array([0.0, 0.001, 0.01, 0.1])
+    problem = ae.LinearRatios(3e-4, 1e3, 0.5, covariance=power_law(200, 1.5))
+    modes, limit = (ae.predict(problem, times, name) for name in ("decoupled-modes", "mean-field"))
+    np.testing.assert_allclose(risks(modes), risks(limit), atol=2e-3)
+
+
+@pytest.mark.slow
+def test_large_data_are_the_interior_without_noise(x64):
+    problem = ae.LinearRatios(0.5, 0.5, 0.3, covariance=blocks(24))
+    curve = ae.predict(problem, TIMES[:3], "large-data", num_nodes=24)
+    interior = ae.predict(
+        ae.LinearRatios(0.5, 0.5, 0.0, covariance=blocks(24)),
+        TIMES[:3],
+        "interior",
+        method=ae.Rotations(24),
+        tolerance=1.0,
+    )
+    np.testing.assert_allclose(risks(curve), risks(interior), atol=1e-5)
+    assert (curve.lower.train <= curve.train).all()
+    assert (curve.train <= curve.upper.train).all()
+
+
+def test_the_choice_follows_the_spectrum():
+    """What the expansion says at the problem's own moments; strong anisotropy decouples the modes."""
+    strong, weak = power_law(400, 1.8), power_law(400, 0.3)
+    for covariance, dims, chosen in (
+        (weak, (40_000, 400, 1e-2), "mean-field"),
+        (weak, (200, 500, 0.5), "interior"),
+        (weak, (200, np.inf, 0.5), "interior"),  # as large data, with N
+        (strong, (200, 500, 0.5), "decoupled-modes"),
+    ):
+        latent_dim, num_samples, scale = dims
+        problem = ae.LinearProblem(400, latent_dim, num_samples, scale / 400, covariance=covariance)
+        assert problem.default_theory().name == chosen
 
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 2.0])
@@ -158,10 +261,12 @@ def test_bad_covariances_are_refused(covariance, message):
 
 def test_what_is_not_known_for_a_covariance_says_so():
     problem = ae.LinearProblem(8, 3, 20, 0.1, covariance=blocks(8))
-    with pytest.raises(ValueError, match="isotropic inputs, for the expansion behind `locate`"):
-        ae.predict(problem, TIMES)
-    with pytest.raises(ValueError, match=r"`covariance` must be None \(isotropic inputs\) for the large-data regime"):
-        ae.predict(problem, TIMES, "large-data")
+    with pytest.raises(ValueError, match=r"`covariance` must be None \(isotropic inputs\) for the narrow-latent ∩"):
+        ae.predict(problem, TIMES, ("narrow-latent", "free"))
+    with pytest.raises(ValueError, match=r"`covariance` must be given \(anisotropic inputs\) for the decoupled-modes"):
+        ae.predict(ae.LinearProblem(8, 3, 20, 0.1), TIMES, "decoupled-modes")
+    with pytest.raises(ValueError, match="`finite_size` must be False for inputs with a covariance of their own"):
+        ae.predict(problem, TIMES, "large-data", finite_size=True)
     with pytest.raises(ValueError, match="`method` must be None for a problem with a covariance of its own"):
         ae.predict(problem, TIMES, "mean-field", method="flow")
     with pytest.raises(ValueError, match=r"`method` must be an `ae.Rotations` or None for inputs with a covariance"):

@@ -1,7 +1,10 @@
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.spectra import power_law
 
 import aetheory as ae
 from aetheory.linear.faces import FACES
@@ -84,3 +87,35 @@ def test_batches_and_traced_problems_are_refused():
         ae.locate(batch)
     with pytest.raises(ValueError, match="name the regime"):
         jax.jit(lambda variance: ae.predict(ae.LinearProblem(10, 5, 10, variance), [0.1]).train)(0.1)
+
+
+@pytest.mark.parametrize("case", [(400, 160, 800, 1e-3), (400, 40_000, 400, 1e-5)])
+def test_equal_variances_lie_where_isotropic_inputs_do(case):
+    plain, given = (ae.locate(ae.LinearProblem(*case, covariance=covariance)) for covariance in (None, np.ones(400)))
+    assert given.faces == plain.faces
+    for face in FACES:
+        assert given.errors[face] == pytest.approx(plain.errors[face], rel=1e-6)
+    assert given.time == pytest.approx(plain.time, rel=1e-6)
+
+
+def test_heavy_spectra_have_large_data_at_their_own_time_only():
+    """For i^(−a), a > 1, monomials with 1/N weigh less and less as p grows: the prism collapses to one triangle."""
+    where = ae.locate(ae.LinearProblem(400, 160, 400, 1e-3, covariance=power_law(400, 2.0)))
+    assert where.faces == ("large-data",)
+    assert where.time < 1 / power_law(400, 2.0)[0]
+    assert ae.locate(ae.LinearProblem(400, 160, 400, 1e-3)).faces == ()
+
+
+def test_a_regime_that_is_named_far_from_its_face_warns():
+    problem = ae.LinearProblem(
+        100, 1000, 100, 1e-3
+    )  # c = 1: the mean-field limit does not move, simulations start at .1
+    with pytest.warns(UserWarning, match=r"mean-field curve .* off by 0.1\d.*at time 0 alone by 0.1 \(c²"):
+        ae.predict(problem, [0.0, 0.1], "mean-field")
+    assert float(problem.initial_risk()) == pytest.approx(0.1)
+    with pytest.warns(UserWarning, match="free ∩ large-data|large-data ∩ free"):
+        ae.predict(problem, [0.0, 0.1], ("large-data", "free"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ae.predict(ratios(0.5e-3, 1e3, 0.8), [0.0, 0.1], "mean-field")
+        ae.predict(ae.LinearRatios(1.0, 10.0, 1.0), [0.0, 0.1], "mean-field")  # has no dimensions to judge by

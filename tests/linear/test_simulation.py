@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from oracles.draws import covariance_matrix, gaussian_ensemble, weights_on_data
 from oracles.prism import full_matrix_flow
+from scipy.stats import ks_2samp
 from tolerance import rounding
 
 import aetheory as ae
+from aetheory.core.simulate import run_repeats
 from aetheory.linear import ensembles, simulation
 from aetheory.linear.data import data_covariance
 from aetheory.linear.flow import Ensemble, evolve, risks, vector_field
@@ -286,6 +288,27 @@ def test_one_program_serves_all_dimensions_of_one_reduced_shape(x64, monkeypatch
     assert len(traces) == 2
 
 
+@pytest.mark.parametrize("dims", [(40, 20), (15, 40)])
+def test_the_population_needs_no_flow_and_has_its_law(x64, dims):
+    """Kolmogorov–Smirnov against weights that are drawn: M(t) = M(0) [q + (1−q) M(0)]⁻¹, q = e^{−4t}."""
+    input_dim, latent_dim = dims
+    rng, identity = np.random.default_rng(0), np.eye(input_dim)
+    weights = np.sqrt(1 / input_dim) * rng.standard_normal((400, input_dim, latent_dim))
+    maps = weights @ weights.mT
+    decay = np.exp(-4 * TIMES)[:, None, None, None]
+    errors = maps @ np.linalg.inv(decay * identity + (1 - decay) * maps) - identity
+    explicit = np.sum(errors**2, axis=(-2, -1)) / input_dim
+    flow = full_matrix_flow(weights[0], identity, TIMES)
+    np.testing.assert_allclose(explicit[:, 0], flow[0], atol=1e-7)
+
+    experiment = ae.LinearProblem(*dims, jnp.inf, 1 / input_dim).experiment(TIMES)
+    values, stats, _ = run_repeats(experiment, jax.random.split(jax.random.key(0), 800), False)
+    assert not stats.num_steps.any()
+    np.testing.assert_array_equal(values.train, values.population)
+    for place in range(len(TIMES)):
+        assert ks_2samp(explicit[place], np.asarray(values.train)[:, place]).pvalue > 1e-3
+
+
 def test_zero_variance_stays_at_the_zero_map(precision):
     curve = ae.simulate(ae.LinearProblem(10, 4, jnp.inf, 0.0), TIMES, jax.random.key(0))
     np.testing.assert_array_equal(curve.population, 1)
@@ -439,3 +462,46 @@ def test_simulation_deep_in_a_regime_follows_the_limit(x64, regime):
         )
     assert deviations[1] <= 0.01
     assert deviations[1] < deviations[0]
+
+
+def test_what_does_not_fit_into_memory_is_refused_at_once():
+    problem = ae.LinearProblem(10**6, 10**6, 10**6, 1e-6)
+    with pytest.raises(ValueError, match=r"weights of 1000000 × 1000000 entries .*e\+04 GB of memory, and the device"):
+        ae.simulate(problem, [0.0, 1.0], jax.random.key(0))
+
+
+def test_pixels_are_to_be_rescaled_before_anything_is_solved():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8)).astype(float)
+    for call in (
+        lambda: ae.LinearProblem(8, 3, 20, 0.1, covariance=pixels),
+        lambda: ae.simulate(ae.LinearProblem(8, 3, 20, 0.1), TIMES, jax.random.key(0), data=pixels),
+        lambda: ae.predict(ae.LinearProblem(8, 3, 20, 0.1), TIMES, "mean-field", data=pixels),
+    ):
+        with pytest.raises(ValueError, match=r"mean variance between 0 and 1000, but has .*Rescale your data"):
+            call()
+
+
+def test_a_stiff_flow_is_the_same_by_the_usual_method(x64, monkeypatch):
+    """p/N = 400 up to 400 times the samples' own time, which explicit methods of the usual kind cross in 1/s_max."""
+    problem, times = ae.LinearProblem(2000, 3, 5, 0.5 / 2000), [0.0, 1e-3, 0.01, 0.1, 1.0]
+    stiff = ae.simulate(problem, times, jax.random.key(0))
+    monkeypatch.setattr(simulation, "_MUCH_LATER", 1e9)
+    usual = ae.simulate(problem, times, jax.random.key(0))
+    assert 2 * stiff.stats.num_steps[0] < usual.stats.num_steps[0]
+    np.testing.assert_allclose(stiff.train, usual.train, atol=2e-6 * float(usual.train[0]))
+    np.testing.assert_allclose(stiff.population, usual.population, atol=2e-6 * float(usual.train[0]))
+
+
+@pytest.mark.slow
+def test_derivatives_go_through_a_stiff_flow(x64):
+    times, key = np.array([0.01, 1.0]), jax.random.key(0)
+
+    def train(variance, **options):
+        problem = ae.LinearProblem(2000, 3, 5, variance)
+        return ae.simulate(problem, times, key, rtol=1e-9, **options).train.sum()
+
+    variance, step = 0.5 / 2000, 1e-8
+    difference = (train(variance + step) - train(variance - step)) / (2 * step)
+    forward = jax.jacfwd(lambda one: train(one, adjoint=diffrax.ForwardMode()))(variance)
+    for slope in (jax.grad(train)(variance), forward):
+        assert float(slope) == pytest.approx(float(difference), rel=1e-4)

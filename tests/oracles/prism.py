@@ -6,8 +6,8 @@ import numpy as np
 from scipy.integrate import quad, solve_ivp
 
 
-def full_matrix_flow(weights, covariance, times, population_covariance=None):
-    """Both risks along dW/dt = −[(M−I)S + S(M−I)] W with p × p matrices, as the paper writes it."""
+def full_matrix_flow(weights, covariance, times, population_covariance=None, decay=0.0, noise=0.0):
+    """Both risks along dW/dt = −[(M−I)S + S(M−I)] W − 2ε M W − γ W with p × p matrices, as the paper writes it."""
     p, h = weights.shape
     identity = np.eye(p)
     target = identity if population_covariance is None else population_covariance
@@ -15,7 +15,7 @@ def full_matrix_flow(weights, covariance, times, population_covariance=None):
     def velocity(_, flat):
         w = flat.reshape(p, h)
         error = w @ w.T - identity
-        return (-(error @ covariance + covariance @ error) @ w).ravel()
+        return (-(error @ covariance + covariance @ error) @ w - 2 * noise * w @ (w.T @ w) - decay * w).ravel()
 
     solution = solve_ivp(
         velocity, (0, times[-1]), weights.ravel(), t_eval=times, rtol=1e-9, atol=1e-11, method="DOP853"

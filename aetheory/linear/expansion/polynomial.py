@@ -42,7 +42,7 @@ class Polynomial:
         return total
 
     def to_sympy(self) -> "sympy.Expr":
-        """The polynomial as a SymPy expression in plain symbols: p, H, sigma, N (exact) or x, y, z (planar).
+        """The polynomial as a SymPy expression in plain symbols: p, H, sigma, N, tau1, … (exact) or x, y, z (planar).
 
         Raises:
             ImportError: if SymPy is not installed.
@@ -81,4 +81,8 @@ def _power(name: str, exponent: int) -> str:
     base, _, inner = name.partition("^")
     prefix, base = ("/", base.removeprefix("1/")) if base.startswith("1/") else ("", base)
     power = exponent * int(inner or 1)
-    return prefix + base.replace("sigma", "σ") + ("" if power == 1 else str(power).translate(_SUPERSCRIPTS))
+    return (
+        prefix
+        + base.replace("sigma", "σ").replace("tau", "τ")
+        + ("" if power == 1 else str(power).translate(_SUPERSCRIPTS))
+    )

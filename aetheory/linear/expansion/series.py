@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64
+from jaxtyping import Array, Float, Float64, Int
 
-from aetheory.core.checks import as_float, common_float_dtype
+from aetheory.core.checks import as_float, common_float_dtype, fail
 from aetheory.linear.expansion.planar import leading_risk_derivative
 from aetheory.linear.expansion.polynomial import Polynomial
 from aetheory.linear.expansion.stored import cached
-from aetheory.linear.expansion.wick import expected_risk_derivative
-from aetheory.linear.expansion.words import check_order_and_risk
+from aetheory.linear.expansion.wick import expected_risk_derivative, expected_risk_derivative_of_any_covariance
+from aetheory.linear.expansion.words import HIGHEST_ORDER_OF_ANY_COVARIANCE, check_order_and_risk
 from aetheory.linear.faces import check_faces, lies_on
 
 if TYPE_CHECKING:
@@ -44,15 +44,16 @@ class AbstractCoefficient(abc.ABC):
     @property
     @abc.abstractmethod
     def monomials(self) -> dict[tuple[int, ...], Fraction]:
-        """The exponents (m, n, j, e) of xᵐ yⁿ zʲ p^{−e} and their coefficients."""
+        """The exponents (m, n, j, e) of xᵐ yⁿ zʲ p^{−e}, those of τ₁, τ₂, … after them, and their coefficients."""
 
     def evaluate(self, problem: Any) -> Float[Array, "..."]:
-        """The value at a problem's p, H, N and σ², of the shape that these broadcast to.
+        """The value at a problem's p, H, N and σ² (and Σ), of the shape that these broadcast to.
 
         Raises:
+            ValueError: a problem with a covariance of its own, for a coefficient of isotropic inputs.
             RuntimeError: the value exceeds the range of the floating-point type.
         """
-        return _evaluate(self._tensor[None], problem)[..., 0]
+        return _evaluate([self._table], problem)[..., 0]
 
     def to_sympy(self) -> "sympy.Expr":
         """The polynomial as a SymPy expression; see `Polynomial.to_sympy`."""
@@ -66,17 +67,15 @@ class AbstractCoefficient(abc.ABC):
         return f"<{type(self).__name__}, {where}: {size} monomials>"
 
     @cached_property
-    def _tensor(self) -> Float64[np.ndarray, "m n j e"]:
-        """The coefficients by exponents."""
-        tensor = np.zeros(np.max([*self.monomials, (0, 0, 0, 0)], axis=0) + 1)
-        for exponents, value in self.monomials.items():
-            tensor[exponents] = value
-        return tensor
+    def _table(self) -> "_Table":
+        """The monomials as arrays; one of coefficient 0 where there is none."""
+        monomials = self.monomials or {(0, 0, 0, 0): Fraction(0)}
+        return _Table(np.array([*monomials]), np.array([float(value) for value in monomials.values()]))
 
 
 @dataclass(frozen=True, repr=False)
 class ExactCoefficient(AbstractCoefficient):
-    """E R^{(s)}(0) at every p, H, N and σ², a polynomial in p, H, σ² and 1/N."""
+    """E R^{(s)}(0) at every p, H, N and σ², a polynomial in p, H, σ² and 1/N, for any Σ also in τ_k = tr Σᵏ/p."""
 
     @property
     def loss(self) -> Polynomial:
@@ -87,7 +86,8 @@ class ExactCoefficient(AbstractCoefficient):
     @property
     def monomials(self) -> dict[tuple[int, ...], Fraction]:
         """As p^a H^b σ^{2m} N^{−c} = (pσ²)ᵐ (H/p)ᵇ (p/N)ᶜ (1/p)^e, where e ≥ 0 is the number of lost loops."""
-        return {(m, b, c, m + c - a - b): value for (a, b, m, c), value in self.polynomial.terms}
+        terms = self.polynomial.terms
+        return {(m, b, c, m + c - a - b, *moments): value for (a, b, m, c, *moments), value in terms}
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,7 +123,7 @@ class PlanarCoefficient(AbstractCoefficient):
         return PlanarCoefficient(self.order, self.risk, polynomial, together)
 
 
-def coefficients(order: int, risk: str = "train") -> ExactCoefficient:
+def coefficients(order: int, risk: str = "train", any_covariance: bool = False) -> ExactCoefficient:
     """The exact coefficient E R^{(s)}(0) of the formal expansion E R(t) ~ Σ_s E R^{(s)}(0) tˢ/s!.
 
     The result is kept on disk (environment variable AETHEORY_CACHE: where).
@@ -131,6 +131,8 @@ def coefficients(order: int, risk: str = "train") -> ExactCoefficient:
     Arguments:
         order: s, from 0 to 10. Orders up to 6 take a fraction of a second, order 10 about a minute.
         risk: "train" or "population".
+        any_covariance: for inputs of any covariance Σ, also in the variables τ_k = tr Σᵏ/p (all of them 1 where Σ = I;
+            derived for this library). Orders go up to 6 then, which takes a few seconds.
 
     Raises:
         ValueError: an order outside this range, or another risk.
@@ -138,6 +140,10 @@ def coefficients(order: int, risk: str = "train") -> ExactCoefficient:
     Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the method is that of arXiv:2602.04548, Theorem 3.1.
     """
     check_order_and_risk(order, risk)
+    if any_covariance:
+        if order > HIGHEST_ORDER_OF_ANY_COVARIANCE:
+            raise fail("order", f"at most {HIGHEST_ORDER_OF_ANY_COVARIANCE} for any covariance", order)
+        return ExactCoefficient(order, risk, cached(expected_risk_derivative_of_any_covariance, order, risk))
     return ExactCoefficient(order, risk, cached(expected_risk_derivative, order, risk))
 
 
@@ -165,43 +171,73 @@ def taylor_series(
     """Taylor coefficients R^{(s)}(0)/s! at a problem, along the last axis, from coefficients of orders 0, 1, 2, ….
 
     Raises:
-        ValueError: the coefficients are not those of consecutive orders from 0.
+        ValueError: the coefficients are not those of consecutive orders from 0, or not of any covariance where the
+            problem has one.
     """
     orders = [coefficient.order for coefficient in coefficients]
     if not orders or orders != list(range(len(orders))):
         raise ValueError(f"Argument `coefficients` must be of orders 0, 1, 2, …, but got orders {orders}.")
-    tensors = [coefficient._tensor / math.factorial(coefficient.order) for coefficient in coefficients]
-    shape = np.max([tensor.shape for tensor in tensors], axis=0)
-    padded = [np.pad(tensor, [(0, missing) for missing in shape - tensor.shape]) for tensor in tensors]
-    return _evaluate(np.stack(padded), problem)
+    tables = [one._table._replace(values=one._table.values / math.factorial(one.order)) for one in coefficients]
+    return _evaluate(tables, problem)
 
 
-def _evaluate(tensor: Float64[np.ndarray, "k m n j e"], problem: Any) -> Float[Array, "... k"]:
-    """Σ c xᵐ yⁿ zʲ p^{−e} at a `LinearProblem`, or at anything that carries its four numbers."""
+class _Table(NamedTuple):
+    """A sum of monomials.
+
+    Arguments:
+        exponents: (m, n, j, e) and those of τ₁, τ₂, …, a row for each monomial.
+        values: the coefficients.
+    """
+
+    exponents: Int[np.ndarray, "terms variables"]
+    values: Float64[np.ndarray, " terms"]
+
+
+def _evaluate(tables: Sequence[_Table], problem: Any) -> Float[Array, "... k"]:
+    """Σ c xᵐ yⁿ zʲ p^{−e} ∏ τ_k^{n_k} for each table at a `LinearProblem`, or at what carries its numbers."""
+    covariance = getattr(problem, "covariance", None)
+    if covariance is not None and any(table.exponents.shape[1] == 4 for table in tables):
+        raise ValueError(
+            "Argument `problem` must have isotropic inputs for this coefficient; those of any covariance are "
+            "`coefficients(order, risk, any_covariance=True)`."
+        )
     fields = (problem.input_dim, problem.latent_dim, problem.num_samples, problem.init_variance)
-    dtype = common_float_dtype(*fields)
+    dtype = common_float_dtype(*fields, covariance)
     p, H, N, variance = jnp.broadcast_arrays(*(as_float(field).astype(dtype) for field in fields))
-    return _sum_monomials(jnp.asarray(tensor, dtype), p * variance, H * variance, p / N, 1 / p)
+    width = max(table.exponents.shape[1] for table in tables)
+    exponents = np.concatenate([np.pad(one.exponents, ((0, 0), (0, width - one.exponents.shape[1]))) for one in tables])
+    m, shape = exponents[:, 0].copy(), (len(tables), int(exponents[:, 0].max()) + 1)
+    places = np.repeat(np.arange(len(tables)), [len(one.values) for one in tables]) * shape[1] + m
+    # xᵐ yⁿ as (pσ²)^{m−n} (Hσ²)ⁿ, which stay of order one when H and p are far apart
+    exponents[:, 0] -= exponents[:, 1]
+    moments = jnp.ones(width - 4, dtype)
+    if covariance is not None:
+        moments = jnp.mean(_powers(covariance.astype(dtype), width - 3)[:, 1:], axis=0)
+    bases = (p * variance, H * variance, p / N, 1 / p, *(jnp.broadcast_to(moment, p.shape) for moment in moments))
+    values = jnp.asarray(np.concatenate([one.values for one in tables]), dtype)
+    sizes = tuple((exponents.max(axis=0) + 1).tolist())
+    return _sum_monomials(jnp.asarray(exponents), values, jnp.asarray(places), bases, sizes, shape)
 
 
 @eqx.filter_jit
 def _sum_monomials(
-    tensor: Float[Array, "k m n j e"],
-    x: Float[Array, "..."],
-    xy: Float[Array, "..."],
-    z: Float[Array, "..."],
-    inverse_p: Float[Array, "..."],
+    exponents: Int[Array, "terms variables"],
+    values: Float[Array, " terms"],
+    places: Int[Array, " terms"],
+    bases: tuple[Float[Array, "..."], ...],
+    sizes: tuple[int, ...],
+    shape: tuple[int, int],
 ) -> Float[Array, "... k"]:
-    """Σ c xᵐ yⁿ zʲ p^{−e}.
+    """Σ c ∏ base^exponent over the monomials of each place (k, m).
 
-    As n ≤ m, the first two factors are (Hσ²)ⁿ (pσ²)^{m−n}, which stay of order one when H and p are far apart. All
-    monomials of one m have the same sign: only the last sum, over m, cancels.
+    All monomials of one k and m have the same sign: only the last sum, over m, cancels.
     """
-    _, m_size, n_size, j_size, e_size = tensor.shape
-    m, n = np.indices((m_size, n_size))
-    weights = _powers(x, m_size)[..., np.maximum(m - n, 0)] * _powers(xy, n_size)[..., n]
-    factors = (weights, _powers(z, j_size), _powers(inverse_p, e_size))
-    value = jnp.einsum("kmnje,...mn,...j,...e->...km", tensor, *factors, precision="highest").sum(axis=-1)
+    product = jnp.broadcast_to(values, (*bases[0].shape, len(values)))
+    for column, (base, size) in enumerate(zip(bases, sizes, strict=True)):
+        if size > 1:
+            product = product * _powers(base, size)[..., exponents[:, column]]
+    total = jnp.zeros((*bases[0].shape, shape[0] * shape[1]), values.dtype).at[..., places].add(product)
+    value = jnp.sum(total.reshape(*bases[0].shape, *shape), axis=-1)
     checked: Float[Array, "... k"] = eqx.error_if(
         value,
         ~jnp.isfinite(value),

@@ -1,4 +1,4 @@
-"""Cyclic words in M = WWᵀ and S = XXᵀ/N, and their derivative along the gradient flow.
+"""Cyclic words in M = WWᵀ, S = XXᵀ/N and T = Σ, and their derivative along the gradient flow.
 
 A word stands for the trace of the product of its letters. Both matrices are symmetric, so a word may be rotated and
 reversed without changing the trace; the canonical word is the first in alphabetical order.
@@ -11,16 +11,17 @@ from aetheory.core.checks import fail
 
 Risk = Literal["train", "population"]
 
-# p·R: tr (M−I)S(M−I) and tr (M−I)². The empty word is tr I = p.
+# p·R: tr (M−I)S(M−I) and tr (M−I)², or tr (M−I)Σ(M−I). The empty word is tr I = p.
 _RISK_WORDS: dict[str, dict[str, int]] = {
     "train": {"MMS": 1, "MS": -2, "S": 1},
     "population": {"MM": 1, "M": -2, "": 1},
 }
+_GENERAL_RISK_WORDS = {**_RISK_WORDS, "population": {"MMT": 1, "MT": -2, "T": 1}}
 
 # Ṁ = −[2MSM + SM² + M²S − 2SM − 2MS], what each letter M turns into.
 _FLOW: tuple[tuple[str, int], ...] = (("MSM", -2), ("SMM", -1), ("MMS", -1), ("SM", 2), ("MS", 2))
 
-HIGHEST_ORDER = 10
+HIGHEST_ORDER, HIGHEST_ORDER_OF_ANY_COVARIANCE = 10, 6
 
 
 @lru_cache(maxsize=1 << 18)
@@ -48,12 +49,12 @@ def flow_derivative(expression: dict[str, int]) -> dict[str, int]:
     return derivative
 
 
-def risk_derivative(order: int, risk: str) -> dict[str, int]:
-    """The `order`-th time derivative of p·R as integer coefficients of canonical words.
+def risk_derivative(order: int, risk: str, any_covariance: bool = False) -> dict[str, int]:
+    """The `order`-th time derivative of p·R as integer coefficients of canonical words; with T for Σ where it is any.
 
     A word with m letters M has a coefficient of sign (−1)ᵐ, so words with equally many M never cancel.
     """
-    expression = _RISK_WORDS[risk]
+    expression = (_GENERAL_RISK_WORDS if any_covariance else _RISK_WORDS)[risk]
     for _ in range(order):
         expression = flow_derivative(expression)
     return expression

@@ -1,6 +1,7 @@
 """The limits of linear autoencoders, a file for each; here, the list of them."""
 
 from aetheory.core.theory import AbstractTheory
+from aetheory.linear.theories.decoupled_modes import DECOUPLED_MODES
 from aetheory.linear.theories.edges import EDGES, VERTICES
 from aetheory.linear.theories.free import FREE
 from aetheory.linear.theories.interior import INTERIOR
@@ -17,5 +18,7 @@ FACES = {theory.face.name: theory.face for theory in _FACES if theory.face is no
 REGIMES = (*FACES, INTERIOR.name)
 """The regimes that are no edge or vertex."""
 
-THEORIES: dict[str, AbstractTheory] = {theory.name: theory for theory in (*_FACES, INTERIOR, *EDGES, *VERTICES)}
+THEORIES: dict[str, AbstractTheory] = {
+    theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, *EDGES, *VERTICES)
+}
 """Every limit of the linear system by name."""

@@ -12,11 +12,11 @@ from aetheory.core.solve import SolverStats
 
 
 class Estimate(NamedTuple):
-    """Risks and the bracket around them, each of shape (*batch, times)."""
+    """Risks and the bracket around them, `None` where they are exact, each of shape (*batch, times)."""
 
     values: Values
-    lower: Values
-    upper: Values
+    lower: Values | None = None
+    upper: Values | None = None
 
 
 def combine(first: Estimate, second: Estimate) -> Estimate:
@@ -42,6 +42,8 @@ def combine(first: Estimate, second: Estimate) -> Estimate:
 
 
 def _half_width(estimate: Estimate, name: str) -> Float[Array, "*batch times"]:
+    assert estimate.lower is not None
+    assert estimate.upper is not None
     width: Array = jax.lax.stop_gradient(estimate.upper[name] - estimate.lower[name]) / 2
     return width
 

@@ -9,6 +9,9 @@ of the faces are not. With x = pσ², y = H/p, z = p/N, c = Hσ² = xy, and τ =
 - mean-field ∩ narrow-latent: exponential growth c e^{4st} of each mode of S;
 - mean-field ∩ free: μ_s = c/(1 + 4sct).
 
+For inputs of any covariance mean-field edges are integrals over F and δ dF (`SampleCovariance`), or at N = ∞ over Σ;
+small-data ones follow from the isotropic curves as on the face; the others are flows, or not known and say so.
+
 narrow-latent ∩ free is a scalar equation, and for small-data ∩ free no closed form is known: both are flows. The risks
 of an edge are those of its dominant monomials, together with the constants 1 of the target where it matters; they are
 meant where those dominate.
@@ -17,21 +20,33 @@ Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335 (the faces, and larg
 each face.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Inexact
 
 from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
-from aetheory.linear.parameters import AbstractLinear
+from aetheory.linear.modes import decayed, exponential_integral, relaxed, relaxing_error
+from aetheory.linear.parameters import AbstractLinear, of_covariance, on_population
+from aetheory.linear.theories.bracket import Estimate
+from aetheory.linear.theories.large_data import general_risks as large_data_risks
 from aetheory.linear.theories.narrow_latent import NARROW_LATENT
+from aetheory.linear.theories.narrow_latent import general_risks as narrow_latent_risks
 from aetheory.linear.theories.narrow_latent import sample_spectrum as radau_spectrum
 from aetheory.linear.theories.narrow_latent import target_free_ensemble as free_columns
-from aetheory.linear.theories.small_data import SMALL_DATA
+from aetheory.linear.theories.small_data import SMALL_DATA, seen
 from aetheory.linear.theories.small_data import target_free_ensemble as free_sample
-from aetheory.linear.theories.theory import Law, LinearTheory, Times, decayed, relaxed, relaxing_error, same
+from aetheory.linear.theories.theory import Law, LinearTheory, Solver, Times, same
+from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
+
+Mode = Inexact[Array, "..."]
+Error = Callable[[Any, Any], Any]
+General = Callable[..., tuple[Estimate, SolverStats | None]]
 
 
 def both(train: Times, population: Times) -> Values:
@@ -81,21 +96,89 @@ def small_data_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:
     """
     x, y, z = ratios.init_scale, ratios.latent_ratio, ratios.sample_ratio
     train = 1 + x * y * (x - 2) * jnp.exp(2 * (2 - x) * z * times)
-    integral = _exponential_integral(2 * (2 - x), z * times)
+    integral = exponential_integral(2 * (2 - x), z * times)
     return both(train, 1 - 2 * x * y + x**2 * y - 8 / z * x * y * (x - 1) ** 2 * integral)
 
 
-def mean_field_narrow_latent(times: Times, ratios: AbstractLinear, law: Law) -> Values:
-    """Every mode of S grows freely, μ_s = c e^{4st}: R_tr = ∫ s(1 − 2μ_s) dμ, R = ∫ (1 − 2μ_s) dμ."""
-    error = 1 - 2 * ratios.init_strength * jnp.exp(4 * jnp.outer(times, law.spectrum.nodes))
-    return both(error @ (law.spectrum.weights * law.spectrum.nodes), error @ law.spectrum.weights)
+def growing(start: Mode, warped: Mode) -> Mode:
+    """1 − 2μ of a mode that grows freely, μ = c e^{4st}, in s·t."""
+    return 1 - 2 * start * jnp.exp(4 * warped)
 
 
-def mean_field_free(times: Times, ratios: AbstractLinear, law: Law) -> Values:
-    """μ_s = c/(1+4sct): R_tr = ∫ s μ_s² dμ, R = ∫ μ_s² dμ."""
-    start = ratios.init_strength
-    squared = (start / (1 + 4 * start * jnp.outer(times, law.spectrum.nodes))) ** 2
-    return both(squared @ (law.spectrum.weights * law.spectrum.nodes), squared @ law.spectrum.weights)
+def falling(start: Mode, warped: Mode) -> Mode:
+    """μ² of a mode without the target, μ = c/(1 + 4cst), in s·t."""
+    return decayed(start, warped) ** 2
+
+
+def relaxing(start: Mode, warped: Mode) -> Mode:
+    """(μ−1)² of a mode that relaxes to the target, in s·t."""
+    return relaxing_error(start, warped) ** 2
+
+
+def over_samples(error: Error) -> Callable[[Times, AbstractLinear, Law], Values]:
+    """R_tr = ∫ s f dμ and R = ∫ f dμ over the Marchenko–Pastur law of S, for modes of squared error f."""
+
+    def explicit(times: Times, ratios: AbstractLinear, law: Law) -> Values:
+        squared = error(ratios.init_strength, jnp.outer(times, law.spectrum.nodes))
+        return both(squared @ (law.spectrum.weights * law.spectrum.nodes), squared @ law.spectrum.weights)
+
+    return explicit
+
+
+def over_any_samples(error: Error, share: float, height: float) -> General:
+    """R_tr = ∫ s f dF and R = ∫ f δ dF over the spectrum of S for any covariance, by a contour around it.
+
+    Arguments:
+        error: f.
+        share: how far left of 0 the contour reaches, in units of 1/(4t) at the last time, and of 1/(4ct) where less.
+        height: of the contour, below the poles of f.
+    """
+
+    def general(times: Times, ratios: AbstractLinear, num_nodes: int, *_: Any) -> tuple[Estimate, None]:
+        law, start = SampleCovariance(ratios.covariance, ratios.sample_ratio), ratios.init_strength
+        latest = jnp.maximum(times[-1], float(np.finfo(times.dtype).tiny)) * 4 * jnp.maximum(start, 1)
+        rule = law.contour(jnp.minimum(share / latest, law.top), jnp.asarray(height, times.dtype), num_nodes)
+        kind = rule.points.dtype
+        squared = error(start.astype(kind), jnp.outer(times.astype(kind), rule.points))
+        return Estimate(both((squared @ (rule.weights * rule.points)).real, (squared @ rule.seen).real)), None
+
+    return general
+
+
+def over_population(error: Error) -> General:
+    """R = (1/p) Σ_i τ_i f(τ_i t): with N = ∞ the modes are those of Σ itself."""
+
+    def general(times: Times, ratios: AbstractLinear, *_: Any) -> tuple[Estimate, None]:
+        variances = ratios.covariance
+        squared = error(ratios.init_strength, jnp.outer(times, variances))
+        return Estimate(same(squared @ variances / len(variances))), None
+
+    return general
+
+
+def of_samples(closed_form: Callable[[Times, AbstractLinear], Values]) -> General:
+    """The small-data edges: their isotropic curve in time t τ̄, as on the face."""
+
+    def general(times: Times, ratios: AbstractLinear, *_: Any) -> tuple[Estimate, None]:
+        isotropic = of_covariance(ratios, None)
+        start = closed_form(jnp.zeros(1, times.dtype), isotropic).train[0]
+        return Estimate(seen(ratios, closed_form(jnp.mean(ratios.covariance) * times, isotropic), start)), None
+
+    return general
+
+
+def population_columns(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
+) -> tuple[Estimate, SolverStats]:
+    """large-data ∩ narrow-latent: the narrow-latent curve at N = ∞."""
+    return narrow_latent_risks(times, on_population(ratios), num_nodes, corrected, solver)
+
+
+def population_free(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
+) -> tuple[Estimate, SolverStats]:
+    """large-data ∩ free: rotations of M(0) against Σ without the target."""
+    return large_data_risks(times, ratios, num_nodes, corrected, solver, target_free=True)
 
 
 def large_data_mean_field_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:
@@ -134,12 +217,6 @@ def small_data_narrow_latent_free(times: Times, ratios: AbstractLinear) -> Value
     return both(x**2 * y * (1 + loss), x**2 * y * (1 + 4 / z * loss))
 
 
-def _exponential_integral(rate: Float[Array, ""], times: Times) -> Times:
-    """∫₀ᵗ e^{rate·t'} dt', also at rate 0."""
-    safe = jnp.where(rate == 0, 1, rate)
-    return jnp.where(rate == 0, times * (1 + rate * times / 2), jnp.expm1(safe * times) / safe)
-
-
 def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
     """The Marchenko–Pastur law of ratio z = p/N, by a rule that goes all the way to the edges: no bound on the time."""
     return Law(MarchenkoPastur(ratios.sample_ratio).edge_quadrature(num_nodes))
@@ -160,23 +237,36 @@ def _where_faces_meet(faces: str, formula: str, **made: Any) -> LinearTheory:
 
 EDGES = (
     _where_faces_meet(
-        "large-data ∩ mean-field", "R = (m−1)², ṁ = −4m(m−1), m(0) = Hσ²", closed_form=large_data_mean_field
+        "large-data ∩ mean-field",
+        "R = (m−1)², ṁ = −4m(m−1), m(0) = Hσ²",
+        closed_form=large_data_mean_field,
+        general=over_population(relaxing),
     ),
     _where_faces_meet(
         "large-data ∩ narrow-latent",
         "R = 1 + y(m² − 2m), ṁ = −4m(m−1), m(0) = pσ²",
         closed_form=large_data_narrow_latent,
+        general=population_columns,
+        general_nodes=NARROW_LATENT.general_nodes,
     ),
     _where_faces_meet(
         "large-data ∩ free",
         "R = ∫ (λ/(1+4λt))² dμ(λ), μ free Poisson of rate y and jump x",
         closed_form=large_data_free,
+        general=population_free,
+        general_nodes=128,
     ),
     _where_faces_meet(
-        "small-data ∩ mean-field", "R_tr = (m−1)², m' = −4m(m−1) in τ = tp/N", closed_form=small_data_mean_field
+        "small-data ∩ mean-field",
+        "R_tr = (m−1)², m' = −4m(m−1) in τ = tp/N",
+        closed_form=small_data_mean_field,
+        general=of_samples(small_data_mean_field),
     ),
     _where_faces_meet(
-        "small-data ∩ narrow-latent", "R_tr = 1 + xy(x−2) e^{2(2−x)τ}", closed_form=small_data_narrow_latent
+        "small-data ∩ narrow-latent",
+        "R_tr = 1 + xy(x−2) e^{2(2−x)τ}",
+        closed_form=small_data_narrow_latent,
+        general=of_samples(small_data_narrow_latent),
     ),
     _where_faces_meet(
         "small-data ∩ free",
@@ -189,10 +279,18 @@ EDGES = (
         "R = ∫ (1 − 2c e^{4st}) dμ",
         num_nodes=192,
         law=sample_spectrum,
-        explicit=mean_field_narrow_latent,
+        explicit=over_samples(growing),
+        general=over_any_samples(growing, 0.3, 0.7),
+        general_nodes=128,
     ),
     _where_faces_meet(
-        "mean-field ∩ free", "R = ∫ (c/(1+4sct))² dμ", num_nodes=192, law=sample_spectrum, explicit=mean_field_free
+        "mean-field ∩ free",
+        "R = ∫ (c/(1+4sct))² dμ",
+        num_nodes=192,
+        law=sample_spectrum,
+        explicit=over_samples(falling),
+        general=over_any_samples(falling, 0.5, 1.1),
+        general_nodes=128,
     ),
     _where_faces_meet(
         "narrow-latent ∩ free",
@@ -206,9 +304,17 @@ EDGES = (
 
 VERTICES = (
     _where_faces_meet(
-        "large-data ∩ mean-field ∩ narrow-latent", "R = 1 − 2c e^{4t}", closed_form=large_data_mean_field_narrow_latent
+        "large-data ∩ mean-field ∩ narrow-latent",
+        "R = 1 − 2c e^{4t}",
+        closed_form=large_data_mean_field_narrow_latent,
+        general=over_population(growing),
     ),
-    _where_faces_meet("large-data ∩ mean-field ∩ free", "R = (c/(1+4ct))²", closed_form=large_data_mean_field_free),
+    _where_faces_meet(
+        "large-data ∩ mean-field ∩ free",
+        "R = (c/(1+4ct))²",
+        closed_form=large_data_mean_field_free,
+        general=over_population(falling),
+    ),
     _where_faces_meet(
         "large-data ∩ narrow-latent ∩ free", "R = y (x/(1+4xt))²", closed_form=large_data_narrow_latent_free
     ),
@@ -216,10 +322,19 @@ VERTICES = (
         "small-data ∩ mean-field ∩ narrow-latent",
         "R_tr = 1 − 2c e^{4τ}",
         closed_form=small_data_mean_field_narrow_latent,
+        general=of_samples(small_data_mean_field_narrow_latent),
     ),
-    _where_faces_meet("small-data ∩ mean-field ∩ free", "R_tr = (c/(1+4cτ))²", closed_form=small_data_mean_field_free),
     _where_faces_meet(
-        "small-data ∩ narrow-latent ∩ free", "R_tr = x²y e^{−2xτ}", closed_form=small_data_narrow_latent_free
+        "small-data ∩ mean-field ∩ free",
+        "R_tr = (c/(1+4cτ))²",
+        closed_form=small_data_mean_field_free,
+        general=of_samples(small_data_mean_field_free),
+    ),
+    _where_faces_meet(
+        "small-data ∩ narrow-latent ∩ free",
+        "R_tr = x²y e^{−2xτ}",
+        closed_form=small_data_narrow_latent_free,
+        general=of_samples(small_data_narrow_latent_free),
     ),
 )
 """Where three faces meet."""

@@ -5,11 +5,16 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from aetheory.core.checks import fail
 from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
-from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled, relaxing_error, same
+from aetheory.linear.modes import mode_error
+from aetheory.linear.parameters import AbstractLinear, on_population
+from aetheory.linear.theories.bracket import Estimate
+from aetheory.linear.theories.rotations import Rotations
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Solver, Times, decoupled, same
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 
@@ -42,7 +47,8 @@ def spectral(times: Times, ratios: AbstractLinear, law: Law) -> Values:
 
     Source: arXiv:2606.05335, large-data regime: λ̇ = −4λ(λ−1).
     """
-    error = relaxing_error(law.spectrum.nodes[None, :], times[:, None])
+    one = jnp.ones((), times.dtype)
+    error = mode_error(law.spectrum.nodes[None, :], one, times[:, None], ratios.penalty)
     return same(law.spectrum.integrate(error**2))
 
 
@@ -58,6 +64,18 @@ def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: 
 def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
     """S = 1 on every node of the law of M(0)."""
     return decoupled(law.spectrum.nodes, jnp.ones_like(law.spectrum.nodes), law)
+
+
+def general_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver, target_free: bool = False
+) -> tuple[Estimate, SolverStats]:
+    """M(0) rotated at random against Σ itself: no closed form is known, for M(0) and Σ do not commute.
+
+    The curve comes with a bracket. It is the interior's at N = ∞; explicit where H/p → ∞ (mean-field).
+    """
+    if corrected:
+        raise fail("finite_size", "False for inputs with a covariance of their own", corrected)
+    return Rotations(num_nodes).estimate(on_population(ratios), times, target_free, solver)
 
 
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
@@ -80,7 +98,10 @@ LARGE_DATA = LinearTheory(
     explicit=spectral,
     closed_form=narayana,
     ensemble=ensemble,
+    general=general_risks,
+    general_nodes=128,
     corrected=True,
+    penalised=True,
     face=Face(
         "large-data",
         _on_face,

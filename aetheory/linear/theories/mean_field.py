@@ -2,20 +2,26 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
+from aetheory.linear.modes import mode_error
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled, relaxing_error
+from aetheory.linear.theories.bracket import Estimate
+from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 _REACH = 1.7
 """Of the quadrature: e^{−4st} is constant closer to an edge, up to t = 100. With the node at 0, its nodes fill whole
 vectors of the processor."""
+
+_FINER = 4
+"""Times as many nodes where weight decay divides the spectrum in modes that grow and modes that die out."""
 
 
 def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
@@ -25,7 +31,7 @@ def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
     """
     nodes, weights, strength = law.spectrum.nodes, law.spectrum.weights, ratios.init_strength
     seen = weights if law.held_out is None else weights * law.held_out
-    error = relaxing_error(strength, jnp.outer(times, nodes))
+    error = mode_error(strength, nodes[None, :], times[:, None], ratios.penalty)
     return Values(train=error**2 @ (weights * nodes), population=error**2 @ seen)
 
 
@@ -34,6 +40,7 @@ def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any)
 
     Source of the correction: Z. Bai, J. Silverstein (2004).
     """
+    num_nodes *= 1 if ratios.penalty is None else _FINER
     return Law(MarchenkoPastur(ratios.sample_ratio).edge_quadrature(num_nodes, correction_dim, _REACH))
 
 
@@ -43,27 +50,34 @@ def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
 
 
 def general_risks(
-    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: None
-) -> tuple[Values, None]:
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Any
+) -> tuple[Estimate, None]:
     """∫ s e² dF and ∫ δ(s) e² dF for any population covariance, over a contour around the spectrum of S.
 
-    e² has its nearest pole at the same angle, atan2(π, log|1/c − 1|), at all times: the contour keeps below it. The
-    train risk of finitely many real Gaussian samples is corrected to first order in 1/p where wanted; the correction
-    of the population risk is not known.
+    e² has its nearest pole at the same angle, atan2(π, log|1/c − 1|), at all times: the contour keeps below it. Weight
+    decay moves the poles from 0 to γ/2, which lowers the angle that they are seen at. The train risk of finitely many
+    real Gaussian samples is corrected to first order in 1/p where wanted; the correction of the population risk is not
+    known.
 
     Source: F and δ: J. Silverstein (1995), O. Ledoit, S. Péché (2011); derived here from arXiv:2606.05335, mean-field.
     """
     strength, latest = ratios.init_strength, jnp.maximum(times[-1], float(np.finfo(times.dtype).tiny))
     # of 1/c − 1, which is 0 at c = 1, where the error vanishes, and infinite at c = 0, where it is constant
     ratio = jnp.clip(jnp.abs(1 - strength) / jnp.maximum(strength, 1e-12), 1e-12, 1e12)
-    height = jnp.minimum(0.55 * jnp.arctan2(jnp.asarray(jnp.pi, ratio.dtype), jnp.log(ratio)), 1.1)
+    farthest, penalty = jnp.log(ratio), ratios.penalty
+    if penalty is not None:
+        farthest = jnp.maximum(farthest, 0) + 2 * penalty.weight_decay * latest
+        num_nodes *= _FINER
+    height = jnp.minimum(0.55 * jnp.arctan2(jnp.asarray(jnp.pi, ratio.dtype), farthest), 1.1)
     reach = jnp.where(strength < 1, jnp.pi, -jnp.log1p(-1 / jnp.maximum(strength, 1 + 1e-6)))
     law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
     rule = law.contour(jnp.minimum(0.3 * jnp.minimum(reach, 1) / (4 * latest), law.top), height, num_nodes)
     kind = rule.points.dtype
-    squared = relaxing_error(strength.astype(kind), jnp.outer(times.astype(kind), rule.points)) ** 2
+    penalty = jax.tree.map(lambda number: number.astype(kind), penalty)
+    squared = mode_error(strength.astype(kind), rule.points[None, :], times.astype(kind)[:, None], penalty) ** 2
     weights = rule.weights + rule.correction / ratios.input_dim.astype(kind) if corrected else rule.weights
-    return Values(train=(squared @ (weights * rule.points)).real, population=(squared @ rule.seen).real), None
+    values = Values(train=(squared @ (weights * rule.points)).real, population=(squared @ rule.seen).real)
+    return Estimate(values), None
 
 
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
@@ -84,6 +98,7 @@ MEAN_FIELD = LinearTheory(
     general=general_risks,
     general_nodes=192,
     corrected=True,
+    penalised=True,
     face=Face(
         "mean-field",
         _on_face,
@@ -93,6 +108,6 @@ MEAN_FIELD = LinearTheory(
         small="1/y = p/H",
         error_per_share=0.6,
     ),
-    accuracy=Accuracy(("init_strength", 1e-2, 10.0), ("sample_ratio", 0.0, 50.0), 100.0),
+    accuracy=Accuracy(("init_strength", 1e-2, 10.0), ("sample_ratio", 0.0, 50.0), 100.0, latest_decay=20.0),
 )
 """H/p → ∞."""

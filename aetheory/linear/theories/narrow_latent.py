@@ -11,6 +11,7 @@ from aetheory.core.solve import SolverStats, solve_flow
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
+from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Solver, Times
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
@@ -50,8 +51,8 @@ def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
 
 def general_risks(
     times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
-) -> tuple[Values, SolverStats]:
-    """Ȧ = 2 − a, Ḃ = b, (a, b) = x∫(1, s) e^{2sA−2B} dF and b_Σ = x∫δ e^{2sA−2B} dF, for any population covariance.
+) -> tuple[Estimate, SolverStats]:
+    """Ȧ = 2 − a, Ḃ = b + 2εa + γ, (a, b) = x∫(1, s) e^{2sA−2B} dF and b_Σ = x∫δ e^{2sA−2B} dF, for any covariance.
 
     R_tr = tr S/p − y(2−a)b and R = tr Σ/p − y(2−a)b_Σ, over a contour around the spectrum of S.
 
@@ -71,7 +72,10 @@ def general_risks(
 
     def field(_: Any, state: tuple[Array, Array], args: None) -> tuple[Array, Array]:
         length, energy, _ = averages(state)
-        return 2 - length, energy
+        if ratios.penalty is None:
+            return 2 - length, energy
+        decay, noise = ratios.penalty
+        return 2 - length, energy + 2 * noise * length + decay
 
     def observe(_: Any, state: tuple[Array, Array], args: None) -> Values:
         length, energy, seen = averages(state)
@@ -80,7 +84,7 @@ def general_risks(
 
     start = (jnp.zeros_like(mean), jnp.zeros_like(mean))
     values, _, stats = solve_flow(field, start, times, None, observe, **solver._asdict(), norm=optimistix.max_norm)
-    return values, stats
+    return Estimate(values), stats
 
 
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
@@ -99,6 +103,7 @@ NARROW_LATENT = LinearTheory(
     ensemble=ensemble,
     general=general_risks,
     general_nodes=96,
+    penalised=True,
     face=Face(
         "narrow-latent",
         _on_face,

@@ -143,6 +143,7 @@ def path_ensemble(length: int, ratios: AbstractLinear, target_free: bool = False
         population_offset=offset,
         coupling=square_root(z) * jnp.asarray(paths.coupled, x.dtype),
         target_free=target_free,
+        penalty=ratios.penalty,
     )
 
 

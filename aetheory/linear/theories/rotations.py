@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from aetheory.core.checks import static_integer
 from aetheory.core.curve import Values
@@ -19,9 +19,13 @@ from aetheory.core.solve import SolverStats
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.bracket import Estimate, together
+from aetheory.linear.theories.decoupled_modes import decoupled_risks
 from aetheory.linear.theories.theory import Solver, Times
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, free_poisson, square_root
+
+_FINEST = 1024
+"""Shares of a spectrum that stand for all of it in decoupled modes."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,21 @@ class Rotations:
         """The mean with its bracket: two standard errors and 1/rank² of the initial risk, added in squares.
 
         The ranks of M(0) and S are whole numbers in a finite matrix: the curve is interpolated linearly in both, which
-        leaves an error of second order in 1/rank and the derivatives in y and z.
+        leaves an error of second order in 1/rank and the derivatives in y and z. For inputs of any covariance, what the
+        shares miss at the top of the spectrum is added as far as decoupled modes know it, and a quarter of it to the
+        bracket.
         """
         corners, shares, nearest = _corners(ratios, self.size)
+        measured = jax.lax.map(lambda rank: sample_shares(self.size, ratios, rank), corners[:, 1])
 
-        def one(inputs: tuple[PRNGKeyArray, Float[Array, " two"]]) -> tuple[Values, SolverStats]:
-            return evolve(rotated(inputs[0], self.size, ratios, inputs[1], target_free), times, **solver._asdict())
+        def one(inputs: tuple[PRNGKeyArray, Int[Array, ""]]) -> tuple[Values, SolverStats]:
+            key, corner = inputs
+            own = jax.tree.map(lambda leaf: leaf[corner], measured)
+            ensemble = rotated(key, self.size, ratios, corners[corner, 0], own, target_free)
+            return evolve(ensemble, times, **solver._asdict())
 
         keys = jax.random.split(jax.random.key(self.seed), self.number)
-        found, stats = jax.lax.map(one, (jnp.repeat(keys, 3), jnp.tile(corners, (self.number, 1))))
+        found, stats = jax.lax.map(one, (jnp.repeat(keys, 3), jnp.tile(jnp.arange(3), self.number)))
 
         def interpolate(values: Float[Array, "runs times"]) -> Float[Array, "rotations times"]:
             return jnp.einsum("rct,c->rt", values.reshape(self.number, 3, -1), shares)
@@ -68,6 +78,12 @@ class Rotations:
         mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), draws)
         rounding = jax.lax.stop_gradient(ratios.initial_risk(target_free)) / jnp.min(nearest) ** 2
         width = jax.tree.map(lambda values: jnp.hypot(2 * _standard_error(values), rounding), draws)
+        if ratios.covariance is not None and ratios.penalty is None:
+            whole, _ = decoupled_risks(times, ratios, min(_FINEST, len(ratios.covariance)), solver, target_free)
+            shared, _ = decoupled_risks(times, ratios, self.size, solver, target_free)
+            missed = jax.tree.map(jnp.subtract, whole, shared)
+            mean = jax.tree.map(jnp.add, mean, missed)
+            width = jax.tree.map(lambda own, more: jnp.hypot(own, jax.lax.stop_gradient(more) / 4), width, missed)
         lower, upper = jax.tree.map(jnp.subtract, mean, width), jax.tree.map(jnp.add, mean, width)
         return Estimate(mean, lower, upper), together(stats)
 
@@ -96,8 +112,29 @@ def _standard_error(values: Float[Array, "rotations times"]) -> Float[Array, " t
     return error
 
 
+def sample_shares(
+    size: int, ratios: AbstractLinear, rank: Float[Array, ""]
+) -> tuple[Float[Array, " size"], Float[Array, " size"] | None]:
+    """Equal shares of the law of S, and of the population's variance beside them: `None` for Σ = I.
+
+    Arguments:
+        size: number of entries.
+        ratios: z, and Σ.
+        rank: how many eigenvalues of S are not 0; a whole number near size·min(1, 1/z).
+    """
+    if ratios.covariance is None:
+        return MarchenkoPastur(ratios.sample_ratio).shares(size, rank), None
+    atoms: tuple[Array, Array] = SampleCovariance(ratios.covariance, ratios.sample_ratio).atoms(size, rank)
+    return atoms
+
+
 def rotated(
-    key: PRNGKeyArray, size: int, ratios: AbstractLinear, ranks: Float[Array, " two"], target_free: bool = False
+    key: PRNGKeyArray,
+    size: int,
+    ratios: AbstractLinear,
+    rank: Float[Array, ""],
+    measured: tuple[Float[Array, " size"], Float[Array, " size"] | None],
+    target_free: bool = False,
 ) -> Ensemble:
     """M(0) = U diag(λ) Uᵀ and S = diag(s): equal shares of their two laws, U a random rotation.
 
@@ -107,16 +144,12 @@ def rotated(
         key: draws U from the Haar measure on the orthogonal group.
         size: number of rows of both matrices.
         ratios: x, y and z.
-        ranks: how many eigenvalues of M(0) and of S are not 0; whole numbers near size·min(1, y) and
-            size·min(1, 1/z).
+        rank: how many eigenvalues of M(0) are not 0; a whole number near size·min(1, y).
+        measured: the `sample_shares`.
         target_free: leave out the target I.
     """
-    dtype = ranks.dtype
-    eigenvalues = free_poisson(ratios.latent_ratio, ratios.init_scale).shares(size, ranks[0])
-    if ratios.covariance is None:
-        spectrum, seen = MarchenkoPastur(ratios.sample_ratio).shares(size, ranks[1]), None
-    else:
-        spectrum, seen = SampleCovariance(ratios.covariance, ratios.sample_ratio).atoms(size, ranks[1])
+    dtype, (spectrum, seen) = rank.dtype, measured
+    eigenvalues = free_poisson(ratios.latent_ratio, ratios.init_scale).shares(size, rank)
     offset = jnp.full((), 0.0 if target_free else 1.0, dtype)
     return Ensemble(
         weights=jax.random.orthogonal(key, size, dtype=dtype) * square_root(eigenvalues)[None, :],
@@ -126,4 +159,5 @@ def rotated(
         population_offset=offset if seen is None else offset * jnp.mean(seen),
         population_covariance=None if seen is None else jnp.diag(seen),
         target_free=target_free,
+        penalty=ratios.penalty,
     )

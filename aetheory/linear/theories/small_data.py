@@ -1,12 +1,14 @@
 """Small data, N/p → 0: each sample moves W alone, in time τ = t·p/N."""
 
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.parameters import AbstractLinear, of_covariance
+from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times
 from aetheory.spectra.marchenko_pastur import free_poisson
 
@@ -44,18 +46,23 @@ def _sample(ratios: AbstractLinear, num_nodes: int, target: float) -> Ensemble:
 
 def general_risks(
     times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
-) -> tuple[Values, SolverStats]:
+) -> tuple[Estimate, SolverStats]:
     """τ̄ R̂_tr and τ̄ R̂ + (N/p)(κ₂ − τ̄)(R̂_tr − R̂_tr(0)): the isotropic curves R̂ at time t τ̄, κ₂ = tr Σ²/tr Σ.
 
     A sample's own direction feels vᵀΣv = κ₂, all later vectors of its Krylov space τ̄. Meant for N ≪ (tr Σ)²/tr Σ².
 
     Source: derived here from arXiv:2606.05335, small-data regime.
     """
+    isotropic, warped = of_covariance(ratios, None), jnp.mean(ratios.covariance) * times
+    values, stats = evolve(ensemble(isotropic, None, num_nodes), warped, **solver._asdict(), deterministic=True)
+    return Estimate(seen(ratios, values, isotropic.initial_risk())), stats
+
+
+def seen(ratios: AbstractLinear, isotropic: Values, start: Float[Array, ""]) -> Values:
+    """Both risks on inputs of any covariance from the isotropic ones; `start` is their train risk at time 0."""
     mean, square = jnp.mean(ratios.covariance), jnp.mean(ratios.covariance**2)
-    isotropic = of_covariance(ratios, None)
-    values, stats = evolve(ensemble(isotropic, None, num_nodes), mean * times, **solver._asdict(), deterministic=True)
-    moved = (square / mean - mean) / ratios.sample_ratio * (values.train - isotropic.initial_risk())
-    return Values(train=mean * values.train, population=mean * values.population + moved), stats
+    moved = (square / mean - mean) / ratios.sample_ratio * (isotropic.train - start)
+    return Values(train=mean * isotropic.train, population=mean * isotropic.population + moved)
 
 
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:

@@ -4,9 +4,10 @@ A limit is the flow of a simulation on a small deterministic ensemble, or an exp
 one; both are tested against each other.
 """
 
+import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import diffrax
@@ -14,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Inexact
+from jaxtyping import Array, Float
 
 from aetheory.core.checks import as_float, check_times, common_float_dtype, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
@@ -23,6 +24,7 @@ from aetheory.core.theory import AbstractTheory
 from aetheory.linear.data import check_data
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.parameters import AbstractLinear, of_covariance
+from aetheory.linear.theories.bracket import Estimate
 from aetheory.spectra.marchenko_pastur import Quadrature, square_root
 
 Times = Float[Array, " times"]
@@ -71,12 +73,14 @@ class Accuracy(NamedTuple):
         ratio: the ratio that matters, and its range.
         latest_time: in flow time.
         in_samples: that time is t·p/N.
+        latest_decay: the same for γt, under weight decay.
     """
 
     strength: tuple[str, float, float]
     ratio: tuple[str, float, float]
     latest_time: float
     in_samples: bool = False
+    latest_decay: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class LinearTheory(AbstractTheory):
         general: the curve for any population covariance, from the times, the ratios, the number of nodes, whether to
             correct in 1/p and the solver; `None` where it is known for Σ = I only.
         corrected: whether the law has a first correction in 1/p.
+        penalised: whether weight decay and input noise are known.
         face: the face of the prism, for a regime of one.
         accuracy: the range of the default quadrature.
     """
@@ -104,15 +109,16 @@ class LinearTheory(AbstractTheory):
     explicit: Callable[[Times, AbstractLinear, Any], Values] | None = None
     closed_form: Callable[[Times, AbstractLinear], Values] | None = None
     ensemble: Callable[[AbstractLinear, Any, int], Ensemble] | None = None
-    general: Callable[..., tuple[Values, SolverStats | None]] | None = None
+    general: Callable[..., tuple[Estimate, SolverStats | None]] | None = None
     corrected: bool = False
+    penalised: bool = False
     face: Face | None = None
     accuracy: Accuracy | None = None
 
     @property
     def is_special(self) -> bool:
-        """Whether it is an edge or a vertex."""
-        return len(self.faces) > 1
+        """Whether it is no face: an edge, a vertex, or known for anisotropic inputs only."""
+        return len(self.faces) != 1
 
     @property
     def is_explicit(self) -> bool:
@@ -159,6 +165,7 @@ class LinearTheory(AbstractTheory):
         """
         self._check_choices(problem, method, finite_size, data, held_out)
         self._check_covariance(problem, method, data)
+        check_penalty(problem, self.penalised, self.name)
         check_solver_options(rtol, max_steps)
         times = check_times(times)
         dtype = common_float_dtype(times, *jax.tree.leaves(problem), data)
@@ -168,12 +175,21 @@ class LinearTheory(AbstractTheory):
             self._warn_outside_accuracy(ratios, times)
         default = self.num_nodes if problem.covariance is None else self.general_nodes
         size = default if num_nodes is None else static_integer("num_nodes", num_nodes)
-        flow = method == "flow" or not self.is_explicit
+        flow = method == "flow" or not self.is_explicit or problem.covariance is not None
         solver = Solver(as_float(rtol).astype(dtype), max_steps, adjoint) if flow else None
-        values, stats = over_batch(evaluate, ratios, self, times, law, size, finite_size, solver)
+        (values, lower, upper), stats = over_batch(evaluate, ratios, self, times, law, size, finite_size, solver)
         if throw:
             values = require_finished(values, stats, values)
-        return Curve(times, values, stats=stats, theory=self, problem_type=type(problem), label=self.name)
+        return Curve(
+            times,
+            values,
+            lower=lower,
+            upper=upper,
+            stats=stats,
+            theory=self,
+            problem_type=type(problem),
+            label=self.name,
+        )
 
     def _check_choices(self, problem: AbstractLinear, method: Any, finite_size: bool, data: Any, held_out: Any) -> None:
         allowed = [
@@ -202,6 +218,8 @@ class LinearTheory(AbstractTheory):
 
     def _check_covariance(self, problem: AbstractLinear, method: Any, data: Any) -> None:
         if problem.covariance is None:
+            if not self.is_explicit and self.ensemble is None:
+                raise fail("covariance", f"given (anisotropic inputs) for the {self.name} regime", None)
             return
         if self.general is None:
             raise fail("covariance", f"None (isotropic inputs) for the {self.name} regime", problem.covariance)
@@ -221,12 +239,24 @@ class LinearTheory(AbstractTheory):
         if (latest := float(times[-1]) * unit) > self.accuracy.latest_time:
             name = "t p/N" if self.accuracy.in_samples else "t"
             outside.append(f"{name} up to {latest:.3g}, tested up to {self.accuracy.latest_time:g}")
+        decay = 0.0 if ratios.penalty is None else float(jnp.max(ratios.penalty.weight_decay) * times[-1])
+        if decay > self.accuracy.latest_decay:
+            outside.append(f"`weight_decay` t up to {decay:.3g}, tested up to {self.accuracy.latest_decay:g}")
         if outside:
             warnings.warn(
                 f"The default `num_nodes` of the {self.name} regime is outside the range where it "
                 f"was tested to hold 1e-6: {'; '.join(outside)}. Compare two values of `num_nodes`.",
                 stacklevel=4,
             )
+
+
+def check_penalty(problem: AbstractLinear, known: bool, name: str) -> None:
+    """Raise ValueError for a problem with weight decay or input noise that a regime does not know."""
+    if problem.penalty is not None and not known:
+        raise ValueError(
+            f"Arguments `weight_decay` and `input_noise` must be None for the {name} regime; the interior, mean-field, "
+            f"narrow-latent and large-data ones know them."
+        )
 
 
 class Solver(NamedTuple):
@@ -257,20 +287,22 @@ def evaluate(
     num_nodes: int,
     finite_size: bool,
     solver: Solver | None,
-) -> tuple[Values, SolverStats | None]:
+) -> tuple[Estimate, SolverStats | None]:
     """Both risks of one problem: explicit without a `solver`, along the flow of the limit's ensemble with one."""
     if ratios.covariance is not None:
         assert theory.general is not None
         return theory.general(times, ratios, num_nodes, finite_size, solver)
-    if solver is None and theory.closed_form is not None and not finite_size:
-        return theory.closed_form(times, ratios), None
+    if solver is None and theory.closed_form is not None and not finite_size and ratios.penalty is None:
+        return Estimate(theory.closed_form(times, ratios)), None
     if law is None and theory.law is not None:
         law = theory.law(ratios, num_nodes, ratios.input_dim if finite_size else None)
     if solver is None:
         assert theory.explicit is not None
-        return theory.explicit(times, ratios, law), None
+        return Estimate(theory.explicit(times, ratios, law)), None
     assert theory.ensemble is not None
-    return evolve(theory.ensemble(ratios, law, num_nodes), times, **solver._asdict(), deterministic=True)
+    ensemble = replace(theory.ensemble(ratios, law, num_nodes), penalty=ratios.penalty)
+    values, stats = evolve(ensemble, times, **solver._asdict(), deterministic=True)
+    return Estimate(values), stats
 
 
 def _data_law(problem: AbstractLinear, data: Any, held_out: Any) -> Law:
@@ -299,25 +331,6 @@ def decoupled(
         population_offset=jnp.sum(weights) if held_out is None else weights @ held_out,
         population_covariance=None if held_out is None else held_out[:, None, None],
     )
-
-
-def relaxing_error(start: Inexact[Array, "..."], times: Inexact[Array, "..."]) -> Inexact[Array, "..."]:
-    """m(t) − 1 of ṁ = −4m(m−1): (m−1)q/(q + m(1−q)) of the start, q = e^{−4t}, without cancellation; −1 for m = 0."""
-    decay = jnp.exp(-4 * times)
-    spread = decay - start * jnp.expm1(-4 * times)
-    # 0 where m is, and the exponential has underflown
-    return jnp.where(spread == 0, -1, (start - 1) * decay / jnp.where(spread == 0, 1, spread))
-
-
-def relaxed(start: Float[Array, ""], times: Times) -> Times:
-    """m(t) itself, for a finite start: m/(q + m(1−q)), to full relative accuracy where it is small."""
-    spread = jnp.exp(-4 * times) - start * jnp.expm1(-4 * times)
-    return jnp.where(spread == 0, 0, start / jnp.where(spread == 0, 1, spread))
-
-
-def decayed(start: Float[Array, ""], times: Times) -> Times:
-    """m(t) of ṁ = −4m², the same without the target."""
-    return start / (1 + 4 * start * times)
 
 
 def same(risk: Times) -> Values:

@@ -51,6 +51,30 @@ def test_evaluation_agrees_with_rational_arithmetic(order, risk, precision):
         np.testing.assert_allclose(single, value, atol=allowed)
 
 
+def test_evaluation_for_any_covariance(precision):
+    variances = np.array([2, 1.2, 0.9, 0.6, 0.3])
+    problem = LinearProblem(5, 3, jnp.asarray([4.0, 7.0], precision), 0.3, jnp.asarray(variances, precision))
+    coefficients = [expansion.coefficients(order, "train", any_covariance=True) for order in range(3)]
+    series = expansion.taylor_series(coefficients, problem)
+    assert series.dtype == precision
+    for order, coefficient in enumerate(coefficients):
+        moments = [float(np.mean(variances**k)) for k in range(1, order + 2)]
+        for place, num_samples in enumerate((4, 7)):
+            point = (5, 3, 0.3, 1 / num_samples, *moments)
+            exact = float(coefficient.polynomial(*point)) / math.factorial(order)
+            size = sum(
+                abs(float(v)) * math.prod(b**e for b, e in zip(point, exponents, strict=True))
+                for exponents, v in coefficient.polynomial.terms
+            )
+            allowed = rounding(precision, terms=16 * len(coefficient.polynomial.terms), size=size)
+            assert abs(float(series[place, order]) - exact) < allowed
+    with pytest.raises(ValueError, match="`problem` must have isotropic inputs for this coefficient"):
+        expansion.coefficients(1).evaluate(problem)
+    with pytest.raises(ValueError, match="`order` must be at most 6 for any covariance, but got 7"):
+        expansion.coefficients(7, any_covariance=True)
+    assert str(expansion.coefficients(0, "train", any_covariance=True)).startswith("τ1 − 2 Hσ²τ1")
+
+
 def test_evaluation_broadcasts_and_transforms(x64):
     coefficient = expansion.coefficients(2)
     p, H = jnp.array([5.0, 6.0, 7.0]), jnp.array([[3.0], [4.0]])

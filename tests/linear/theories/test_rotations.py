@@ -9,7 +9,7 @@ import pytest
 import aetheory as ae
 from aetheory.linear.expansion.planar import _digits, _free_moments
 from aetheory.linear.expansion.words import canonical
-from aetheory.linear.theories.rotations import rotated
+from aetheory.linear.theories.rotations import rotated, sample_shares
 
 X, Y, Z, SIZE = 0.8, 0.75, 1.6, 128
 RANKS = (96, 80)
@@ -17,7 +17,8 @@ RANKS = (96, 80)
 
 def ensemble(seed, dtype=None):
     dtype = jnp.result_type(float) if dtype is None else dtype
-    return rotated(jax.random.key(seed), SIZE, ae.LinearRatios(X, Y, Z).ratios(dtype), jnp.asarray(RANKS, dtype))
+    ratios, ranks = ae.LinearRatios(X, Y, Z).ratios(dtype), jnp.asarray(RANKS, dtype)
+    return rotated(jax.random.key(seed), SIZE, ratios, ranks[0], sample_shares(SIZE, ratios, ranks[1]))
 
 
 def test_mixed_moments_are_those_of_free_matrices(x64):
