@@ -145,7 +145,8 @@ class SampleDescent(AbstractExperiment):
     Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation
     (through the surrogate, where it is the sign), and rescales the rows so that pre-activations keep unit variance.
     By default Adam with a learning rate that falls to 0 along a cosine over all steps: the last of `times` is where
-    that schedule ends. With a step size η plain steps of d·η on that L, which are steps of η on ½ mean ‖x − x̂‖². The recorded risk is the exact one of Gaussian inputs with the source's covariance.
+    that schedule ends. With a step size η plain steps of d·η on that L, which are steps of η on ½ mean ‖x − x̂‖². The
+    recorded risk is the exact one of Gaussian inputs with the source's covariance.
     """
 
     times: Int[Array, " times"]

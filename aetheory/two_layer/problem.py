@@ -26,7 +26,9 @@ from aetheory.two_layer.alternating import STEP_SIZE, AlternatingDescent
 from aetheory.two_layer.descent import RiskDescent, RiskFlow, SampleDescent
 from aetheory.two_layer.limits.gaussian import limit_alpha
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, checked_encoder
-from aetheory.two_layer.theories import ALTERNATING, GAUSSIAN, JOINT, MATRIX, STATIONARY, THEORIES, TIED, WATER_FILLING
+from aetheory.two_layer.theories import GAUSSIAN, STATIONARY, THEORIES, WATER_FILLING
+from aetheory.two_layer.trajectories.covariance import MATRIX
+from aetheory.two_layer.trajectories.theories import ALTERNATING, JOINT, TIED
 
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
@@ -97,6 +99,7 @@ class TwoLayerProblem(AbstractProblem):
 
     theories: ClassVar = THEORIES
     citations: ClassVar = (Citation("shevchenko2023fundamental", "eq. (1.1)"), Citation("kogler2024compression"))
+
     def __post_init__(self) -> None:
         if self.method not in _EXPERIMENTS:
             raise fail("method", f"one of {', '.join(map(repr, _EXPERIMENTS))}", self.method)
@@ -175,7 +178,7 @@ class TwoLayerProblem(AbstractProblem):
         return self.activation if self.alpha is None else self.continuous().alpha
 
     @property
-    def free_numbers(self) -> tuple[str, ...]:
+    def free_numbers(self) -> tuple[str, ...]:  # type: ignore[override]  # some methods have a step size
         """n, α and, of a descent of one step size, η."""
         steps = self.method == "alternating" or self.step_size is not None
         return ("num_units", "alpha", "step_size") if steps else ("num_units", "alpha")

@@ -43,7 +43,8 @@ def gaussian(rate: Any, activation: ActivationLike | Alpha = "sign") -> Float[Ar
         ValueError: a rate that is not positive and finite, or an activation that is not odd or has no linear part.
     """
     rates = _real_array("rate", rate, "finite and positive", strict=True)
-    return 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
+    risk: Float[Array, "..."] = 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
+    return risk
 
 
 class WaterFilling(eqx.Module):
@@ -153,7 +154,7 @@ def limit_alpha(activation: ActivationLike | Alpha) -> Any:
     if isinstance(activation, numbers.Real) or hasattr(activation, "dtype"):
         check_real("alpha", activation, "finite and nonnegative", minimum=0.0)
         return activation
-    resolved: Activation = as_activation(activation)
+    resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are gone
     resolved.require_linear_part()
     if not resolved.is_odd:
         requirement = "odd for the limit theorems (the exact risk, `population_risk`, takes any)"

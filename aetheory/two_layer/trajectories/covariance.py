@@ -15,6 +15,7 @@ Source: derived for this library from the risk and the method of arXiv:2212.1346
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -23,15 +24,13 @@ from jaxtyping import Array, Float
 
 from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
-from aetheory.core.solve import SolverStats
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 from aetheory.two_layer.network import normalised
-from aetheory.two_layer.trajectories.descent import descend, require_bounded, whole_steps
+from aetheory.two_layer.trajectories.schedule import Schedule
 from aetheory.two_layer.trajectories.start import Numbers
 from aetheory.two_layer.trajectories.theories import DERIVED, over_batch, require_method
-
-Square = Float[Array, "dim dim"]
 
 
 class Inputs(eqx.Module):
@@ -46,10 +45,8 @@ class Inputs(eqx.Module):
     rows: Float[Array, "rows dim"]
 
 
-def descended(
-    inputs: Inputs, numbers: Numbers, times: Float[Array, " times"], last: int | None
-) -> tuple[Values, SolverStats]:
-    """Risk, tr M²/n and the overlap of the rows with their start after these numbers of steps."""
+def trained(inputs: Inputs, numbers: Numbers, schedule: Schedule) -> tuple[Values, SolverStats]:
+    """Risk, tr M²/n and the overlap of the rows with their start."""
     dim, power = len(inputs.variances), jnp.mean(inputs.variances)
     units = numbers.rate * dim
 
@@ -58,24 +55,31 @@ def descended(
 
     start = scaled(inputs.rows)
 
-    def inverse(rows: Float[Array, "rows dim"]) -> Square:
-        factor = jax.lax.linalg.cholesky(rows.T @ rows + numbers.alpha * jnp.eye(dim, dtype=rows.dtype))
-        found: Square = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(dim, dtype=rows.dtype))
+    def inverse(rows: Float[Array, "rows dim"], alpha: Float[Array, ""]) -> Float[Array, "dim dim"]:
+        factor = jax.lax.linalg.cholesky(rows.T @ rows + alpha * jnp.eye(dim, dtype=rows.dtype))
+        found: Array = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(dim, dtype=rows.dtype))
         return found
 
-    def observe(rows: Float[Array, "rows dim"]) -> Values:
-        risk = numbers.alpha * jnp.mean(jnp.diagonal(inverse(rows)) * inputs.variances)
+    def observe(rows: Float[Array, "rows dim"], numbers: Numbers) -> Values:
+        # in units in which the zero map has risk 1
+        risk = numbers.alpha * jnp.mean(jnp.diagonal(inverse(rows, numbers.alpha)) * inputs.variances) / power
         moment, overlap = jnp.sum((rows.T @ rows) ** 2) / units, jnp.sum(rows * start) / units
         return Values(risk=risk, second_moment=moment, overlap=overlap)
 
-    def advance(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
-        resolvent = inverse(rows)
-        pulled = (resolvent * inputs.variances[None, :]) @ resolvent
-        seen = rows @ pulled
-        pull = numbers.alpha * seen + jnp.sum(seen * rows) / units * rows
-        return scaled(rows + 2 * numbers.step_size / power * pull)
+    def pull(rows: Float[Array, "rows dim"], numbers: Numbers) -> Float[Array, "rows dim"]:
+        resolvent = inverse(rows, numbers.alpha)
+        seen = rows @ ((resolvent * inputs.variances[None, :]) @ resolvent)
+        return (numbers.alpha * seen + jnp.sum(seen * rows) / units * rows) / power
 
-    return descend(advance, observe, start, times, last, power)
+    def velocity(rows: Float[Array, "rows dim"], numbers: Numbers) -> Float[Array, "rows dim"]:
+        pulled = pull(rows, numbers)
+        return pulled - jnp.sum(pulled * rows) / units * rows
+
+    values, stats = schedule.run(
+        lambda rows, numbers: scaled(rows + 2 * numbers.step_size * pull(rows, numbers)),
+        *(velocity, observe, start, numbers),
+    )
+    return Values(**dict(values.items()) | {"risk": power * values.risk}), stats
 
 
 def equal_shares(variances: Float[Array, " dim"], size: int) -> Float[Array, " size"]:
@@ -99,13 +103,13 @@ def random_rows(
     return roots[:, None] * rotation * jnp.sqrt(variances)[None, :]
 
 
-def _of_encoder(numbers: Numbers, inputs: Inputs, times: Any, last: Any) -> tuple[Values, SolverStats]:
+def _of_encoder(numbers: Numbers, inputs: Inputs, schedule: Schedule) -> tuple[Values, SolverStats]:
     with jax.default_matmul_precision("highest"):
-        return descended(inputs, numbers, times, last)
+        return trained(inputs, numbers, schedule)
 
 
 def _of_random_rows(
-    numbers: Numbers, variances: Float[Array, " dim"], times: Any, last: Any, rotations: int, seed: int
+    numbers: Numbers, variances: Float[Array, " dim"], schedule: Schedule, rotations: int, seed: int
 ) -> tuple[Values, Values, SolverStats]:
     """Mean and deviation over rotations; linear in the rank between whole ones, for n is any real number."""
     dim = len(variances)
@@ -116,7 +120,7 @@ def _of_random_rows(
     def one(key: Any) -> tuple[Values, SolverStats]:
         def at(end: Float[Array, ""]) -> tuple[Values, SolverStats]:
             rows = random_rows(key, variances, numbers.rate, end)
-            return descended(Inputs(variances, rows), numbers, times, last)
+            return trained(Inputs(variances, rows), numbers, schedule)
 
         found, stats = jax.lax.map(at, ends)
         return jax.tree.map(lambda both: (1 - share) * both[0] + share * both[1], found), stats
@@ -128,7 +132,7 @@ def _of_random_rows(
     return mean, spread, jax.tree.map(lambda leaf: jnp.min(leaf), stats)
 
 
-def _encoder_rows(problem: Any, dtype: Any) -> Inputs:
+def _encoder_inputs(problem: Any, dtype: Any) -> Inputs:
     """B̃ in the eigenbasis of Σ; no more rows than dimensions."""
     encoder, covariance = problem.encoder.astype(dtype), problem.covariance
     if covariance is None:
@@ -149,7 +153,18 @@ class MatrixDescent(AbstractTheory):
     is_approximate: ClassVar[bool] = True
 
     def curve(
-        self, problem: Any, times: Any, *, size: int = 64, rotations: int = 4, seed: int = 0, throw: bool = True
+        self,
+        problem: Any,
+        times: Any,
+        *,
+        flow: bool = False,
+        size: int = 64,
+        rotations: int = 4,
+        seed: int = 0,
+        rtol: float | Float[Array, ""] = 1e-6,
+        max_steps: int = DEFAULT_MAX_STEPS,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+        throw: bool = True,
     ) -> Curve:
         """Risk, second moment and overlap after these numbers of steps.
 
@@ -159,38 +174,47 @@ class MatrixDescent(AbstractTheory):
         Arguments:
             problem: alternating, with an activation that is odd and not linear.
             times: numbers of steps.
+            flow: the flow that small steps follow, at these times t = 2 · step_size · steps.
             size: of the matrices; variances are those of the inputs where these have no more dimensions, and means of
                 equal shares of them otherwise.
             rotations: how many, at least 2.
             seed: of the rotations, which are the same in every call, so that curves are smooth in their parameters.
+            rtol: relative tolerance of the flow.
+            max_steps: the most steps it may take.
+            adjoint: how Diffrax differentiates it; reverse mode when omitted.
             throw: raise when the descent diverges; otherwise `Curve.stats` says where.
 
         Raises:
             ValueError: an argument is out of its range, the theory does not speak of such a problem, or the step size
                 lets the descent diverge (with `throw`; in a traced program a RuntimeError).
+            RuntimeError: the flow ran out of steps (with `throw`).
         """
         require_method(self.name, "alternating", problem)
         size, rotations = static_integer("size", size), static_integer("rotations", rotations)
         if rotations < 2:
             raise fail("rotations", "at least 2, for their spread is the bracket", rotations)
-        vector, last = whole_steps(times)
         dtype = common_float_dtype(times, problem.encoder, problem.covariance, *problem.numbers)
-        numbers, vector = Numbers.of(problem, dtype), vector.astype(dtype)
+        numbers = Numbers.of(problem, dtype)
+        schedule = Schedule.of(times, not flow, dtype, rtol, max_steps, adjoint)
         if is_concrete(numbers.alpha) and (np.asarray(numbers.alpha) <= 0).any():
             raise fail("activation", f"one that is not linear for the {self.name}", problem.activation.name)
         lower = upper = None
         if problem.encoder is not None:
-            values, stats = over_batch(_of_encoder, numbers, _encoder_rows(problem, dtype), vector, last)
+            values, stats = over_batch(_of_encoder, numbers, _encoder_inputs(problem, dtype), schedule)
         else:
             variances = equal_shares(problem.deviations.astype(dtype) ** 2, size)
-            values, spread, stats = over_batch(_of_random_rows, numbers, variances, vector, last, rotations, seed)
+            values, spread, stats = over_batch(_of_random_rows, numbers, variances, schedule, rotations, seed)
             lower = jax.tree.map(lambda value, one: value - 2 * one, values, spread)
             upper = jax.tree.map(lambda value, one: value + 2 * one, values, spread)
         if throw:
-            values = require_bounded(values, stats, values)
+            values = schedule.require(values, stats)
+        shown = schedule.times if flow else jnp.asarray(times)
         return Curve(
-            *(jnp.asarray(times), values, None, lower, upper),
-            **{"stats": stats, "theory": self, "problem_type": type(problem), "label": self.name},
+            *(shown, values, None, lower, upper),
+            stats=stats,
+            theory=self,
+            problem_type=type(problem),
+            label=self.name,
         )
 
 

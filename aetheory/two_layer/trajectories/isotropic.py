@@ -7,6 +7,7 @@ training the singular vectors of B stay where they are. The rows' unit length co
 Source: derived for this library from the risk and the methods of arXiv:2212.13468.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -50,7 +51,7 @@ def _aged(start: Start, ages: Float[Array, " ages"]) -> Float[Array, "ages modes
     return start.normalised(start.lengths[None, :] / jnp.sqrt(jnp.where(mixed > 0, mixed, 1)))
 
 
-def _clock(start: Start, numbers: Numbers):
+def _clock(start: Start, numbers: Numbers) -> Callable[[Array], Array]:
     """dt/ds of ages, shape (ages,)."""
 
     def speed(ages: Float[Array, " ages"]) -> Float[Array, " ages"]:
@@ -74,7 +75,10 @@ def _oldest(start: Start, numbers: Numbers, time: Float[Array, ""]) -> Float[Arr
 
 
 def _inverse(
-    clock: Float[Array, " ages"], ages: Float[Array, " ages"], rates: Float[Array, " ages"], times: Float[Array, " times"]
+    clock: Float[Array, " ages"],
+    ages: Float[Array, " ages"],
+    rates: Float[Array, " ages"],
+    times: Float[Array, " times"],
 ) -> Float[Array, " times"]:
     """The ages at some times, by the cubic through values and derivatives of the table."""
     place = jnp.clip(jnp.searchsorted(clock, times, side="right") - 1, 0, len(clock) - 2)
@@ -89,7 +93,7 @@ def _inverse(
 def tied_denominator(start: Start, numbers: Numbers, second_moment: Float[Array, "..."]) -> Float[Array, "..."]:
     """tr(f(K) K)/(n c₁²) = m₂ + α + ε (m₂ − 1)."""
     slope, rest = kernel(start, numbers, second_moment)
-    found: Float[Array, "..."] = slope * second_moment + rest
+    found: Float[Array, ...] = slope * second_moment + rest
     return found
 
 
@@ -110,8 +114,8 @@ def _best(start: Start, numbers: Numbers, lengths: Modes) -> Modes:
     return lengths / jnp.where(denominators > 0, denominators, 1)
 
 
-def alternating_step(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
-    """b after one step on d·R at the best decoder: b ∝ b (1 + 2ηφ), φ = α/(λ+α)² + ⟨λ/(λ+α)²⟩.
+def alternating_pull(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
+    """φ = α/(λ+α)² + ⟨λ/(λ+α)²⟩: the gradient of d·R at the best decoder is −2φb.
 
     With the diagonal of f' left out as in the training. In its parts, with g = a² = λ/D², D = (1+ε)λ + α − ε:
 
@@ -123,8 +127,19 @@ def alternating_step(start: Start, numbers: Numbers, lengths: Float[Array, " mod
     denominators = jnp.where(denominators > 0, denominators, 1)
     shares = squares / denominators**2
     bend = 6 * numbers.cubic_share * start.inverse_units * start.mean((squares - 1) * shares)
-    pull = 1 / denominators - slope * (shares - start.mean(shares)) - bend * (squares - 1)
-    return start.normalised(lengths * (1 + 2 * numbers.step_size * pull))
+    pull: Float[Array, " modes"] = 1 / denominators - slope * (shares - start.mean(shares)) - bend * (squares - 1)
+    return pull
+
+
+def alternating_step(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
+    """b after one step of η: b ∝ b (1 + 2ηφ), rows scaled back to unit length."""
+    return start.normalised(lengths * (1 + 2 * numbers.step_size * alternating_pull(start, numbers, lengths)))
+
+
+def alternating_velocity(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
+    """Of the flow that small steps follow, in t = 2η · (number of steps), that of L = (d/2) R: ḃ = b (φ − ⟨λφ⟩)."""
+    pull = alternating_pull(start, numbers, lengths)
+    return lengths * (pull - start.mean(lengths**2 * pull))
 
 
 def joint_velocity(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
@@ -143,10 +158,9 @@ def joint_velocity(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
 
 def joint_step(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
     """Of the descent by steps of that gradient, rows scaled back to unit length after each."""
-    moved = jax.tree.map(
-        lambda one, velocity: one + numbers.step_size * velocity, lengths, joint_velocity(start, numbers, lengths)
-    )
-    return moved._replace(encoder=start.normalised(moved.encoder))
+    velocity = joint_velocity(start, numbers, lengths)
+    decoder, encoder = (one + numbers.step_size * its for one, its in zip(lengths, velocity, strict=True))
+    return Lengths(decoder, start.normalised(encoder))
 
 
 def joint_risk(start: Start, numbers: Numbers, lengths: Lengths) -> Float[Array, "..."]:

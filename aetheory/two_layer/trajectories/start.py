@@ -1,7 +1,7 @@
 """What a predicted training starts from: the spectrum of K = B Bᵀ of random rows, or that of one encoder.
 
-Source: V. Marchenko, L. Pastur (1967) for the law; Z. Bai, J. Silverstein (2004), "CLT for linear spectral statistics of
-large-dimensional sample covariance matrices", for its correction, completed here for rows of unit length.
+Source: V. Marchenko, L. Pastur (1967) for the law; Z. Bai, J. Silverstein (2004), "CLT for linear spectral statistics
+of large-dimensional sample covariance matrices", for its correction, completed here for rows of unit length.
 """
 
 from typing import Any

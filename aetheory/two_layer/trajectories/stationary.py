@@ -64,9 +64,8 @@ def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
     rate = _require("num_units", rate, rate <= 1, "at most `input_dim`: beyond, the noise is not known")
     scale = step * problem.input_dim / (BATCH_SIZE if problem.batch_size is None else problem.batch_size)
     inside = (symmetric.spread(step) + antisymmetric.spread(step)) / 2
-    return gaussian(rate, problem.nonlinearity) + scale / 2 * (
-        rate * (1 - rate) * outward.spread(step) + rate**2 * inside
-    )
+    excess: Array = scale / 2 * (rate * (1 - rate) * outward.spread(step) + rate**2 * inside)
+    return gaussian(rate, problem.nonlinearity) + excess
 
 
 def _require(name: str, value: Array, good: Array, requirement: str) -> Array:
@@ -102,8 +101,8 @@ def noise_modes(activation: Activation) -> tuple[Modes, Modes, Modes]:
     a = c1**2 / power
     residuals = nodes - a / c1 * values
     pulled = a / c1 * residuals * slopes
-    cross, square = weights @ (values * pulled), weights @ pulled**2
-    turned, mixed = weights @ (pulled * nodes), weights @ (residuals * pulled)
+    products = (values * pulled, pulled**2, pulled * nodes, residuals * pulled)
+    cross, square, turned, mixed = (float(weights @ product) for product in products)
     diagonal = (power, a)
     along = _modes(diagonal, -c1, (power, square), cross)
     within = [
