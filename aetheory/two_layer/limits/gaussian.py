@@ -43,7 +43,7 @@ def gaussian(rate: Any, activation: ActivationLike | Alpha = "sign") -> Float[Ar
         ValueError: a rate that is not positive and finite, or an activation that is not odd or has no linear part.
     """
     rates = _real_array("rate", rate, "finite and positive", strict=True)
-    risk: Float[Array, "..."] = 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
+    risk: Array = 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
     return risk
 
 

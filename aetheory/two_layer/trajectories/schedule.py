@@ -14,8 +14,8 @@ from aetheory.core.checks import as_float, check_steps, check_times, is_concrete
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats, check_solver_options, require_finished, solve_flow
 
-_DIVERGED = 1e3
-"""A risk of more than this many times that of the zero map."""
+_DIVERGED, _COLLAPSED = 1e3, 0.5
+"""A risk of more than this many times that of the zero map; a second moment that no spectrum of mean 1 has."""
 
 
 class Schedule(eqx.Module):
@@ -92,7 +92,9 @@ class Schedule(eqx.Module):
                 # what is not near may be infinite; at the end of its reach a value has a derivative in the time
                 return record + jnp.where(apart <= 1, jnp.maximum(1 - apart, 0) * one[None], 0)
 
-            failed = jnp.where((failed < 0) & ~(values.risk <= _DIVERGED), jnp.asarray(number, failed.dtype), failed)
+            # ⟨λ⟩ = 1, and so ⟨λ²⟩ ≥ 1, but where the scale of a step has overflown
+            fine = (values.risk <= _DIVERGED) & (values.second_moment > _COLLAPSED)
+            failed = jnp.where((failed < 0) & ~fine, jnp.asarray(number, failed.dtype), failed)
             return advance(state), jax.tree.map(added, records, values), failed
 
         stop = end + 1 if self.last is None else self.last + 1

@@ -61,7 +61,7 @@ def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
     outward, symmetric, antisymmetric = noise_modes(problem.activation)
     steepest = float(max(mode.curvatures.max() for mode in (outward, symmetric, antisymmetric)))
     step = _require("step_size", step, step * steepest < 2, f"below {2 / steepest:.3g}, where the noise grows")
-    rate = _require("num_units", rate, rate <= 1, "at most `input_dim`: beyond, the noise is not known")
+    rate = _require("num_units", rate, rate <= 1, f"at most `input_dim` = {problem.input_dim} for the stationary risk")
     scale = step * problem.input_dim / (BATCH_SIZE if problem.batch_size is None else problem.batch_size)
     inside = (symmetric.spread(step) + antisymmetric.spread(step)) / 2
     excess: Array = scale / 2 * (rate * (1 - rate) * outward.spread(step) + rate**2 * inside)
@@ -73,7 +73,7 @@ def _require(name: str, value: Array, good: Array, requirement: str) -> Array:
         checked: Array = eqx.error_if(value, ~good, f"Argument `{name}` must be {requirement}.")
         return checked
     if not bool(jnp.all(good)):
-        raise fail(name, requirement, value)
+        raise ValueError(f"Argument `{name}` must be {requirement}.")
     return value
 
 
