@@ -26,7 +26,7 @@ from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_i
 from aetheory.core.curve import Curve, Values
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory
-from aetheory.spectra.marchenko_pastur import MarchenkoPastur
+from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 from aetheory.two_layer.network import normalised
 from aetheory.two_layer.trajectories.schedule import Schedule
 from aetheory.two_layer.trajectories.start import Numbers
@@ -98,9 +98,9 @@ def random_rows(
     """W^{1/2} D of independent rows: W with `rank` eigenvalues from the Marchenko–Pastur law, rotated at random."""
     dim = len(variances)
     shares = MarchenkoPastur(1 / rate, rate).shares(dim, rank)
-    rotation = jax.random.orthogonal(key, dim, dtype=variances.dtype)
-    roots = jnp.where(shares > 0, jnp.sqrt(jnp.where(shares > 0, shares, 1)), 0)
-    return roots[:, None] * rotation * jnp.sqrt(variances)[None, :]
+    # one Gaussian matrix for both precisions; the signs of the axes cancel in RᵀWR
+    axes = jnp.linalg.qr(jax.random.normal(key, (dim, dim), jnp.float32).astype(variances.dtype))[0]
+    return square_root(shares)[:, None] * axes.T * jnp.sqrt(variances)[None, :]
 
 
 def _of_encoder(numbers: Numbers, inputs: Inputs, schedule: Schedule) -> tuple[Values, SolverStats]:

@@ -2,7 +2,8 @@
 
 K = B Bᵀ has the eigenvalues λ = b² and f(K) ≈ c₁²(K + αI) for random rows in high dimension, so that along each
 training the singular vectors of B stay where they are. The rows' unit length costs one multiplier, which keeps
-⟨λ⟩ = (1/n) tr K = 1. ε and terms in 1/n: see `kernel`; they vanish in the limit.
+⟨λ⟩ = (1/n) tr K = 1. At finite n there are terms of order 1/n: ε (see `kernel`), and multipliers that differ between
+the rows (see `Start.tangent`).
 
 Source: derived for this library from the risk and the methods of arXiv:2212.13468.
 """
@@ -28,9 +29,9 @@ class Lengths(NamedTuple):
 
 
 def tied_lengths(start: Start, numbers: Numbers, times: Float[Array, " times"]) -> Float[Array, "times modes"]:
-    """b along the flow of B with the best A = β Bᵀ: λ̇ = −(4/(m₂+α)²) λ (λ − m₂), m₂ = ⟨λ²⟩, a Riccati equation.
+    """In the limit, b along the flow of B with the best A = β Bᵀ: λ̇ = −(4/(m₂+α)²) λ (λ − m₂), m₂ = ⟨λ²⟩.
 
-    It is the logistic flow of the linear autoencoder on a clock of its own, with a target that keeps ⟨λ⟩ = 1. With
+    A Riccati equation: it is the logistic flow of the linear autoencoder on a clock of its own, with a target that keeps ⟨λ⟩ = 1. With
     the age s, e = e^{−s} and x = λ₀/(e + (1−e)λ₀):
 
         λ = x/⟨x⟩,    dt/ds = (m₂+α)² ⟨x⟩/4.
@@ -59,9 +60,7 @@ def _clock(start: Start, numbers: Numbers) -> Callable[[Array], Array]:
         mixed = left + (1 - left) * squares
         moved = squares / jnp.where(mixed > 0, mixed, 1)
         mean = start.mean(moved)
-        second_moment = start.mean(moved**2) / mean**2
-        pull = 1 + 6 * numbers.cubic_share * (second_moment - 1) * start.inverse_units
-        return tied_denominator(start, numbers, second_moment) ** 2 * mean / (4 * pull)
+        return (start.mean(moved**2) / mean**2 + numbers.alpha) ** 2 * mean / 4
 
     return speed
 
@@ -88,6 +87,14 @@ def _inverse(
     step = ages[place + 1] - ages[place]
     bend = share * (1 - share) * (first * (1 - share) - last * share)
     return ages[place] + step * share**2 * (3 - 2 * share) + bend
+
+
+def tied_velocity(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
+    """The same flow with its terms of order 1/n: λ̇ = −(4/D²)(1 + 6κ(m₂−1)/n) λ (λ − m₂), D = m₂ + α + ε(m₂−1)."""
+    second_moment = start.mean(lengths**4)
+    bend = 1 + 6 * numbers.cubic_share * (second_moment - 1) * start.inverse_units
+    pull = -2 * bend / tied_denominator(start, numbers, second_moment) ** 2
+    return start.tangent(lengths, pull * lengths**3)
 
 
 def tied_denominator(start: Start, numbers: Numbers, second_moment: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -133,13 +140,13 @@ def alternating_pull(start: Start, numbers: Numbers, lengths: Float[Array, " mod
 
 def alternating_step(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
     """b after one step of η: b ∝ b (1 + 2ηφ), rows scaled back to unit length."""
-    return start.normalised(lengths * (1 + 2 * numbers.step_size * alternating_pull(start, numbers, lengths)))
+    pull = alternating_pull(start, numbers, lengths)
+    return start.rescaled(lengths, lengths * (1 + 2 * numbers.step_size * pull))
 
 
 def alternating_velocity(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
     """Of the flow that small steps follow, in t = 2η · (number of steps), that of L = (d/2) R: ḃ = b (φ − ⟨λφ⟩)."""
-    pull = alternating_pull(start, numbers, lengths)
-    return lengths * (pull - start.mean(lengths**2 * pull))
+    return start.tangent(lengths, lengths * alternating_pull(start, numbers, lengths))
 
 
 def joint_velocity(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
@@ -153,14 +160,14 @@ def joint_velocity(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
     bend = 6 * numbers.cubic_share * start.inverse_units * start.mean(decoder**2 * (squares - 1))
     pull = decoder - slope * decoder**2 * encoder - bend * encoder**3
     moved = numbers.linear_power * (encoder - decoder * (slope * squares + rest))
-    return Lengths(moved, pull - start.mean(encoder * pull) * encoder)
+    return Lengths(moved, start.tangent(encoder, pull))
 
 
 def joint_step(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
     """Of the descent by steps of that gradient, rows scaled back to unit length after each."""
     velocity = joint_velocity(start, numbers, lengths)
     decoder, encoder = (one + numbers.step_size * its for one, its in zip(lengths, velocity, strict=True))
-    return Lengths(decoder, start.normalised(encoder))
+    return Lengths(decoder, start.rescaled(lengths.encoder, encoder))
 
 
 def joint_risk(start: Start, numbers: Numbers, lengths: Lengths) -> Float[Array, "..."]:

@@ -59,6 +59,30 @@ class Start(eqx.Module):
         """The lengths with ⟨λ⟩ = 1: the trace of K stays n, for its rows stay of unit length."""
         return lengths / jnp.sqrt(self.mean(lengths**2))[..., None]
 
+    def tangent(self, lengths: Float[Array, " modes"], velocity: Float[Array, " modes"]) -> Float[Array, " modes"]:
+        """The velocity of b under one multiplier for each row, which keeps its length."""
+        squares, change = lengths**2, lengths * velocity
+        # not ⟨h⟩ alone, under which an error of ⟨λ⟩ = 1 may grow
+        common = self.mean(change) / self.mean(squares)
+        return velocity - (common + self._uneven(squares, change)) * lengths
+
+    def rescaled(self, lengths: Float[Array, " modes"], moved: Float[Array, " modes"]) -> Float[Array, " modes"]:
+        """b after a step from `lengths` to `moved`, each row scaled back to its length."""
+        common = self.normalised(moved)
+        return self.normalised(common * (1 - self._uneven(lengths**2, common**2) / 2))
+
+    def _uneven(self, squares: Float[Array, " modes"], change: Float[Array, " modes"]) -> Float[Array, " modes"]:
+        """What the multipliers of rows that differ do to λ, as a share of it: (2/n) (h − ⟨h⟩ − β(λ−1)).
+
+        That of row i is h(K)_ii. The singular vectors are random but for K_ii = 1: over the rows g(K)_ii and h(K)_ii
+        have 2/n times the covariance of g and h over the spectrum, without the parts along λ, β = cov(h, λ)/var λ.
+        """
+        variance = self.mean(squares**2) - 1
+        spread = variance > 100 * float(np.finfo(squares.dtype).eps)
+        slope = (self.mean(squares * change) - self.mean(change)) / jnp.where(spread, variance, 1)
+        slope = jnp.where(spread, slope, 0)
+        return 2 * self.inverse_units * (change - self.mean(change) - slope * (squares - 1))
+
     def quantiles(self, lengths: Float[Array, " modes"], levels: Float[Array, " levels"]) -> Float[Array, " levels"]:
         """Those of all eigenvalues of K, zeros included."""
         order = jnp.argsort(lengths)

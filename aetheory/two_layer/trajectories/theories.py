@@ -30,6 +30,7 @@ from aetheory.two_layer.trajectories.isotropic import (
     joint_velocity,
     tied_lengths,
     tied_risk,
+    tied_velocity,
 )
 from aetheory.two_layer.trajectories.schedule import Schedule
 from aetheory.two_layer.trajectories.start import Numbers, Start
@@ -76,8 +77,16 @@ class Task(eqx.Module):
         return Values(**values)
 
 
-def _tied(numbers: Numbers, task: Task) -> tuple[Values, None]:
+def _tied(numbers: Numbers, task: Task) -> tuple[Values, SolverStats | None]:
+    """Explicit in the limit; at finite n a flow."""
     start = task.start(numbers)
+    if task.encoder is not None or task.finite_size:
+        return task.schedule.run(
+            lambda lengths, _: lengths,  # has no steps
+            lambda lengths, numbers: tied_velocity(start, numbers, lengths),
+            lambda lengths, numbers: task.values(start, lengths, tied_risk(start, numbers, lengths)),
+            *(start.lengths, numbers),
+        )
     lengths = tied_lengths(start, numbers, task.schedule.times)
     return jax.vmap(lambda one: task.values(start, one, tied_risk(start, numbers, one)))(lengths), None
 

@@ -229,8 +229,11 @@ def test_sensitivities_of_a_descent(x64):
     steps = np.arange(0, 13, 2)
     answer = ae.sensitivities(made, steps)
     assert set(answer.derivatives) == {"num_units", "alpha", "step_size"}
-    up, down = (ae.predict(ae.TwoLayerProblem(DIM, 70.0, "sign", "alternating", step_size=0.2 * s), steps) for s in (1 + 1e-5, 1 - 1e-5))  # fmt: skip
-    np.testing.assert_allclose(answer.derivatives["step_size"].risk, (up.risk - down.risk) / 2e-5, atol=1e-8)
+    ends = [
+        ae.predict(ae.TwoLayerProblem(DIM, 70.0, "sign", "alternating", step_size=0.2 * factor), steps).risk
+        for factor in (1 + 1e-5, 1 - 1e-5)
+    ]
+    np.testing.assert_allclose(answer.derivatives["step_size"].risk, (ends[0] - ends[1]) / 2e-5, atol=1e-8)
 
 
 @pytest.mark.slow
