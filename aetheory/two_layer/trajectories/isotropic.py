@@ -31,8 +31,8 @@ class Lengths(NamedTuple):
 def tied_lengths(start: Start, numbers: Numbers, times: Float[Array, " times"]) -> Float[Array, "times modes"]:
     """In the limit, b along the flow of B with the best A = β Bᵀ: λ̇ = −(4/(m₂+α)²) λ (λ − m₂), m₂ = ⟨λ²⟩.
 
-    A Riccati equation: it is the logistic flow of the linear autoencoder on a clock of its own, with a target that keeps ⟨λ⟩ = 1. With
-    the age s, e = e^{−s} and x = λ₀/(e + (1−e)λ₀):
+    A Riccati equation: the logistic flow of the linear autoencoder on a clock of its own, with a target that keeps
+    ⟨λ⟩ = 1. With the age s, e = e^{−s} and x = λ₀/(e + (1−e)λ₀):
 
         λ = x/⟨x⟩,    dt/ds = (m₂+α)² ⟨x⟩/4.
     """
