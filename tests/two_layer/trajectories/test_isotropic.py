@@ -33,9 +33,10 @@ def problem(rate, method, activation="sign", **fields):
                 2: [0.3044, 0.2444, 0.2220],
             },
         ),
-        (
+        pytest.param(
             *("joint", "erf", np.array([1.0, 3.0, 6.0, 30.0])),
             {0.5: [0.7546, 0.5934, 0.5460, 0.5432], 1: [0.5650, 0.2862, 0.1296, 0.0864]},
+            marks=pytest.mark.slow,
         ),
     ],
 )
@@ -121,7 +122,9 @@ class Reference:
     [
         (0.7, "tied", lambda one: one.tied(FLOW), {}, {}),
         (1.6, "alternating", lambda one: one.alternating(STEPS, 0.5), {"step_size": 0.5}, {}),
-        (0.7, "alternating", lambda one: one.alternating_flow(FLOW), {}, {"flow": True}),
+        pytest.param(
+            *(0.7, "alternating", lambda one: one.alternating_flow(FLOW), {}, {"flow": True}), marks=pytest.mark.slow
+        ),
         (1.6, "joint", lambda one: one.joint(FLOW), {}, {}),
         (0.7, "joint", lambda one: one.joint_descent(STEPS, 0.3), {"step_size": 0.3}, {}),
     ],
@@ -199,14 +202,14 @@ def test_quantiles_are_those_of_the_eigenvalues(x64):
     # the atom of r = 2, and the end, where all others are 2
     np.testing.assert_allclose(own[:, :2], 0, atol=1e-12)
     np.testing.assert_allclose(own[1, 2:], 2, atol=1e-5)
-    one = ae.TwoLayerProblem(30, 60, method="tied", start=rows)
-    found = ae.predict(one, [0.0], quantiles=levels).spectrum[0]
+    one = ae.TwoLayerProblem(30, 60, method="alternating", start=rows)
+    found = ae.predict(one, [0], quantiles=levels).spectrum[0]
     values = np.linalg.eigvalsh(rows @ rows.T)
     np.testing.assert_allclose(found, np.interp(levels, (np.arange(60) + 0.5) / 60, values), atol=0.15)
     np.testing.assert_allclose(found[:2], 0, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", ["tied", "alternating", pytest.param("joint", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["alternating", *(pytest.param(one, marks=pytest.mark.slow) for one in FLOWS)])
 def test_derivatives_in_the_start_and_the_times(method, x64):
     """In forward mode, which knows traced numbers of steps too; between whole ones the curve is a polygon."""
     rows = random_encoder(jax.random.key(5), 12, 6)
@@ -214,7 +217,7 @@ def test_derivatives_in_the_start_and_the_times(method, x64):
 
     def last(shift, time):
         one = ae.TwoLayerProblem(12, 6, "erf", method, start=rows + shift * direction)
-        options = {} if method != "joint" else {"adjoint": diffrax.ForwardMode(), "rtol": 1e-10}
+        options = {} if method == "alternating" else {"adjoint": diffrax.ForwardMode(), "rtol": 1e-10}
         return ae.predict(one, jnp.stack([0.0 * time, time]), **options).risk[-1]
 
     last_jit = jax.jit(last)
@@ -293,4 +296,4 @@ def test_what_a_traced_program_notices(x64):
 
 def test_the_correction_says_where_it_fails():
     with pytest.warns(UserWarning, match="near 1"):
-        ae.predict(problem(1, "tied"), FLOW, finite_size=True)
+        ae.predict(problem(1, "alternating"), [0], finite_size=True)
