@@ -238,7 +238,7 @@ MATRIX = MatrixDescent(
     name="matrix descent",
     formula="M ← T M T · n/tr(·), T = I + (2η/mean D²)[αQ + tr(QM)/n], Q = (M+α)⁻¹D²(M+α)⁻¹; R = (α/d) tr D²(M+α)⁻¹",
     citations=DERIVED,
-    tested="sign, d = 200, η = .1: three blocks at r = .5 and 1.5, variances 1/(u+.02) at r = .5 and 1, one or two starts",
-    error="R off by ≤ .0025 (blocks) and .0041 (power law), most at the start, inside the bracket; one encoder: ≤ .0018",
+    tested="sign, d = 200, η = .1: three blocks, r = .5 and 1.5, and variances 1/(u+.02), r = .5 and 1, 1 or 2 starts",
+    error="R off by ≤ .0025 (blocks), .0041 (power law), mostly at the start, in the bracket; one encoder: ≤ .0018",
 )
 """Alternating descent on Gaussian inputs of any covariance."""
