@@ -44,7 +44,10 @@ Images = ae.ImageSource
 
 
 class Scale(NamedTuple):
-    """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set."""
+    """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set.
+
+    At `image_rates` images are coded, at `flow_rates` the tied and the joint flow are followed too.
+    """
 
     dim: int
     rates: tuple[float, ...]
@@ -54,10 +57,11 @@ class Scale(NamedTuple):
     num_samples: int
     num_images: int | None
     image_rates: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    flow_rates: tuple[float, ...] = (1.0,)
 
 
 _SCALES: dict[Size, Scale] = {
-    "quick": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0)),
+    "quick": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0), ()),
     "default": Scale(100, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 1000, 4000, 10_000),
     "full": Scale(500, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 3000, 10_000, None),
 }
@@ -117,7 +121,7 @@ def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key
         if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
             sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
         if problem.is_isotropic:
-            flows.append(trajectories.followed(problem, starts[0]))
+            flows.append(trajectories.followed(problem, starts[0], scale.flow_rates))
         rows.append(([run.risk for run in runs], float(minimiser), float(sampled)))
         if problem.rate == _SHOWN_RATE:
             structure = _structure(variances, before=starts[0], after=runs[0].module.encoder)

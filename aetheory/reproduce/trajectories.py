@@ -20,13 +20,13 @@ from aetheory.plotting import COLOURS
 FLOWS = {"tied": "s", "joint": "^"}
 """The methods that are followed beside alternating descent, and their marks."""
 _STEP = 0.1  # of alternating descent
-_RATES, _FOLLOWED = (0.5, 1.0, 2.0), (0.5, 1.0)
+_RATES = (0.5, 1.0, 2.0)
 _TIMES, _LINE = np.geomspace(0.1, 20.0, 12), np.geomspace(0.05, 20.0, 100)
 
 
-def followed(problem: ae.TwoLayerProblem, start: Float[Array, "units dim"]) -> dict[str, Any]:
-    """The risks of the tied and of the joint flow from a given encoder; NaN at rates where it is left out."""
-    if problem.rate not in _FOLLOWED:
+def followed(problem: ae.TwoLayerProblem, start: Float[Array, "units dim"], rates: Sequence[float]) -> dict[str, Any]:
+    """The risks of the tied and of the joint flow from a given encoder; NaN but for these rates."""
+    if problem.rate not in rates:
         return {name: np.full(len(_TIMES), np.nan) for name in FLOWS}
     flows = {name: dataclasses.replace(problem, method=name, start=start) for name in FLOWS}
     return {name: ae.simulate(flow, _TIMES, jax.random.key(0), rtol=1e-4).risk for name, flow in flows.items()}
@@ -38,16 +38,20 @@ def predicted(problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, 
     every = dataclasses.replace(problems[0], num_units=units)
     found = {"predicted_alternating": (("rate", "step"), ae.predict(every, np.arange(num_steps + 1)).risk)}
     for name in FLOWS:
-        flow, simulated = dataclasses.replace(every, method=name), np.asarray([one[name] for one in flows])
-        for variable, times, axis in ((f"predicted_{name}", _TIMES, "flow_time"), (f"{name}_line", _LINE, "line_time")):
-            found[variable] = (("rate", axis), ae.predict(flow, times).risk)
-        found[name] = (("rate", "flow_time"), simulated)
+        simulated = np.asarray([one[name] for one in flows])
+        if np.isnan(simulated).all():
+            continue
+        times, places = np.unique(np.concatenate([_TIMES, _LINE]), return_inverse=True)
+        risk = np.asarray(ae.predict(dataclasses.replace(every, method=name), times).risk)
+        points, line = np.split(risk[:, places], [len(_TIMES)], axis=1)
+        found |= {f"predicted_{name}": (("rate", "flow_time"), points), name: (("rate", "flow_time"), simulated)}
+        found[f"{name}_line"] = (("rate", "line_time"), line)
     return {name: (dims, np.asarray(array)) for name, (dims, array) in found.items()}
 
 
 def deviations(data: xarray.Dataset) -> dict[str, Any]:
     """The largest |simulated − predicted| over the times, at every rate."""
-    pairs = {"alternating": data.alternating.mean("seed"), **{name: data[name] for name in FLOWS}}
+    pairs = {"alternating": data.alternating.mean("seed"), **{name: data[name] for name in FLOWS if name in data}}
     off = {name: np.abs(simulated - data[f"predicted_{name}"]) for name, simulated in pairs.items()}
     return {f"{name}_excess_over_prediction": one.max(one.dims[-1]) for name, one in off.items()}
 
@@ -63,7 +67,7 @@ def draw(ax: Axes, data: xarray.Dataset) -> None:
         ax.axhline(float(runs.limit), color=colour, linewidth=0.8, linestyle="--")
         ax.annotate(f"$r={float(runs.rate):g}$", (0.055, float(runs.limit) + 0.01), color=colour, fontsize=8)
         for name, mark in FLOWS.items():
-            if not np.isnan(runs[name]).any():
+            if name in runs and not np.isnan(runs[name]).any():
                 ax.plot(_LINE, runs[f"{name}_line"], color=colour, linewidth=1)
                 ax.plot(_TIMES, runs[name], mark, color=colour, markersize=4, markerfacecolor="none")
     label = r"flow time of $\frac{d}{2}R$ ($2\eta\,\times$ steps)"
