@@ -13,6 +13,7 @@ import numbers
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -151,7 +152,7 @@ def limit_alpha(activation: ActivationLike | Alpha) -> Any:
     Raises:
         ValueError: the activation is not odd or has no linear part, or α is negative.
     """
-    if isinstance(activation, numbers.Real) or hasattr(activation, "dtype"):
+    if isinstance(activation, numbers.Real | jax.Array | np.ndarray):
         check_real("alpha", activation, "finite and nonnegative", minimum=0.0)
         return activation
     resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are gone
