@@ -1,5 +1,6 @@
 """When a predicted training is recorded, and how it runs: a map that stands for a descent, or a flow."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from aetheory.core.checks import as_float, check_steps, check_times, is_concrete
+from aetheory.core.checks import as_float, check_times, is_concrete
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats, check_solver_options, require_finished, solve_flow
 
@@ -38,12 +39,12 @@ class Schedule(eqx.Module):
         """The arguments of a `curve`, checked.
 
         Raises:
-            ValueError: bad times, numbers of steps that are not whole (but for traced ones) or bad options.
+            ValueError: bad times or options.
         """
         check_solver_options(rtol, max_steps)
-        last = check_steps(times)[-1] if stepwise and is_concrete(times) else None
-        tolerance = None if stepwise else as_float(rtol).astype(dtype)
-        return cls(check_times(times).astype(dtype), tolerance, adjoint, max_steps, last)
+        vector, tolerance = check_times(times).astype(dtype), None if stepwise else as_float(rtol).astype(dtype)
+        last = math.ceil(np.asarray(times)[-1]) if stepwise and is_concrete(times) else None
+        return cls(vector, tolerance, adjoint, max_steps, last)
 
     @property
     def is_descent(self) -> bool:

@@ -158,8 +158,8 @@ class Trajectory(AbstractTheory):
         Arguments:
             problem: of the theory's method, with isotropic inputs and an odd activation. Its numbers of units and
                 dimensions, α and step size may be real, traced or arrays (a batch).
-            times: flow times; for a problem of steps their numbers. Those of steps may be fractions where they are
-                traced: the curve is then interpolated, and differentiated in forward mode only.
+            times: flow times; for a problem of steps their numbers, between which the curve is interpolated. Where
+                these are traced it is differentiated in forward mode only.
             flow: of a problem of steps the flow that small ones follow, at these flow times: step_size · steps of joint
                 training, twice that of the alternating one.
             finite_size: add the terms of order 1/n of random rows, of their spectrum and of f(K). Not for d (1−√r)²

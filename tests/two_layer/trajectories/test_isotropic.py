@@ -212,6 +212,9 @@ def test_quantiles_are_those_of_the_eigenvalues(x64):
 @pytest.mark.parametrize("method", ["alternating", *(pytest.param(one, marks=pytest.mark.slow) for one in FLOWS)])
 def test_derivatives_in_the_start_and_the_times(method, x64):
     """In forward mode, which knows traced numbers of steps too; between whole ones the curve is a polygon."""
+    if method == "alternating":
+        path = ae.predict(problem(0.5, method), [2, 2.25, 3]).risk
+        assert float(path[1]) == pytest.approx(0.75 * float(path[0]) + 0.25 * float(path[2]), rel=1e-12)
     rows = random_encoder(jax.random.key(5), 12, 6)
     direction = jnp.asarray(np.random.default_rng(0).normal(size=rows.shape))
 
@@ -248,6 +251,7 @@ def test_a_fit_of_a_descent(x64):
     found = ae.fit(observed, "alternating descent", problem=guess, fixed={"alpha": alpha}, num_starts=1)
     assert found.values["num_units"] == pytest.approx(70, rel=1e-4)
     assert found.values["step_size"] == pytest.approx(0.2, rel=1e-3)
+    assert found.curve(np.linspace(0, 12, 7)).risk.shape == (7,)  # as it is drawn, between steps
 
 
 OTHER = ae.TwoLayerAutoencoder(np.eye(10)[:5], 0.1 * np.ones((10, 5)), "erf")
@@ -268,7 +272,7 @@ OTHER = ae.TwoLayerAutoencoder(np.eye(10)[:5], 0.1 * np.ones((10, 5)), "erf")
             {},
             "Argument `start` must be an encoder (A(0",
         ),
-        ({"method": "alternating"}, FLOW, {}, "Argument `times` must be a non-empty vector of whole"),
+        ({"method": "alternating"}, [2, 1], {}, "Argument `times` must be a non-empty vector of finite, nonnegative"),
         ({"method": "joint", "step_size": 4.0}, STEPS, {}, "Argument `step_size` must be small enough"),
         ({"method": "alternating", "step_size": 1e30}, [0, 1], {}, "Argument `step_size` must be small enough"),
         ({}, FLOW, {"quantiles": [1.5]}, "Argument `quantiles` must be a vector of levels between 0 and 1"),
