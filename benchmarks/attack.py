@@ -66,7 +66,7 @@ def calls() -> Calls:
     problem, ratios = ae.LinearProblem(6, 3, 8, 0.1), ae.LinearRatios(0.5, 0.5, 0.5)
     source = ae.GroupSparseSource(ae.orthonormal_groups_dictionary(key, 6, 4, 2), 2, 1)
     network = ae.GroupSparseAutoencoder(np.asarray(source.dictionary), 0.1, 2)
-    trained = {"autoencoder": network, "loss": ae.reconstruction_loss, "data": source.sample(key, 5).observations}
+    trained = {"autoencoder": network, "loss": ae.reconstruction_loss, "data": source.sample(key, 5)}
     curve = ae.predict(ratios, times, "large-data")
     limits, recovery, spectra = ae.limits, ae.recovery, ae.spectra
     sparse = ae.SparseSource(4, 0.5)

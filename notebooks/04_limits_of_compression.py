@@ -49,7 +49,8 @@ print(ae.limits.gaussian(1.0), ae.limits.rate_distortion(jnp.ones(1), 1.0))
 # encoder, and normalises its rows. From random rows it ends at the limit, at every rate. The left panel draws it as
 # dots on the limit (line), with stochastic gradient descent on samples (crosses) and a constructed minimiser
 # (diamonds: orthonormal rows for $r\le1$, an incoherent tight frame above). Dashed: a linear autoencoder, whose units
-# carry real numbers. Dotted: Shannon. The right panel follows the steps.
+# carry real numbers. Dotted: Shannon. The right panel follows the steps (dots): `ae.predict` of the same problem is the
+# whole curve (lines), from a map of the spectrum of $K$ that is derived below.
 
 # %%
 dim, rates, steps = 60, (0.5, 0.8, 1.0, 1.5, 2.0), np.arange(201)
@@ -58,8 +59,11 @@ fine, keys = np.linspace(0.05, 3, 60), jax.random.split(jax.random.key(0), 3)
 
 def descent(rate, variances):
     """Alternating descent from two random starts."""
-    problem = ae.TwoLayerProblem(dim, round(rate * dim), "sign", "alternating", variances)
-    return ae.simulate(problem, steps, keys[0], num_repeats=2)
+    return ae.simulate(alternating(rate, variances), steps, keys[0], num_repeats=2)
+
+
+def alternating(rate, variances):
+    return ae.TwoLayerProblem(dim, round(rate * dim), "sign", "alternating", variances)
 
 
 def draw_limits(ax, variances, colour):
@@ -88,15 +92,49 @@ for colour, rate in zip(plotting.COLOURS, rates, strict=False):
     left.plot(rate, minimiser, "D", color=colour, markersize=9, markerfacecolor="none")
     left.plot(rate, by_samples.risk[-1], "x", color=colour, markersize=8)
     left.plot(rate, run.risk[-1], "o", color=colour, markersize=4)
-    ae.plot(run, right, colour=colour, label=f"$r={rate}$", markers=False)
+    theory, shown = (
+        ae.predict(alternating(rate, isotropic), steps),
+        (1, 2, 3, 5, 8, 13, 21, 34, 55, 100, 200),
+    )
+    right.plot(steps, theory.risk, color=colour, label=f"$r={rate}$")
+    right.plot(shown, run.risk[jnp.array(shown)], "o", color=colour, markersize=4)
     right.axhline(limit, color=colour, linewidth=0.8, linestyle="--")
     print(f"rate {rate:.1f}: limit {limit:.4f}, descent {run.risk[-1]:.4f}")
-right.set(xlim=(1, 200), xscale="log")
+right.set(xlim=(1, 200), xscale="log", xlabel="step")
 _ = right.legend(frameon=False, fontsize=7)
 
 # %% [markdown]
 # At $r\le1$ the limit holds at every finite $d$; at $r>1$ it is approached as $d$ grows.
 #
+# ## How training gets there
+#
+# In high dimension $f(K)\approx c_1^2(K+\alpha I)$: every gradient is $B$ times a function of $K$, and only the eigenvalues
+# $\lambda$ of $K$ move. They start from the Marchenko–Pastur law, and rows of unit length keep
+# $\langle\lambda\rangle=1$. With tied weights, for instance, $m_2=\langle\lambda^2\rangle$ and
+#
+# $$R=1-\frac r{m_2+\alpha},\qquad \dot\lambda=-\frac{4}{(m_2+\alpha)^2}\,\lambda(\lambda-m_2) .$$
+#
+# This is derived for the library, and no theorem. Dashed is the limit of random rows; the line starts from the
+# singular values of the simulated encoder itself, `start=encoder`, and passes through all dots:
+
+# %%
+start = ae.two_layer.random_encoder(keys[1], dim, dim)
+times = np.array([0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0])
+line = np.geomspace(0.1, 12, 60)
+figure, ax = plt.subplots()
+for colour, method in zip(plotting.COLOURS, ("tied", "joint"), strict=False):
+    problem = ae.TwoLayerProblem(dim, dim, "sign", method, start=start)
+    run = ae.simulate(problem, times, keys[0])
+    ax.plot(line, ae.predict(problem, line).risk, color=colour, label=method)
+    limit = ae.predict(ae.TwoLayerProblem(dim, dim, "sign", method), line)
+    ax.plot(line, limit.risk, "--", color=colour, linewidth=0.8)
+    ax.plot(times, run.risk, "o", color=colour, markersize=4)
+    off = float(jnp.max(jnp.abs(run.risk - ae.predict(problem, times).risk)))
+    print(f"{method}: simulation off its encoder's own prediction by at most {off:.4f}")
+ax.set(xscale="log", xlabel="flow time", ylabel="risk $R$")
+_ = ax.legend(frameon=False)
+
+# %% [markdown]
 # ## Water-filling
 #
 # If the inputs have covariance $\Sigma$ with deviations $D_1,\dots,D_d$, units are worth more in directions of large

@@ -88,7 +88,10 @@ def reached(parameters, key):
         40, parameters["num_units"], method="alternating", covariance=source.variances
     )
     run = ae.simulate(problem, np.array([100]), key)
-    return {"risk": run.risk[-1], "limit": ae.predict(problem, run.times).risk[-1]}
+    return {
+        "risk": run.risk[-1],
+        "limit": ae.predict(problem, run.times, "water-filling").risk[-1],
+    }
 
 
 table = ae.sweep(

@@ -48,7 +48,7 @@ for activation in (ternary, *map(ae.two_layer.as_activation, ("sign", "tanh"))):
 # %%
 problem = ae.TwoLayerProblem(50, 40, ternary, method="alternating")
 run = ae.simulate(problem, jnp.arange(301), jax.random.key(0), return_module=True)
-limit = ae.predict(problem, run.times)
+limit = ae.predict(problem, run.times, "gaussian")
 print(f"start {run.risk[0]:.4f}, end {run.risk[-1]:.4f} after {run.stats.num_steps[0]} steps, "
       f"limit {limit.risk[-1]:.4f}")  # fmt: skip
 

@@ -69,6 +69,17 @@ def nonlinear(**inputs):
     return lambda num_units: ae.TwoLayerProblem(20, num_units, activation="erf", **inputs)
 
 
+def trained(method, **inputs):
+    def make(num_units, alpha, step_size=None):
+        return ae.TwoLayerProblem(20, num_units, "erf", method, alpha=alpha, step_size=step_size, **inputs)
+
+    return make
+
+
+def noisy(num_units, step_size):
+    return ae.TwoLayerProblem(20, num_units, "erf", "sgd", step_size=step_size)
+
+
 def sparse(num_units):
     return ae.TwoLayerProblem(20, num_units, activation="erf", source=ae.SparseSource(20, 0.3))
 
@@ -81,6 +92,16 @@ def recovery(threshold, min_norm, max_norm, start_correlation, learning_rate):
 
 PUBLISHED = (2.0, 4.0, 5.0, 0.56, 1e-3)
 CASES = {theory.name: linear_case(theory) for theory in ae.LinearProblem.theories.values()} | {
+    "tied flow": Case(trained("tied"), (12.5, 0.3), (0.0, 1.0), {}),
+    "alternating descent": Case(trained("alternating"), (12.5, 0.3, 0.1), (0.0, 3.0), {}),
+    "joint training": Case(trained("joint"), (12.5, 0.3), (0.0, 1.0), {"rtol": 1e-10}, flow=True),
+    "matrix descent": Case(
+        trained("alternating", covariance=np.linspace(0.5, 1.5, 20)),
+        (12.5, 0.3, 0.1),
+        (0.0, 3.0),
+        {"size": 5, "rotations": 2},
+    ),
+    "stationary": Case(noisy, (12.5, 0.05), (0.0, 1.0), {}),
     "gaussian": Case(nonlinear(), (12.5,), (0.0, 1.0), {}),
     "water-filling": Case(nonlinear(covariance=np.linspace(0.5, 1.5, 20)), (12.5,), (0.0, 1.0), {}, batched=False),
     "rotation": Case(sparse, (12.5,), (0.0, 1.0), {}),
@@ -161,11 +182,10 @@ def test_derivatives_are_central_differences(x64, name):
     """In all numbers at once, in both modes, under `jit`."""
     case = CASES[name]
     point = jnp.asarray(case.point)
-    weights = jnp.cos(1 + jnp.arange(2.0 * len(case.times)))
 
     def scalar(point, **options):
         values = jnp.ravel(predicted(name, point, **options))
-        return jnp.sum(values * weights[: values.size])
+        return jnp.sum(values * jnp.cos(1 + jnp.arange(float(values.size))))
 
     value = jax.jit(jax.value_and_grad(scalar))
     steps = STEP * point[:, None] * jnp.eye(len(point))

@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 import aetheory as ae
 from aetheory.plotting import COLOURS
+from aetheory.reproduce import trajectories
 from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 from aetheory.sources.images import DATA_FOLDER_VARIABLE
 
@@ -43,7 +44,10 @@ Images = ae.ImageSource
 
 
 class Scale(NamedTuple):
-    """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set."""
+    """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set.
+
+    At `image_rates` images are coded, at `flow_rates` the tied and the joint flow are followed too.
+    """
 
     dim: int
     rates: tuple[float, ...]
@@ -53,10 +57,11 @@ class Scale(NamedTuple):
     num_samples: int
     num_images: int | None
     image_rates: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)
+    flow_rates: tuple[float, ...] = (1.0,)
 
 
 _SCALES: dict[Size, Scale] = {
-    "quick": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0)),
+    "quick": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0), ()),
     "default": Scale(100, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 1000, 4000, 10_000),
     "full": Scale(500, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 3000, 10_000, None),
 }
@@ -106,7 +111,7 @@ def block_variances(dim: int) -> Float[Array, " dim"]:
 def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Alternating descent, constructed minimisers, and on isotropic inputs SGD, beside the limits, over the rate."""
     variances, dim, units = problems[0].covariance, int(problems[0].input_dim), [int(one.num_units) for one in problems]
-    rows, structure = [], {}
+    rows, structure, flows = [], {}, []
     for problem, num_units in zip(problems, units, strict=True):
         keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
         starts = [ae.two_layer.random_encoder(one, dim, num_units) for one in keys]
@@ -115,6 +120,8 @@ def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key
         sampled = math.nan
         if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
             sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
+        if problem.is_isotropic:
+            flows.append(trajectories.followed(problem, starts[0], scale.flow_rates))
         rows.append(([run.risk for run in runs], float(minimiser), float(sampled)))
         if problem.rate == _SHOWN_RATE:
             structure = _structure(variances, before=starts[0], after=runs[0].module.encoder)
@@ -124,16 +131,19 @@ def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key
         problem = dataclasses.replace(problems[0], num_units=jnp.asarray(number))
         return np.asarray(ae.predict(problem, [0], "water-filling").risk[:, 0])
 
+    trained = trajectories.predicted(problems, flows, scale.num_steps) if flows else {}
     linear = ae.limits.principal_components(variances, dim * _CURVE)
     shannon = ae.limits.rate_distortion(variances, _CURVE)
     data = xarray.Dataset(
         _over("rate", minimiser=minimisers, sample_descent=by_samples, limit=limit(units))
         | _over("curve_rate", limit_curve=limit(dim * _CURVE), principal_components=linear, rate_distortion=shannon)
         | _over(("rate", "seed", "step"), alternating=alternating)
-        | structure,
+        | structure
+        | trained,
         {"rate": np.asarray(units) / dim, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
         {"input_dim": dim},
     )
+    data = data.assign(trajectories.deviations(data) if flows else {})
     last = data.alternating.isel(step=-1)
     return data.assign(
         alternating_mean_excess=last.mean("seed") - data.limit,
@@ -317,15 +327,10 @@ def _draw_over_rate(ax: Axes, data: xarray.Dataset, colours: Sequence[str], titl
 
 
 def _draw_isotropic(axes: Sequence[Axes], data: xarray.Dataset) -> None:
-    """Also the steps of descent, with the limit of each rate as a dashed line, and the line in the images' panel."""
+    """Also three trainings along their predictions, down to the limit of each rate, and the line of the images."""
     colours = ("black", "0.45", "0.45", *COLOURS[:3])
     _draw_over_rate(axes[0], data, colours, f"isotropic, sign, $d={data.attrs['input_dim']}$")
-    for colour, rate in zip(COLOURS, (0.5, 0.8, 1.0, 1.5, 2.0), strict=False):
-        runs = data.sel(rate=rate, method="nearest")
-        axes[2].plot(data.step + 1, runs.alternating.T, color=colour, linewidth=1.2)
-        axes[2].axhline(float(runs.limit), color=colour, linewidth=0.8, linestyle="--")
-        axes[2].annotate(f"$r={rate:g}$", (1.05, float(runs.alternating[0, 0]) + 0.012), color=colour, fontsize=8)
-    axes[2].set(xscale="log", xlabel="step + 1", ylabel=_RISK, title="alternating descent from Gaussian rows")
+    trajectories.draw(axes[2], data)
     _plot(axes[4], data.limit_curve[data.curve_rate < 1.1], "limit", "black")
     _draw_structure(axes[3], data, "isotropic", "units", 1)
 
@@ -386,4 +391,6 @@ def _decorate(axes: Sequence[Axes]) -> None:
     """What lines and marks mean in all panels."""
     for look, (_, _, meaning) in _LOOKS.items():
         _plot(axes[7], [], look, "0.35", meaning)
+    for meaning, mark in trajectories.FLOWS.items():
+        axes[7].plot([], [], mark, color="0.35", markerfacecolor="none", markersize=4, label=f"(c) {meaning} flow")
     axes[7].legend(loc="center", frameon=False, fontsize=10)

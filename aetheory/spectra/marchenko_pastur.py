@@ -173,7 +173,9 @@ class MarchenkoPastur(eqx.Module):
         ends = jnp.minimum(jnp.arange(size + 1, dtype=root.dtype) / rank, 1)
         return mean * size * jnp.diff(jnp.interp(ends, cumulative / cumulative[-1], moment))
 
-    def edge_quadrature(self, num_nodes: int, correction_dim: Real | None = None, reach: float = 2.6) -> Quadrature:
+    def edge_quadrature(
+        self, num_nodes: int, correction_dim: Real | None = None, reach: float = 2.6, unit_rows: bool = False
+    ) -> Quadrature:
         """A quadrature that resolves every scale at the edges of the support, also down to 0 at z = 1.
 
         In the angle θ of s = mean |1 + √z e^{iθ}|² the law is (2/π) sin²θ dθ / (s/mean), besides its atom, on
@@ -188,6 +190,9 @@ class MarchenkoPastur(eqx.Module):
                 p > N the zero eigenvalues are exact and the same measure serves.
             reach: the largest |u|. The rule stops at angles π e^{−π sinh(reach)} from an edge, 2e-9 for 2.6 (s within
                 1e-18 of it) and 8e-4 for 1.7 (within 6e-7), where fewer nodes do.
+            unit_rows: correct for p rows of X that are scaled to length √N each: their lengths, which are independent
+                of their directions, are taken out of the Gaussian matrix, which adds −2 cos 2θ dθ/π to the measure
+                (derived for this library; the second moment is then 1 + z − 1/N exactly).
 
         Returns:
             `num_nodes` + 1 nodes, the one at 0 first; with `correction_dim` two more, at the edges. Weights may then
@@ -210,7 +215,8 @@ class MarchenkoPastur(eqx.Module):
         rest = 1 - jnp.sum(weights)
         if correction_dim is None:
             return Quadrature(_with_zero(mean * nodes), jnp.concatenate([rest[None], weights]))
-        weights = weights - arcsine / (2 * correction_dim)
+        shift = arcsine / 2 + (2 * jnp.cos(2 * angles) * arcsine if unit_rows else 0)
+        weights = weights - shift / correction_dim
         ends = jnp.stack(self.edges)
         end_weights = jnp.full(2, 0.25, root.dtype) / correction_dim
         return Quadrature(

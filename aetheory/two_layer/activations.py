@@ -70,6 +70,11 @@ class Activation(eqx.Module):
         self.require_linear_part()
         return (self.second_moment - self.mean**2) / self.linear_coefficient**2 - 1
 
+    @property
+    def cubic_power(self) -> float:
+        """c₃², a sixth of the third derivative of f at 0."""
+        return _cubic_power(self.kernel_function)
+
     def kernel(self, correlations: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """f(ρ) of every entry; correlations beyond ±1, by rounding, count as ±1."""
         values: Float[Array, "*shape"] = self.kernel_function(jnp.clip(correlations, -1, 1))
@@ -105,6 +110,13 @@ class Activation(eqx.Module):
 
 
 ActivationLike = Activation | str | Function
+
+
+@functools.cache
+def _cubic_power(kernel: Function) -> float:
+    third = jax.grad(jax.grad(jax.grad(kernel)))
+    with jax.ensure_compile_time_eval():
+        return float(third(jnp.zeros(()))) / 6
 
 
 def as_activation(activation: ActivationLike) -> Activation:

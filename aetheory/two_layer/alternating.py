@@ -19,7 +19,7 @@ from aetheory.two_layer.training import Setting, steps_taken
 
 _WINDOW = 10
 """Steps over which the stopping criterion measures the fall of the risk."""
-_STEP_SIZE = 0.1
+STEP_SIZE = 0.1
 
 
 class _Progress(eqx.Module):
@@ -63,7 +63,7 @@ class AlternatingDescent(AbstractExperiment):
         """
         check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
         steps = check_steps(times)
-        step_size = _STEP_SIZE if problem.step_size is None else problem.step_size
+        step_size = STEP_SIZE if problem.step_size is None else problem.step_size
         setting = Setting.of(problem, step_size, tolerance)
         step, smallest = (as_float(number).astype(setting.dtype) for number in (step_size, tolerance))
         return cls(jnp.asarray(steps), setting, step, smallest, steps[-1])

@@ -23,7 +23,7 @@ from aetheory.sources.gaussian import GaussianSource
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
 from aetheory.two_layer.training import Setting, steps_taken
 
-_BATCH_SIZE, _LEARNING_RATE = 256, 5e-3
+BATCH_SIZE, _LEARNING_RATE = 256, 5e-3
 
 
 class _Weights(eqx.Module):
@@ -90,6 +90,43 @@ class RiskFlow(AbstractExperiment):
             return Outcome(run.values, run.stats, TwoLayerAutoencoder(view.rows, decoder, self.setting.activation))
 
 
+class RiskDescent(AbstractExperiment):
+    """A ← A − η ∂L/∂A and B ← B − η ∂L/∂B with L = (d/2) R, rows of B scaled back after each step.
+
+    The fixed-step form of the joint `RiskFlow`, whose L it takes: of the directions of the rows alone.
+    """
+
+    times: Int[Array, " times"]
+    setting: Setting
+    step_size: Float[Array, ""]
+    steps: tuple[int, ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, problem: Any, times: Any) -> "RiskDescent":
+        """Of a joint problem with a step size; A(0) is 0 where its start has none."""
+        steps, setting = check_steps(times), Setting.of(problem, problem.step_size)
+        return cls(jnp.asarray(steps), setting, as_float(problem.step_size).astype(setting.dtype), steps)
+
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """One draw and its descent."""
+        setting, num_steps = self.setting, max(1, self.steps[-1])
+        with jax.default_matmul_precision("highest"):
+            rows = normalised(setting.first(key), setting.covariance)[0]
+            decoder = jnp.zeros_like(rows.T) if setting.decoder is None else setting.decoder
+            run = gradient_descent(
+                _Weights(rows, decoder),
+                _loss,
+                optax.chain(optax.sgd(self.step_size), _project_rows(setting.covariance)),
+                num_steps,
+                (setting, rows),
+                metrics=_measured,
+                record_at=self.steps,
+                throw=False,
+            )
+        trained = TwoLayerAutoencoder(run.module.encoder, run.module.decoder, setting.activation)
+        return Outcome(run.values, steps_taken(num_steps), trained)
+
+
 def _loss(weights: _Weights, data: tuple[Setting, Rows]) -> Float[Array, ""]:
     """L = (d/2) R."""
     view = data[0].view(weights.encoder)
@@ -108,13 +145,15 @@ class SampleDescent(AbstractExperiment):
     Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation
     (through the surrogate, where it is the sign), and rescales the rows so that pre-activations keep unit variance.
     By default Adam with a learning rate that falls to 0 along a cosine over all steps: the last of `times` is where
-    that schedule ends. The recorded risk is the exact one of Gaussian inputs with the source's covariance.
+    that schedule ends. With a step size η plain steps of d·η on that L, which are steps of η on ½ mean ‖x − x̂‖². The
+    recorded risk is the exact one of Gaussian inputs with the source's covariance.
     """
 
     times: Int[Array, " times"]
     setting: Setting
     source: Any
     learning_rate: Float[Array, ""]
+    step_size: Float[Array, ""] | None
     optimizer: optax.GradientTransformation | None = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
     steps: tuple[int, ...] = eqx.field(static=True)
@@ -124,13 +163,14 @@ class SampleDescent(AbstractExperiment):
         """Of a problem: batches of 256 and a rate of .005 where it names none; A(0) is (c₁/f(1)) Bᵀ without one."""
         steps = check_steps(times)
         rate = _LEARNING_RATE if problem.learning_rate is None else problem.learning_rate
-        setting, source = Setting.of(problem, rate), problem.source
+        setting, source = Setting.of(problem, rate, problem.step_size), problem.source
         if source is None:
             variances = jnp.ones(setting.shape[1], setting.dtype)
             source = GaussianSource(variances if setting.covariance is None else setting.covariance)
+        step = None if problem.step_size is None else as_float(problem.step_size).astype(setting.dtype)
         return cls(
-            *(jnp.asarray(steps), setting, source, as_float(rate).astype(setting.dtype), problem.optimizer),
-            *(problem.batch_size or _BATCH_SIZE, steps),
+            *(jnp.asarray(steps), setting, source, as_float(rate).astype(setting.dtype), step, problem.optimizer),
+            *(problem.batch_size or BATCH_SIZE, steps),
         )
 
     def run(self, key: PRNGKeyArray) -> Outcome:
@@ -146,7 +186,7 @@ class SampleDescent(AbstractExperiment):
         with jax.default_matmul_precision("highest"):
             rows = normalised(setting.first(key_start), setting.covariance)[0]
         tied = activation.linear_coefficient / activation.second_moment * rows.T
-        optimizer = self.optimizer or optax.adam(optax.cosine_decay_schedule(self.learning_rate, num_steps))
+        optimizer = self._optimizer(num_steps)
         run = gradient_descent(
             TwoLayerAutoencoder(rows, tied if setting.decoder is None else setting.decoder, activation),
             _sample_loss,
@@ -159,6 +199,11 @@ class SampleDescent(AbstractExperiment):
             throw=False,
         )
         return Outcome(run.values, steps_taken(num_steps), run.module)
+
+    def _optimizer(self, num_steps: int) -> optax.GradientTransformation:
+        if self.step_size is not None:
+            return optax.sgd(self.setting.shape[1] * self.step_size)
+        return self.optimizer or optax.adam(optax.cosine_decay_schedule(self.learning_rate, num_steps))
 
 
 def _sample_loss(autoencoder: TwoLayerAutoencoder, batch: Float[Array, "batch input_dim"]) -> Float[Array, ""]:

@@ -38,7 +38,7 @@ def hermite_coefficients(
     function: Callable[[Any], Any], breakpoints: tuple[float, ...], order: int, panel_width: float = PANEL_WIDTH
 ) -> tuple[tuple[float, ...], float]:
     """c_0, …, c_order, and f(1) = E σ(g)²; NaN where the function is not finite."""
-    nodes, weights = _gaussian_quadrature(breakpoints, panel_width)
+    nodes, weights = gaussian_quadrature(breakpoints, panel_width)
     # concrete also inside `jit`: an activation is a constant of the program
     with jax.ensure_compile_time_eval():
         values = np.asarray(function(jnp.asarray(nodes, jnp.result_type(float))), np.float64)
@@ -59,7 +59,7 @@ def hermite_coefficients(
     return tuple(coefficients), float(np.sum(weights * values**2))
 
 
-def _gaussian_quadrature(
+def gaussian_quadrature(
     breakpoints: tuple[float, ...], panel_width: float
 ) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
     """Nodes and weights for ∫ · φ(x) dx, in panels that no breakpoint cuts."""

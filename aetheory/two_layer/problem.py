@@ -1,5 +1,6 @@
 """The two-layer autoencoder as a problem: what is trained, how, on which inputs, from which start."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -21,17 +22,24 @@ from aetheory.core.checks import (
 from aetheory.core.problem import AbstractExperiment, AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.activations import as_activation
-from aetheory.two_layer.alternating import AlternatingDescent
-from aetheory.two_layer.descent import RiskFlow, SampleDescent
+from aetheory.two_layer.alternating import STEP_SIZE, AlternatingDescent
+from aetheory.two_layer.descent import RiskDescent, RiskFlow, SampleDescent
+from aetheory.two_layer.limits.gaussian import limit_alpha
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, checked_encoder
-from aetheory.two_layer.theories import GAUSSIAN, THEORIES, WATER_FILLING
+from aetheory.two_layer.theories import GAUSSIAN, STATIONARY, THEORIES, WATER_FILLING
+from aetheory.two_layer.trajectories.covariance import MATRIX
+from aetheory.two_layer.trajectories.theories import ALTERNATING, JOINT, TIED
 
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
 _EXPERIMENTS: dict[str, Any] = {
     "tied": RiskFlow, "joint": RiskFlow, "alternating": AlternatingDescent, "sgd": SampleDescent,
 }  # fmt: skip
-_OWN_NUMBERS = {"step_size": "alternating", "batch_size": "sgd", "learning_rate": "sgd", "optimizer": "sgd"}
+_TRAJECTORIES: dict[str, AbstractTheory] = {"tied": TIED, "joint": JOINT, "alternating": ALTERNATING}
+_STEPWISE = ("alternating", "joint", "sgd")
+_OWN_NUMBERS = {
+    "step_size": _STEPWISE, "batch_size": ("sgd",), "learning_rate": ("sgd",), "optimizer": ("sgd",),
+}  # fmt: skip
 _TRAINING_THE_DECODER = ("joint", "sgd")
 
 
@@ -45,6 +53,7 @@ class TwoLayerProblem(AbstractProblem):
     | --- | --- | --- | --- |
     | "tied" | B by gradient flow on spheres, A = β Bᵀ with the best β | flow times | `RiskFlow` |
     | "joint" | A and B by that flow | flow times | `RiskFlow` |
+    | "joint", `step_size` | A and B by steps of one size | step numbers | `RiskDescent` |
     | "alternating" | B by steps, each after the best A | step numbers | `AlternatingDescent` |
     | "sgd" | A and B by steps on fresh samples | step numbers | `SampleDescent` |
 
@@ -61,10 +70,13 @@ class TwoLayerProblem(AbstractProblem):
         source: what "sgd" draws samples from, instead of `covariance`; by default Gaussian.
         start: B(0), shape (num_units, input_dim), no zero row, or an autoencoder where A is trained too. By default
             every repeat draws random unit rows, and A(0) is 0 ("joint") or (c₁/f(1)) Bᵀ ("sgd").
-        step_size: of "alternating", positive; .1 when omitted.
+        step_size: positive; of the steps on d·R of "alternating", .1 when omitted; of steps on L = (d/2) R in "joint",
+            a flow when omitted; of plain steps on ½ mean ‖x − x̂‖² in "sgd", where it stands for Adam.
         batch_size: of "sgd", a positive integer; 256 when omitted.
         learning_rate: of Adam in "sgd", positive, falling to 0 along a cosine until the last time; .005 when omitted.
         optimizer: any Optax optimiser for "sgd" instead.
+        alpha: α of the theories, nonnegative, for instance to fit it; that of the activation when omitted. Nothing
+            with another α can be simulated.
 
     Raises:
         ValueError: an argument is out of its range, or not one of the method's.
@@ -83,10 +95,10 @@ class TwoLayerProblem(AbstractProblem):
     batch_size: int | None = eqx.field(static=True, default=None)
     learning_rate: Real | None = None
     optimizer: optax.GradientTransformation | None = eqx.field(static=True, default=None)
+    alpha: Real | None = None
 
     theories: ClassVar = THEORIES
     citations: ClassVar = (Citation("shevchenko2023fundamental", "eq. (1.1)"), Citation("kogler2024compression"))
-    free_numbers: ClassVar = ("num_units",)
 
     def __post_init__(self) -> None:
         if self.method not in _EXPERIMENTS:
@@ -105,13 +117,16 @@ class TwoLayerProblem(AbstractProblem):
         for name in ("input_dim", "num_units", "step_size", "learning_rate"):
             if (value := getattr(self, name)) is not None:
                 check_real(name, value, "finite and positive", minimum=0.0, strict=True)
-        for name, method in _OWN_NUMBERS.items():
-            if method != self.method and (value := getattr(self, name)) is not None:
+        if self.alpha is not None:
+            check_real("alpha", self.alpha, "finite and nonnegative", minimum=0.0)
+        for name, methods in _OWN_NUMBERS.items():
+            if self.method not in methods and (value := getattr(self, name)) is not None:
                 raise fail(name, f"None for the method {self.method!r}", value)
         if self.batch_size is not None:
             self.batch_size = static_integer("batch_size", self.batch_size)
-        if self.optimizer is not None and self.learning_rate is not None:
-            raise fail("learning_rate", "None beside `optimizer`, which has its own", self.learning_rate)
+        for name, other in (("learning_rate", "optimizer"), ("learning_rate", "step_size"), ("optimizer", "step_size")):
+            if getattr(self, other) is not None and (value := getattr(self, name)) is not None:
+                raise fail(name, f"None beside `{other}`, which stands for it", value)
         if self.covariance is not None and is_concrete(self.input_dim) and len(self.covariance) != self.input_dim:
             raise fail("input_dim", f"{len(self.covariance)}, that of the covariance", self.input_dim)
 
@@ -149,6 +164,42 @@ class TwoLayerProblem(AbstractProblem):
         return value
 
     @property
+    def is_descent(self) -> bool:
+        """Whether its times are numbers of steps."""
+        return self.method != "tied" and (self.method != "joint" or self.step_size is not None)
+
+    @property
+    def nonlinearity(self) -> Any:
+        """What the limits take for σ: α itself, where it was given.
+
+        Raises:
+            ValueError: as for α, the activation is not odd.
+        """
+        return self.activation if self.alpha is None else self.continuous().alpha
+
+    @property
+    def free_numbers(self) -> tuple[str, ...]:  # type: ignore[override]  # some methods have a step size
+        """n, α and, of a descent of one step size, η."""
+        steps = self.method == "alternating" or self.step_size is not None
+        return ("num_units", "alpha", "step_size") if steps else ("num_units", "alpha")
+
+    @property
+    def numbers(self) -> tuple[Any, ...]:
+        """Those that may be traced or a batch."""
+        return (self.input_dim, self.num_units, self.alpha, self.step_size)
+
+    def continuous(self) -> "TwoLayerProblem":
+        """The problem with α and the default step size as numbers of its own.
+
+        Raises:
+            ValueError: the activation is not odd.
+        """
+        alpha, step = limit_alpha(self.activation), self.step_size
+        if step is None and self.method == "alternating":
+            step = STEP_SIZE
+        return replace(self, alpha=alpha if self.alpha is None else self.alpha, step_size=step)
+
+    @property
     def is_isotropic(self) -> bool:
         """Whether the covariance is known to be the identity."""
         return self.covariance is None or (is_concrete(self.covariance) and bool((self.covariance == 1).all()))
@@ -162,13 +213,26 @@ class TwoLayerProblem(AbstractProblem):
         return jnp.sqrt(jnp.maximum(variances, 0))
 
     def default_theory(self) -> AbstractTheory:
-        """The isotropic limit where the covariance is known to be the identity, otherwise water-filling."""
-        return GAUSSIAN if self.is_isotropic else WATER_FILLING
+        """That of the method, where its training is predicted, otherwise that of where it ends.
+
+        Isotropic inputs: the method's own, "stationary" for plain steps on samples up to n = d, "gaussian" otherwise;
+        any covariance: "matrix descent" for the alternating one, otherwise "water-filling".
+        """
+        if not self.is_isotropic:
+            return MATRIX if self.method == "alternating" else WATER_FILLING
+        if self.method == "sgd":
+            noisy = self.step_size is not None and is_concrete(self.rate) and bool((np.asarray(self.rate) <= 1).all())
+            return STATIONARY if noisy else GAUSSIAN
+        return _TRAJECTORIES[self.method]
 
     @property
     def options(self) -> tuple[str, ...]:
         """Those of the method."""
-        return keyword_only(_EXPERIMENTS[self.method].of)
+        return keyword_only(self._experiment.of)
+
+    @property
+    def _experiment(self) -> Any:
+        return RiskDescent if self.method == "joint" and self.is_descent else _EXPERIMENTS[self.method]
 
     def experiment(self, times: Any, **options: Any) -> AbstractExperiment:
         """The training made ready; the options are those of the method.
@@ -176,7 +240,9 @@ class TwoLayerProblem(AbstractProblem):
         Raises:
             ValueError: an argument is out of its range, or a dimension (for a descent also a time) is traced.
         """
-        experiment: AbstractExperiment = _EXPERIMENTS[self.method].of(self, times, **options)
+        if self.alpha is not None:
+            raise fail("alpha", "None for a simulation, whose activation has its own", self.alpha)
+        experiment: AbstractExperiment = self._experiment.of(self, times, **options)
         return experiment
 
 

@@ -12,7 +12,7 @@ from aetheory.reproduce.panel import run
 def finished(tmp_path_factory):
     """The quick job at dimensions of a test."""
     folder = tmp_path_factory.mktemp("limits")
-    tiny = limits.Scale(10, (0.5,), 2, 20, 20, 200, None, (1.0,))
+    tiny = limits.Scale(10, (0.5,), 2, 20, 20, 200, None, (1.0,), (0.5,))
     # Optax mixes Python numbers of two precisions
     with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
         patch.setitem(limits._SCALES, "quick", tiny)
@@ -52,6 +52,9 @@ def test_the_summary_agrees_with_the_data(finished):
     assert min(entry["alternating_smallest_excess_of_any_step"]) > -1e-12
     assert entry["sample_descent_excess"] == [None]
     assert summary["panels"]["digits"]["whitened_dim"] == 51
+    # the mean of two draws of ten dimensions is not far off what is predicted of large ones
+    for method in ("tied", "joint", "alternating"):
+        assert 0 < summary["panels"]["isotropic"][f"{method}_excess_over_prediction"][0] < 0.05
 
 
 def test_samples_of_sparse_inputs_agree_with_the_closed_form(finished):

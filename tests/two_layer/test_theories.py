@@ -19,7 +19,7 @@ def test_each_theory_is_its_limit(precision):
     variances = jnp.asarray(VARIANCES, precision)
     sparse = ae.SparseSource(50, 0.2, "rademacher")
     cases = [
-        (ae.TwoLayerProblem(4, 6), None, "gaussian", ae.limits.gaussian(1.5)),
+        (ae.TwoLayerProblem(4, 6), "gaussian", "gaussian", ae.limits.gaussian(1.5)),
         (
             ae.TwoLayerProblem(4, 6, "tanh", covariance=variances),
             None,
@@ -48,18 +48,18 @@ def test_a_full_covariance_counts_by_its_eigenvalues(x64):
 def test_batches_jit_vmap_and_real_dimensions(x64):
     units = jnp.asarray([2.0, 4.5, 9.0])
     for covariance in (None, VARIANCES):
-        expected = [risk(ae.TwoLayerProblem(4, float(n), covariance=covariance)) for n in units]
 
         def of(n, covariance=covariance):
-            return risk(ae.TwoLayerProblem(4, n, covariance=covariance))
+            return risk(ae.TwoLayerProblem(4, n, covariance=covariance), "gaussian" if covariance is None else None)
 
+        expected = [of(float(n)) for n in units]
         for found in (of(units), jax.vmap(of)(units), jax.jit(of)(units)):
             np.testing.assert_allclose(found, expected, rtol=rounding(jnp.float64, 16))
     # dR/dn = −α/(d (r+α)²) beyond r = 1
     alpha = ae.two_layer.as_activation("sign").alpha
-    slope = jax.grad(lambda n: risk(ae.TwoLayerProblem(4, n))[0])(9.0)
+    slope = jax.grad(lambda n: risk(ae.TwoLayerProblem(4, n), "gaussian")[0])(9.0)
     assert float(slope) == pytest.approx(-alpha / (4 * (2.25 + alpha) ** 2), rel=rounding(jnp.float64, 16))
-    answer = ae.sensitivities(ae.TwoLayerProblem(4, 9), TIMES)
+    answer = ae.sensitivities(ae.TwoLayerProblem(4, 9), TIMES, "gaussian")
     np.testing.assert_allclose(
         answer.derivatives["num_units"].risk, np.full(3, 9 * slope), rtol=rounding(jnp.float64, 32)
     )

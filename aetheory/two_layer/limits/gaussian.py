@@ -3,7 +3,7 @@
 A spectrum, the standard deviations D_j or the variances v_j = D_j² of d directions, is nonnegative and not all 0, of
 shape (*batch, d) and in any order. The number n of units, which need not be whole, or the rate r in units or bits per
 dimension that comes with it is positive: a number, or an array that broadcasts with *batch. Activations σ are odd,
-with a linear part.
+with a linear part; their α alone, which may be traced, will do.
 
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (ICML 2023). The theorems are for odd
 activations.
@@ -12,6 +12,7 @@ activations.
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -21,9 +22,10 @@ from aetheory.two_layer.activations import Activation, ActivationLike, as_activa
 
 Spectrum = Float[Array, "*batch directions"]
 Batch = Float[Array, "*batch"]
+Alpha = float | int | Float[Array, "..."] | Float[np.ndarray, "..."]
 
 
-def gaussian(rate: Any, activation: ActivationLike = "sign") -> Float[Array, "*shape"]:
+def gaussian(rate: Any, activation: ActivationLike | Alpha = "sign") -> Float[Array, "*shape"]:
     """The least risk on isotropic Gaussian inputs at the rate r = n/d, as d → ∞.
 
     R*(r) = 1 − r/(1+α) for r ≤ 1 and 1 − r/(r+α) for r > 1, with α = f(1)/c₁² − 1. For r ≤ 1 it holds at every finite
@@ -35,13 +37,14 @@ def gaussian(rate: Any, activation: ActivationLike = "sign") -> Float[Array, "*s
 
     Arguments:
         rate: n/d, positive, any shape; differentiable (at the kink r = 1, from below).
-        activation: σ, odd, with a linear part.
+        activation: σ, odd, with a linear part; or α.
 
     Raises:
         ValueError: a rate that is not positive and finite, or an activation that is not odd or has no linear part.
     """
     rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
-    return 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
+    risk: Array = 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
+    return risk
 
 
 class WaterFilling(eqx.Module):
@@ -56,7 +59,9 @@ class WaterFilling(eqx.Module):
     allocation: Spectrum
 
 
-def water_filling(standard_deviations: Any, num_units: Any, activation: ActivationLike = "sign") -> WaterFilling:
+def water_filling(
+    standard_deviations: Any, num_units: Any, activation: ActivationLike | Alpha = "sign"
+) -> WaterFilling:
     """The least risk on Gaussian inputs of covariance Σ = diag(D_j²), as d → ∞: water-filling on *deviations*.
 
     Maximise Σ_j D_j² s_j/(s_j+α) over Σ_j s_j = n, s_j ≥ 0, on the min(n, d) largest D_j, for n units span no more:
@@ -140,13 +145,16 @@ def _left_by_components(values: Spectrum, units: Batch) -> Batch:
     return jnp.mean((1 - _spanned(values, units)) * values, axis=-1)
 
 
-def limit_alpha(activation: ActivationLike) -> float:
-    """α of an activation that the limit theorems cover.
+def limit_alpha(activation: ActivationLike | Alpha) -> Any:
+    """α of an activation that the limit theorems cover, or α itself.
 
     Raises:
-        ValueError: the activation is not odd, or has no linear part.
+        ValueError: the activation is not odd or has no linear part, or α is negative.
     """
-    resolved: Activation = as_activation(activation)
+    if isinstance(activation, numbers.Real | jax.Array | np.ndarray):
+        check_real("alpha", activation, "finite and nonnegative", minimum=0.0)
+        return activation
+    resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are gone
     resolved.require_linear_part()
     if not resolved.is_odd:
         requirement = "odd for the limit theorems (the exact risk, `population_risk`, takes any)"

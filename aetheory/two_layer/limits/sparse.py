@@ -17,7 +17,7 @@ from aetheory.core.checks import fail, is_concrete, real_array
 from aetheory.sources.amplitudes import AbstractAmplitude
 from aetheory.sources.sparse import SparseSource
 from aetheory.two_layer.activations import ActivationLike, as_activation
-from aetheory.two_layer.limits.gaussian import gaussian, limit_alpha
+from aetheory.two_layer.limits.gaussian import Alpha, gaussian, limit_alpha
 
 _NUM_NODES = 2049
 _TAIL = 10.0
@@ -52,7 +52,9 @@ def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape
     return 1 - rates * source.mean_absolute.astype(rates.dtype) ** 2
 
 
-def rotation_risk(source: SparseSource, rate: Any = 1.0, activation: ActivationLike = "sign") -> Float[Array, "*shape"]:
+def rotation_risk(
+    source: SparseSource, rate: Any = 1.0, activation: ActivationLike | Alpha = "sign"
+) -> Float[Array, "*shape"]:
     """The risk of a random rotation with the best linear decoder, as d → ∞: the Gaussian limit at every sparsity.
 
     A rotation turns independent entries of unit variance into Gaussian pre-activations, and forgets everything else;
@@ -107,31 +109,36 @@ def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike =
     Raises:
         ValueError: an argument is out of its range, or the channel has no noise (a linear activation at rate ≥ 1).
     """
-    check_source(source)
-    rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
     resolved = as_activation(activation)
-    alpha, dtype = limit_alpha(resolved), source.sparsity.dtype
-    rates = rates.astype(dtype)
+    return _denoiser(source, rate, limit_alpha(resolved), resolved.linear_coefficient)
+
+
+def _denoiser(source: SparseSource, rate: Any, alpha: Any, linear: float) -> Denoiser:
+    check_source(source)
+    rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True).astype(source.sparsity.dtype)
     if rates.ndim != 0:
         raise fail("rate", "a single number (map over several with `jax.vmap`)", rate)
     # τ² = c₁² r (1 + α − r) for r ≤ 1 and c₁² r α beyond, without the cancellation of m₂ − μ²
     share = alpha + jnp.maximum(1 - rates, 0)
-    if alpha == 0 and is_concrete(rates) and bool(rates >= 1):
+    if is_concrete(alpha) and alpha == 0 and is_concrete(rates) and bool(rates >= 1):
         raise fail("rate", "below 1 for a linear activation, for nothing is lost at 1 and above", rate)
-    noise = resolved.linear_coefficient * jnp.sqrt(rates * share)
-    return Denoiser(rates * resolved.linear_coefficient, noise, source.sparsity, source.amplitude)
+    noise = linear * jnp.sqrt(rates * share)
+    return Denoiser(rates * linear, noise, source.sparsity, source.amplitude)
 
 
-def denoised_risk(source: SparseSource, rate: Any = 1.0, activation: ActivationLike = "sign") -> Float[Array, ""]:
+def denoised_risk(
+    source: SparseSource, rate: Any = 1.0, activation: ActivationLike | Alpha = "sign"
+) -> Float[Array, ""]:
     """1 − E (E[x_1 | z])², the risk of `denoiser`: what the code of a random rotation is worth to the best decoder.
 
     By the trapezoidal rule in asinh(z/τ), which converges exponentially; accurate to 1e-10 in float64. Differentiable
-    in the rate and the sparsity.
+    in the rate, the sparsity and, in place of the activation, its α.
 
     Raises:
         ValueError: as `denoiser`.
     """
-    return _mean_square_error(denoiser(source, rate, activation))
+    # in units in which c₁ = 1, which change nothing
+    return _mean_square_error(_denoiser(source, rate, limit_alpha(activation), 1.0))
 
 
 @eqx.filter_jit

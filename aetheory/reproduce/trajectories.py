@@ -1,0 +1,74 @@
+"""Three trainings of two-layer autoencoders on isotropic inputs beside their predictions: panel (c) of the limits.
+
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; predictions: derived in this library.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from jaxtyping import Array, Float
+from matplotlib.axes import Axes
+
+import aetheory as ae
+from aetheory.plotting import COLOURS
+
+FLOWS = {"tied": "s", "joint": "^"}
+"""The methods that are followed beside alternating descent, and their marks."""
+_STEP = 0.1  # of alternating descent
+_RATES = (0.5, 1.0, 2.0)
+_TIMES, _LINE = np.geomspace(0.1, 20.0, 12), np.geomspace(0.05, 20.0, 100)
+
+
+def followed(problem: ae.TwoLayerProblem, start: Float[Array, "units dim"], rates: Sequence[float]) -> dict[str, Any]:
+    """The risks of the tied and of the joint flow from a given encoder; NaN but for these rates."""
+    if problem.rate not in rates:
+        return {name: np.full(len(_TIMES), np.nan) for name in FLOWS}
+    flows = {name: dataclasses.replace(problem, method=name, start=start) for name in FLOWS}
+    return {name: ae.simulate(flow, _TIMES, jax.random.key(0), rtol=1e-4).risk for name, flow in flows.items()}
+
+
+def predicted(problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, Any]], num_steps: int) -> Any:
+    """The flows that were followed and, at all rates, every training as predicted: variables of a dataset."""
+    units = jnp.asarray([float(one.num_units) for one in problems])
+    every = dataclasses.replace(problems[0], num_units=units)
+    found = {"predicted_alternating": (("rate", "step"), ae.predict(every, np.arange(num_steps + 1)).risk)}
+    for name in FLOWS:
+        simulated = np.asarray([one[name] for one in flows])
+        if np.isnan(simulated).all():
+            continue
+        times, places = np.unique(np.concatenate([_TIMES, _LINE]), return_inverse=True)
+        risk = np.asarray(ae.predict(dataclasses.replace(every, method=name), times).risk)
+        points, line = np.split(risk[:, places], [len(_TIMES)], axis=1)
+        found |= {f"predicted_{name}": (("rate", "flow_time"), points), name: (("rate", "flow_time"), simulated)}
+        found[f"{name}_line"] = (("rate", "line_time"), line)
+    return {name: (dims, np.asarray(array)) for name, (dims, array) in found.items()}
+
+
+def deviations(data: xarray.Dataset) -> dict[str, Any]:
+    """The largest |simulated − predicted| over the times, at every rate."""
+    pairs = {"alternating": data.alternating.mean("seed"), **{name: data[name] for name in FLOWS if name in data}}
+    off = {name: np.abs(simulated - data[f"predicted_{name}"]) for name, simulated in pairs.items()}
+    return {f"{name}_excess_over_prediction": one.max(one.dims[-1]) for name, one in off.items()}
+
+
+def draw(ax: Axes, data: xarray.Dataset) -> None:
+    """All trainings in the time of their flow: marks on the predicted lines, and the limit of each rate (dashed)."""
+    times = 2 * _STEP * data.step.values
+    steps = np.unique(np.geomspace(1, len(times) - 1, 12).round().astype(int))
+    for colour, rate in zip(COLOURS, _RATES, strict=False):
+        runs = data.sel(rate=rate, method="nearest")
+        ax.plot(times[1:], runs.predicted_alternating[1:], color=colour, linewidth=1)
+        ax.plot(times[steps], runs.alternating.mean("seed")[steps], "o", color=colour, markersize=4)
+        ax.axhline(float(runs.limit), color=colour, linewidth=0.8, linestyle="--")
+        ax.annotate(f"$r={float(runs.rate):g}$", (0.055, float(runs.limit) + 0.01), color=colour, fontsize=8)
+        for name, mark in FLOWS.items():
+            if name in runs and not np.isnan(runs[name]).any():
+                ax.plot(_LINE, runs[f"{name}_line"], color=colour, linewidth=1)
+                ax.plot(_TIMES, runs[name], mark, color=colour, markersize=4, markerfacecolor="none")
+    label = r"flow time of $\frac{d}{2}R$ ($2\eta\,\times$ steps)"
+    ax.set(xscale="log", xlim=(0.05, 20), ylim=(0.15, 1), xlabel=label, title="training, and its prediction (lines)")

@@ -1,0 +1,119 @@
+"""When a predicted training is recorded, and how it runs: a map that stands for a descent, or a flow."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from aetheory.core.checks import as_float, check_times, is_concrete
+from aetheory.core.curve import Values
+from aetheory.core.solve import SolverStats, check_solver_options, require_finished, solve_flow
+
+_DIVERGED, _COLLAPSED = 1e3, 0.5
+"""A risk of more than this many times that of the zero map; a second moment that no spectrum of mean 1 has."""
+
+
+class Schedule(eqx.Module):
+    """The times, and what solves for them.
+
+    Arguments:
+        times: flow times or numbers of steps.
+        rtol, adjoint, max_steps: of a flow; no tolerance for a descent.
+        last: the last number of steps, where it is known when the program is traced.
+    """
+
+    times: Float[Array, " times"]
+    rtol: Float[Array, ""] | None
+    adjoint: diffrax.AbstractAdjoint | None
+    max_steps: int = eqx.field(static=True)
+    last: int | None = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, times: Any, stepwise: bool, dtype: Any, rtol: Any, max_steps: int, adjoint: Any) -> "Schedule":
+        """The arguments of a `curve`, checked.
+
+        Raises:
+            ValueError: bad times or options.
+        """
+        check_solver_options(rtol, max_steps)
+        vector, tolerance = check_times(times).astype(dtype), None if stepwise else as_float(rtol).astype(dtype)
+        last = math.ceil(np.asarray(times)[-1]) if stepwise and is_concrete(times) else None
+        return cls(vector, tolerance, adjoint, max_steps, last)
+
+    @property
+    def is_descent(self) -> bool:
+        """Whether the times are numbers of steps."""
+        return self.rtol is None
+
+    def run(
+        self,
+        advance: Callable[[Any, Any], Any],
+        velocity: Callable[[Any, Any], Any],
+        observe: Callable[[Any, Any], Values],
+        state: PyTree,
+        numbers: Any,
+    ) -> tuple[Values, SolverStats]:
+        """What is observed along `state ← advance(state, numbers)`, or the flow of `velocity(state, numbers)`."""
+        if self.rtol is None:
+            return self._descend(lambda one: advance(one, numbers), lambda one: observe(one, numbers), state)
+        values, _, stats = solve_flow(
+            lambda _, one, numbers: velocity(one, numbers),
+            *(state, self.times, numbers),
+            lambda _, one, numbers: observe(one, numbers),
+            rtol=self.rtol,
+            max_steps=self.max_steps,
+            adjoint=self.adjoint,
+        )
+        return values, stats
+
+    def _descend(
+        self, advance: Callable[[Any], Any], observe: Callable[[Any], Values], state: PyTree
+    ) -> tuple[Values, SolverStats]:
+        """Between whole numbers of steps interpolated.
+
+        Where the last of them is known the loop has a known length, and is differentiated in both modes; otherwise in
+        forward mode.
+        """
+        shapes, count = jax.eval_shape(observe, state), len(self.times)
+        empty = jax.tree.map(lambda one: jnp.zeros((count, *one.shape), one.dtype), shapes)
+        end = jnp.asarray(jnp.ceil(self.times[-1]).astype(int) if self.last is None else self.last)
+
+        def step(number: Any, carry: Any) -> Any:
+            state, records, failed = carry
+            values, distance = observe(state), jnp.abs(self.times - jnp.asarray(number, self.times.dtype))
+
+            def added(record: Array, one: Array) -> Array:
+                apart = distance.reshape(-1, *(1,) * one.ndim)
+                # what is not near may be infinite; at the end of its reach a value has a derivative in the time
+                return record + jnp.where(apart <= 1, jnp.maximum(1 - apart, 0) * one[None], 0)
+
+            # ⟨λ⟩ = 1, and so ⟨λ²⟩ ≥ 1, but where the scale of a step has overflown
+            fine = (values.risk <= _DIVERGED) & (values.second_moment > _COLLAPSED)
+            failed = jnp.where((failed < 0) & ~fine, jnp.asarray(number, failed.dtype), failed)
+            return advance(state), jax.tree.map(added, records, values), failed
+
+        stop = end + 1 if self.last is None else self.last + 1
+        _, records, failed = jax.lax.fori_loop(0, stop, step, (state, empty, jnp.full_like(end, -1)))
+        steps = jnp.where(failed < 0, end, failed)
+        return records, SolverStats(steps, jnp.zeros_like(steps), failed < 0)
+
+    def require(self, values: Values, stats: SolverStats | None) -> Values:
+        """The values, or an error where they diverged or a flow did not finish."""
+        if stats is None or not self.is_descent:
+            checked: Values = require_finished(values, stats, values)
+            return checked
+        requirement = "Argument `step_size` must be small enough for the descent not to diverge"
+        if not is_concrete(stats.succeeded):
+            message = f"{requirement}; `throw=False` returns the values as they are."
+            bounded: Values = eqx.error_if(values, ~stats.succeeded, message)
+            return bounded
+        if not (succeeded := np.asarray(stats.succeeded)).all():
+            step = int(np.asarray(stats.num_steps)[~succeeded].min())
+            raise ValueError(f"{requirement}, but its predicted risk leaves all bounds at step {step}.")
+        return values

@@ -1,0 +1,120 @@
+"""What the noise of fresh batches leaves of the risk after a long time.
+
+Source: derived for this library from the risk of arXiv:2212.13468.
+"""
+
+import functools
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float64
+
+from aetheory.core.checks import as_float, fail, is_concrete
+from aetheory.two_layer.activations import Activation
+from aetheory.two_layer.descent import BATCH_SIZE
+from aetheory.two_layer.hermite import PANEL_WIDTH, gaussian_quadrature
+from aetheory.two_layer.limits.gaussian import gaussian
+from aetheory.two_layer.trajectories.theories import require_method
+
+_STEIN = 1e-3
+"""How far E σ'(g) may be off c₁, as a share; by more, the derivative is a surrogate's."""
+_FLAT = 1e-9
+"""Curvatures below this are those of rotations, which cost nothing."""
+
+
+class Modes(NamedTuple):
+    """Independent directions around the minimum: curvature, and the variance of the noise there per batch entry."""
+
+    curvatures: Float64[np.ndarray, " modes"]
+    noises: Float64[np.ndarray, " modes"]
+
+    def spread(self, step: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """S = Σ (vᵀ 𝒞 v) · 2/(2 − ηh), of steps of η."""
+        terms = [noise * 2 / (2 - step * curvature) for curvature, noise in zip(*self, strict=True)]
+        return jnp.asarray(sum(terms))
+
+
+def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
+    """R* and the excess of plain steps of η on ½ mean ‖x − x̂‖² over batches of b, to first order in τ = ηd/b.
+
+    At the minimum A = (a/c₁) Bᵀ, a = 1/(1+α), with orthonormal rows of B. Around it, directions out of the span of the
+    rows (o) and those within it, symmetric (s) and antisymmetric (a) ones, relax and are driven independently:
+
+        R − R* = (τ/2) [r(1−r) S_o + (r²/2)(S_s + S_a)],    S = Σ_{h>0} (vᵀ 𝒞 v) · 2/(2 − ηh),
+
+    over the eigenpairs (h, v) of their curvature; see `noise_modes`. The excess is that of the activation, whatever α
+    is given beside it.
+
+    Raises:
+        ValueError: another method, no step size, n > d, where it is not known, a step size at which it diverges, inputs
+            that are not isotropic, or an activation that is trained by a surrogate of its derivative.
+    """
+    require_method("stationary", "sgd", problem)
+    if problem.step_size is None:
+        raise fail("step_size", "a positive number for the stationary risk, that of plain steps", None)
+    if not problem.is_isotropic:
+        raise fail("covariance", "None or the identity for the stationary risk", problem.covariance)
+    rate, step = jnp.asarray(problem.rate), as_float(problem.step_size)
+    outward, symmetric, antisymmetric = noise_modes(problem.activation)
+    steepest = float(max(mode.curvatures.max() for mode in (outward, symmetric, antisymmetric)))
+    step = _require("step_size", step, step * steepest < 2, f"below {2 / steepest:.3g}, where the noise grows")
+    rate = _require("num_units", rate, rate <= 1, f"at most `input_dim` = {problem.input_dim} for the stationary risk")
+    scale = step * problem.input_dim / (BATCH_SIZE if problem.batch_size is None else problem.batch_size)
+    inside = (symmetric.spread(step) + antisymmetric.spread(step)) / 2
+    excess: Array = scale / 2 * (rate * (1 - rate) * outward.spread(step) + rate**2 * inside)
+    return gaussian(rate, problem.nonlinearity) + excess
+
+
+def _require(name: str, value: Array, good: Array, requirement: str) -> Array:
+    if not is_concrete(good):
+        checked: Array = eqx.error_if(value, ~good, f"Argument `{name}` must be {requirement}.")
+        return checked
+    if not bool(jnp.all(good)):
+        raise ValueError(f"Argument `{name}` must be {requirement}.")
+    return value
+
+
+@functools.cache
+def noise_modes(activation: Activation) -> tuple[Modes, Modes, Modes]:
+    """The directions out of the span of the rows, and the symmetric and antisymmetric ones within it.
+
+    With ρ = g − (a/c₁) σ(g) and e = (a/c₁) ρ of a standard Gaussian g: C = E σ'²e², Q = E σσ'e, m = E σ'e g and
+    X = E ρσ'e. In coordinates (A, B),
+
+        H_o = H_a = [[c₁²(1+α), −c₁], [−c₁, a]],   H_s: c₁(2a−1) off the diagonal,
+        𝒞_o = [[f(1), Q], [Q, C]],   𝒞_{s,a} = [[(1−a) f(1), (1−a) Q ± c₁X], [·, C ± m²]].
+
+    Raises:
+        ValueError: the activation's derivative is that of another function.
+    """
+    nodes, weights = gaussian_quadrature((), PANEL_WIDTH)
+    with jax.ensure_compile_time_eval():
+        inputs = jnp.asarray(nodes, jnp.result_type(float))
+        pair = jax.jvp(activation.function, (inputs,), (jnp.ones_like(inputs),))
+        values, slopes = (np.asarray(one, np.float64) for one in pair)
+    c1, power = activation.linear_coefficient, activation.second_moment
+    if abs(weights @ slopes - c1) > _STEIN * abs(c1):
+        raise fail("activation", "one that is trained by its own derivative, not by a surrogate", activation.name)
+    a = c1**2 / power
+    residuals = nodes - a / c1 * values
+    pulled = a / c1 * residuals * slopes
+    products = (values * pulled, pulled**2, pulled * nodes, residuals * pulled)
+    cross, square, turned, mixed = (float(weights @ product) for product in products)
+    diagonal = (power, a)
+    along = _modes(diagonal, -c1, (power, square), cross)
+    within = [
+        _modes(diagonal, bend, ((1 - a) * power, square + sign * turned**2), (1 - a) * cross + sign * c1 * mixed)
+        for sign, bend in ((1, c1 * (2 * a - 1)), (-1, -c1))
+    ]
+    return along, within[0], within[1]
+
+
+def _modes(diagonal: tuple[float, float], bend: float, noise: tuple[float, float], cross: float) -> Modes:
+    """Those of two symmetric 2 × 2 matrices, the curvature and the noise."""
+    curvatures, vectors = np.linalg.eigh(np.array([[diagonal[0], bend], [bend, diagonal[1]]]))
+    noises = np.einsum("ik,ij,jk->k", vectors, np.array([[noise[0], cross], [cross, noise[1]]]), vectors)
+    curved = curvatures > _FLAT
+    return Modes(curvatures[curved], noises[curved])
