@@ -9,6 +9,7 @@ Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (IC
 activations.
 """
 
+import numbers
 from typing import Any
 
 import equinox as eqx
@@ -152,8 +153,7 @@ def limit_alpha(activation: ActivationLike | Alpha) -> Any:
         ValueError: the activation is not odd or has no linear part, or α is negative.
     """
     if isinstance(activation, numbers.Real | jax.Array | np.ndarray):
-        check_real("alpha", activation, "finite and nonnegative", minimum=0.0)
-        return activation
+        return real_array("alpha", activation, "finite and nonnegative", minimum=0.0)
     resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are gone
     resolved.require_linear_part()
     if not resolved.is_odd:
