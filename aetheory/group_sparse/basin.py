@@ -25,13 +25,13 @@ from aetheory.group_sparse.hearing import Scalar
 from aetheory.group_sparse.order_parameters import MeanField
 from aetheory.group_sparse.theories import check_network
 
-_SLOWEST, _MAX_STEPS, _RTOL = 1e-7, 500, 1e-4
+_SLOWEST, _LONGEST, _MAX_STEPS, _RTOL = 1e-7, 1e5, 500, 1e-4
 _HALVINGS = 20
 _DRAWS, _NUM_STARTS = 8192, 12
 
 
 def recovery_time(problem: Any, correlation: Num[AnyArrayLike, ""] = 0.9) -> Float[Array, "*batch"]:
-    """p t, the time at which the flow of q and e reaches a correlation; infinite where it takes longer than 10⁵ or so.
+    """p t, the time at which the flow of q and e reaches a correlation; infinite where it takes more than 10⁵.
 
     In units of 1/p = Γ/γ: plain descent takes pt · Γ/(γη) steps. From columns of norm 1 and without the noise of
     batches. With log q/e as the clock, d(pt) = p q/(pY) and d log e = h q/(pY), which have no end where Y vanishes.
@@ -61,7 +61,8 @@ def _times(problem: Any, target: Scalar) -> Float[Array, "*batch"]:
 
 
 def _time(problem: Any, target: Scalar) -> Scalar:
-    field, p = MeanField.of(problem), problem.num_active / problem.num_groups
+    field = MeanField.of(problem)
+    p = field.num_active / field.num_groups
     start, end = (jnp.log(one) - jnp.log1p(-(one**2)) / 2 for one in (problem.start_correlation, target))
 
     def velocity(clock: Scalar, state: tuple[Scalar, Scalar], _: Any) -> tuple[Scalar, Scalar]:
@@ -77,7 +78,8 @@ def _time(problem: Any, target: Scalar) -> Scalar:
     times, _, stats = solve_flow(
         velocity, state, span, None, lambda _, now, __: now[1], rtol=rtol, max_steps=_MAX_STEPS
     )
-    return jnp.where(stats.succeeded & jnp.isfinite(times[0]), jnp.where(end > start, times[0], 0), jnp.inf)
+    finished = stats.succeeded & (times[0] < _LONGEST)
+    return jnp.where(end > start, jnp.where(finished, times[0], jnp.inf), 0)
 
 
 def critical_value(

@@ -74,18 +74,18 @@ class MeanField(eqx.Module):
     """What the groups of one network hear.
 
     Arguments:
-        input_dim, num_groups, num_active, group_size: n, Γ, γ, d of the *network*: for the soft threshold on signals
-            with groups, each entry is a group of its own.
+        group_size: d, of the *network*: for the soft threshold on signals with groups, each entry is a group.
+        input_dim, num_groups, num_active: n, Γ and γ of it.
         threshold: λ.
         norms, weights: a quadrature of the norm of an active group of the code.
         energy: E‖x*_g‖² of an active group.
         noise_energy: E‖noise‖² of a signal.
     """
 
-    input_dim: int = eqx.field(static=True)
-    num_groups: int = eqx.field(static=True)
-    num_active: int = eqx.field(static=True)
     group_size: int = eqx.field(static=True)
+    input_dim: Scalar
+    num_groups: Scalar
+    num_active: Scalar
     threshold: Scalar
     norms: Norms
     weights: Norms
@@ -103,8 +103,13 @@ class MeanField(eqx.Module):
         norms = (low + high) / 2 + (high - low) / 2 * jnp.asarray(points, dtype)
         energy = (low**2 + low * high + high**2) / 3
         ratio = jnp.zeros((), dtype) if level is None else 10 ** (-level / 10)
+        counts = (problem.input_dim, split * problem.num_groups, split * problem.num_active)
+        n, total, active = (jnp.asarray(count, dtype) for count in counts)
         return cls(
-            *(problem.input_dim, split * problem.num_groups, split * problem.num_active, size),
+            group_size=size,
+            input_dim=n,
+            num_groups=total,
+            num_active=active,
             threshold=problem.threshold,
             norms=jnp.outer(norms, jnp.asarray(shares, dtype)).ravel(),
             weights=jnp.asarray(np.outer(weights / 2, share_weights).ravel(), dtype),
@@ -141,7 +146,7 @@ class MeanField(eqx.Module):
         """
         d, (law, code_norms, rest, *_) = self.group_size, own
         radius, cosine, squares, code = law.radius, law.cosine, law.squared_cosine, code_norms[:, None]
-        on = self.num_active - is_active
+        on = self.num_active - int(is_active)
         off = self.num_groups - on - 1
         kappa = norm / self.input_dim * (on * active.trace + off * inactive.trace)
         taken = on * active.overlap + off * inactive.overlap

@@ -16,7 +16,7 @@ from aetheory.core.checks import as_float, check_steps, fail, is_concrete
 from aetheory.core.curve import Curve, Values
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.convergence import check_share, contraction_factor, fixed_point_norm, neighbourhood_drift
-from aetheory.group_sparse.trajectories import Process, descent, follow, single_entries
+from aetheory.group_sparse.trajectories import Process, Training, descent, follow, single_entries
 
 Steps = Int[Array, " times"]
 Bracketed = tuple[Values, Values | None, Values | None]
@@ -80,18 +80,19 @@ class TrajectoryTheory(AbstractTheory):
         Warns:
             UserWarning: more false positives than active groups, where the predicted curve is too fast.
         """
-        start = _start(problem, self)
-        steps = jnp.asarray(check_steps(times)) if is_concrete(times) else times
-        arrays = dataclasses.replace(problem, given=None).as_arrays()
-        names = problem.free_numbers
-        start = start.astype(arrays.threshold.dtype)
-        numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in names), start)
-        last: Any = int(steps[-1]) if is_concrete(steps) else jnp.ceil(steps[-1]).astype(int)
-        shape, moments = numbers[0].shape, as_float(steps).astype(arrays.threshold.dtype)
+        start, known = _start(problem, self), check_steps(times) if is_concrete(times) else None
+        arrays, names = dataclasses.replace(problem, given=None).as_arrays(), problem.free_numbers
+        dtype = arrays.threshold.dtype
+        numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in names), start.astype(dtype))
+        steps = times if known is None else jnp.asarray(known)
+        last: Any = jnp.ceil(times[-1]).astype(jnp.int32) if known is None else known[-1]
+        if known is not None and all(map(is_concrete, numbers)):
+            last = jnp.asarray(last, jnp.int32)  # one program for all; derivatives in reverse mode need to know it
+        shape, moments = numbers[0].shape, as_float(steps).astype(dtype)
 
         def one(*numbers: Array) -> tuple[Values, Array]:
             there = dataclasses.replace(arrays, **dict(zip(names, numbers[:-1], strict=True)))
-            return follow(self.process, there, numbers[-1], moments, last)
+            return follow(self.process, Training.of(there, numbers[-1]), moments, last)
 
         if shape:
             values, failed = jax.vmap(one)(*(jnp.ravel(number) for number in numbers))

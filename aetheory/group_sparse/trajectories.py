@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.special
-from jaxtyping import Array, Float, Float64, Int, Num, PyTree
+from jaxtyping import Array, Float, Float64, Int, PyTree
 
 from aetheory.core.curve import Values
 from aetheory.group_sparse.convergence import fixed_point_norm
 from aetheory.group_sparse.hearing import Scalar
 from aetheory.group_sparse.order_parameters import Drift, MeanField
+from aetheory.group_sparse.simulation import transformation
 
 NUM_ENTRIES = 20_000
 _LARGEST = 100.0
@@ -51,50 +52,70 @@ class Process(NamedTuple):
     move: Callable[[Any, Drift, Int[Array, ""]], PyTree]
 
 
-def descent(problem: Any, field: MeanField, norm: Scalar) -> Process:
-    """Plain stochastic descent, from columns of this norm: q ← q + η(pY + qh), e² ← e²(1 + ηh)² + η²S/b.
+class Training(eqx.Module):
+    """What is trained, in arrays: one compiled program serves all problems of a group size.
+
+    Arguments:
+        field: what its groups hear.
+        optimizer: of the problem.
+        learning_rate, batch_size: η and b.
+        correlation, norm: c₀ and the norm of the columns at the start.
+    """
+
+    field: MeanField
+    optimizer: str | optax.GradientTransformation = eqx.field(static=True)
+    learning_rate: Scalar
+    batch_size: Scalar
+    correlation: Scalar
+    norm: Scalar
+
+    @classmethod
+    def of(cls, problem: Any, norm: Scalar) -> "Training":
+        """That of a `RecoveryProblem` with arrays of one precision in its fields."""
+        size = jnp.asarray(problem.batch_size, problem.threshold.dtype)
+        numbers = (problem.learning_rate, size, problem.start_correlation, norm)
+        return cls(MeanField.of(problem), problem.optimizer, *numbers)
+
+
+def descent(training: Training) -> Process:
+    """Plain stochastic descent: q ← q + η(pY + qh), e² ← e²(1 + ηh)² + η²S/b.
 
     Noise of a batch of b samples only adds to e², for what it adds along A* averages out.
     """
-    eta, correlation = problem.learning_rate, problem.start_correlation
+    eta, correlation, norm = training.learning_rate, training.correlation, training.norm
 
     def move(now: OrderParameters, drift: Drift, _: Int[Array, ""]) -> OrderParameters:
-        factor, noise = 1 + eta * drift.growth, eta**2 * drift.noise / problem.batch_size
+        factor, noise = 1 + eta * drift.growth, eta**2 * drift.noise / training.batch_size
         overlap = factor * now.overlap + eta * drift.alignment
         return OrderParameters(overlap, factor**2 * now.excess + noise, factor * now.memory)
 
-    start = OrderParameters(correlation * norm, (1 - correlation**2) * norm**2, jnp.ones_like(correlation))
+    start = OrderParameters(correlation * norm, (1 - correlation**2) * norm**2, jnp.ones_like(norm))
     return Process(start, lambda now: now, move)
 
 
-def single_entries(problem: Any, field: MeanField, norm: Scalar) -> Process:
+def single_entries(training: Training) -> Process:
     """Any optimiser that treats entries one by one, on a sample of entries of the dictionary.
 
     Each is A = c₀a + √(1−c₀²) z with independent a, z of variance 1/n and has the gradient −(pY a + hA + ξ), ξ of
     variance S/(bn). What normalises entries, as Adam does, turns E: the law of entries does not close in q and e.
     The sample is the same in each call, so that curves are functions of the problem's numbers.
     """
-    n, correlation = field.input_dim, problem.start_correlation
-    optimizer, dtype = transformation(problem.optimizer, problem.learning_rate), correlation.dtype
-    key = jax.random.key(0)
-
-    def normals(index: Any) -> Float[Array, " entries"]:
-        # in one precision, for curves in both to be the same
-        return jax.random.normal(jax.random.fold_in(key, index), (NUM_ENTRIES,), jnp.float32).astype(dtype)
-
-    true, other = (jnp.asarray(one / n**0.5, dtype) for one in entry_grid(NUM_ENTRIES))
-    first = norm * (correlation * true + jnp.sqrt(1 - correlation**2) * other)
+    n, correlation, dtype = training.field.input_dim, training.correlation, training.norm.dtype
+    optimizer, key = transformation(training.optimizer, training.learning_rate), jax.random.key(0)
+    true, other = (jnp.asarray(one, dtype) / jnp.sqrt(n) for one in entry_grid(NUM_ENTRIES))
+    rest = jnp.sqrt(jnp.maximum(1 - correlation**2, float(np.finfo(dtype).eps)))
+    first = training.norm * (correlation * true + rest * other)
 
     def read(state: Any) -> OrderParameters:
         overlap = n * jnp.mean(true * state[0])
-        start = norm * jnp.sqrt(jnp.maximum(1 - correlation**2, float(np.finfo(dtype).eps)))
-        return OrderParameters(
-            overlap, n * jnp.mean((state[0] - overlap * true) ** 2), n * jnp.mean(other * state[0]) / start
-        )
+        excess = n * jnp.mean((state[0] - overlap * true) ** 2)
+        return OrderParameters(overlap, excess, n * jnp.mean(other * state[0]) / (rest * training.norm))
 
     def move(state: Any, drift: Drift, number: Int[Array, ""]) -> Any:
         entries, optimizer_state = state
-        noise = jnp.sqrt(drift.noise / (problem.batch_size * n)) * normals(number + 2)
+        # in one precision, for curves in both to be the same
+        normal = jax.random.normal(jax.random.fold_in(key, number), entries.shape, jnp.float32).astype(dtype)
+        noise = jnp.sqrt(drift.noise / (training.batch_size * n)) * normal
         gradient = -(drift.alignment * true + drift.growth * entries + noise)
         with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
             updates, optimizer_state = optimizer.update(gradient, optimizer_state, entries)
@@ -117,64 +138,55 @@ def entry_grid(count: int) -> Float64[np.ndarray, "2 count"]:
     return np.stack([first, second / np.sqrt(np.mean(second**2))])
 
 
-def transformation(optimizer: str | optax.GradientTransformation, rate: Any) -> optax.GradientTransformation:
-    """The optimiser of a problem in Optax, with this learning rate if it has none of its own."""
-    made: optax.GradientTransformation = getattr(optax, optimizer)(rate) if isinstance(optimizer, str) else optimizer
-    return made
-
-
 @eqx.filter_jit
 def follow(
-    make: Callable[[Any, MeanField, Scalar], Process],
-    problem: Any,
-    norm: Scalar,
-    times: Num[Array, " times"],
+    make: Callable[[Training], Process],
+    training: Training,
+    times: Float[Array, " times"],
     last: int | Int[Array, ""],
 ) -> tuple[Values, Int[Array, ""]]:
     """The values at these numbers of steps, up to `last`, and the step at which training diverged or −1.
 
-    Between steps by linear interpolation. Reverse mode needs to know `last`.
+    Between steps by linear interpolation. Derivatives in reverse mode need to know `last`.
     """
-    field = MeanField.of(problem)
-    process, floor, rest = make(problem, field, norm), distance_floor(field), resting(field)[0]
+    field, process = training.field, make(training)
+    floor, rest = distance_floor(field), resting(field)[0]
 
     def step(number: Int[Array, ""], carry: Any) -> Any:
         state, recorded, failed = carry
         now = process.read(state)
         drift = field.drift(now.overlap, now.excess)
         share = jnp.maximum(1 - jnp.abs(times - number.astype(times.dtype)), 0)
-        values = measured(problem, field, now, drift, floor)
+        values = measured(training, now, drift, floor)
         recorded = jax.tree.map(lambda old, new: old + jnp.where(share > 0, share * new, 0), recorded, values)
         lost = ~((now.overlap > 0) & (now.norm < _LARGEST * rest))
         return process.move(state, drift, number), recorded, jnp.where((failed < 0) & lost, number, failed)
 
-    zeros = jnp.zeros(times.shape, norm.dtype)
-    recorded = Values(**dict.fromkeys(VALUES, zeros))
-    start = (process.start, recorded, jnp.array(-1, jnp.int32))
-    _, recorded, failed = jax.lax.fori_loop(0, last + 1, step, start)
+    recorded = Values(**dict.fromkeys(VALUES, jnp.zeros(times.shape, training.norm.dtype)))
+    never = jnp.array(-1, jnp.int32)
+    first = 0 if isinstance(last, int) else jnp.zeros_like(last)
+    _, recorded, failed = jax.lax.fori_loop(first, last + 1, step, (process.start, recorded, never))
     return recorded, failed
 
 
 VALUES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")
 
 
-def measured(problem: Any, field: MeanField, now: OrderParameters, drift: Drift, floor: Scalar) -> Values:
+def measured(training: Training, now: OrderParameters, drift: Drift, floor: Scalar) -> Values:
     """What a simulation would record, and how many false positives a signal has for each active group.
 
     ‖A − A*‖² of m normalised columns is m[2 − 2c(1 − θ²/2)] at the correlation c = q/√N, where
     θ² = (d−1)(1 − c₀²)/(2n c₀²): a rotation inside a group is a symmetry, so that the angle of the start c₀ is kept.
     The other floors rise to their value as the start is forgotten.
     """
-    columns, norm = field.num_groups * field.group_size, now.norm
+    field, norm = training.field, now.norm
+    columns = field.num_groups * field.group_size
     gap = now.excess / (norm * (norm + now.overlap))
-    angle = (field.group_size - 1) / (2 * field.input_dim) * (problem.start_correlation**-2 - 1)
+    angle = (field.group_size - 1) / (2 * field.input_dim) * (training.correlation**-2 - 1)
     distance = columns * (2 * gap + (1 - gap) * angle) + (1 - now.memory) ** 2 * floor
     false = (field.num_groups / field.num_active - 1) * drift.invented
-    return Values(
-        **dict(
-            zip(VALUES, (distance, 1 - distance / (2 * columns), norm, drift.found, drift.invented, false), strict=True)
-        )
-    )
+    found = (distance, 1 - distance / (2 * columns), norm, drift.found, drift.invented, false)
+    return Values(**dict(zip(VALUES, found, strict=True)))
 
 
 def resting(field: MeanField) -> tuple[Scalar, Scalar]:

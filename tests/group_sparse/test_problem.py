@@ -120,7 +120,7 @@ def test_a_bad_field(change, message):
         ),
         (
             lambda: ae.predict(TINY, [1], "mean-field"),
-            "`theory` must be one of 'fixed-point norm', 'published bound' for a RecoveryProblem, or None, but got",
+            "`theory` must be one of 'fixed-point norm', 'published bound', 'order-parameter map', 'single-entry proc",
         ),
         (
             lambda: ae.RecoveryProblem.of(
