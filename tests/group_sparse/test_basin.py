@@ -59,25 +59,23 @@ def test_critical_values_are_where_the_time_is_the_budget():
 
 @pytest.mark.parametrize(("name", "budget"), [("learning_rate", 2.0), ("threshold", -1.0), ("threshold", np.nan)])
 def test_bad_questions_are_refused(name, budget):
-    with pytest.raises(ValueError, match="^Argument `(name|budget)` must be"):
+    with pytest.raises(ValueError, match=r"^Argument `(name|budget)` must be"):
         ae.recovery.critical_value(PROBLEM, name, budget)
 
 
 def test_bad_problems_are_refused():
-    with pytest.raises(ValueError, match="^Argument `correlation` must be in"):
+    with pytest.raises(ValueError, match=r"^Argument `correlation` must be in"):
         ae.recovery.recovery_time(PROBLEM, 1.5)
-    with pytest.raises(ValueError, match="^Argument `network` must be with groups or the soft threshold"):
+    with pytest.raises(ValueError, match=r"^Argument `network` must be with groups or the soft threshold"):
         ae.recovery.recovery_time(replace(PROBLEM, network="relu"))
-    with pytest.raises(ValueError, match="^Argument `problem` must be a single one"):
+    with pytest.raises(ValueError, match=r"^Argument `problem` must be a single one"):
         ae.recovery.population_curve(replace(PROBLEM, start_correlation=jnp.array([0.3, 0.4])), [0])
 
 
 def test_groups_that_start_apart_enclose_a_simulation_near_the_critical_start():
-    """At n = 475, 10 dB, c₀ = .25 the correlation was .848 in a simulation at the time 2/p, check values [.718, .936]."""
-    near = ae.RecoveryProblem(
-        475, 250, signal_to_noise=10.0, start_correlation=0.25, optimizer="sgd", learning_rate=1.0
-    )
-    curve = ae.recovery.population_curve(replace(near, batch_size=2500), [0, 167])
+    """At n = 475, 10 dB, c₀ = .25 its correlation was .848 at the time 2/p; check values [.718, .936]."""
+    near = replace(PROBLEM, input_dim=475, num_groups=250, signal_to_noise=10.0, start_correlation=0.25)
+    curve = ae.recovery.population_curve(replace(near, learning_rate=1.0, batch_size=2500), [0, 167])
     assert float(curve.lower.correlation[1]) < 0.848 < float(curve.upper.correlation[1])
     assert float(curve.lower.correlation[1]) == pytest.approx(0.718, abs=0.05)
     assert float(curve.upper.correlation[1]) == pytest.approx(0.936, abs=0.02)
