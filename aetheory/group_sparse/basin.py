@@ -85,16 +85,15 @@ def _time(problem: Any, target: Scalar) -> Scalar:
 def critical_value(
     problem: Any, name: str, budget: Num[AnyArrayLike, ""] = 2.0, correlation: Num[AnyArrayLike, ""] = 0.9
 ) -> Float[Array, "*batch"]:
-    """The number of a problem at which recovery takes a budget of time, by bisection of `recovery_time`.
+    """The least start correlation, or the largest threshold, with which recovery takes no more than a budget of time.
 
-    The least start correlation or noise level in dB, or the largest threshold, with which the correlation is reached in
-    time; NaN never: the end of the range where all do, an infinity of its sign where none does. The other numbers may
-    be arrays (a batch), so that whole critical curves come from one call.
+    By bisection of `recovery_time`: the end of the range where all values do, −∞ where no threshold does. The other
+    numbers may be arrays (a batch), so that a critical curve is one call. In the noise there is no such value, for
+    noise also helps: where the mean of z is below the threshold, it is what carries z across.
 
     Arguments:
         problem: as for `recovery_time`.
-        name: "start_correlation" between .01 and .99, "threshold" below twice the largest norm of a code, or
-            "signal_to_noise" between −20 and 60 dB.
+        name: "start_correlation" between .01 and .99, or "threshold" up to twice the largest norm of a code.
         budget: p t > 0, in units of 1/p.
         correlation: to be reached.
 
@@ -102,11 +101,7 @@ def critical_value(
         ValueError: an argument is out of its range.
     """
     # from the value with which training does not recover to that with which it does
-    ranges = {
-        "start_correlation": (0.01, 0.99),
-        "threshold": (2 * problem.max_norm, 0.0),
-        "signal_to_noise": (-20.0, 60.0),
-    }
+    ranges = {"start_correlation": (0.01, 0.99), "threshold": (2 * problem.max_norm, 0.0)}
     if name not in ranges:
         raise fail("name", f"one of {', '.join(map(repr, ranges))}", name)
     check_real("budget", budget, "finite and positive", minimum=0.0, strict=True)
@@ -125,8 +120,7 @@ def critical_value(
         middle = (low + high) / 2
         enough = recovered(middle)
         low, high = jnp.where(enough, low, middle), jnp.where(enough, middle, high)
-    impossible = jnp.where(better > worse, jnp.inf, -jnp.inf)
-    return jnp.where(always, worse, jnp.where(never, impossible, high))
+    return jnp.where(always, worse, jnp.where(never, -jnp.inf, high))
 
 
 def population_curve(problem: Any, times: Any) -> Curve:
@@ -143,7 +137,8 @@ def population_curve(problem: Any, times: Any) -> Curve:
     Raises:
         ValueError: what `predict` refuses, or a batch of problems.
 
-    Source: derived for this library; the averages enclosed simulations at n = 475 in all cases near the critical start.
+    Source: derived for this library. At n = 475 the averages enclosed the correlation of simulations at c₀ = .2, .25
+    and .3; at c₀ = .4, and at λ = 3.5, it was outside by .0004 and by .010.
     """
     correlation = problem.start_correlation
     if np.ndim(correlation):

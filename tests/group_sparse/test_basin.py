@@ -53,8 +53,8 @@ def test_critical_values_are_where_the_time_is_the_budget():
     times = ae.recovery.recovery_time(replace(PROBLEM, threshold=thresholds, start_correlation=starts))
     np.testing.assert_allclose(times, 2, rtol=0.01)
     assert float(ae.recovery.critical_value(PROBLEM, "threshold")) == pytest.approx(3.5, abs=0.1)
-    problem = replace(PROBLEM, start_correlation=jnp.array([0.1, 0.95]))
-    assert ae.recovery.critical_value(problem, "signal_to_noise").tolist() == [np.inf, -20.0]
+    ends = ae.recovery.critical_value(replace(PROBLEM, start_correlation=jnp.array([0.95, 0.1])), "threshold", 1e-2)
+    assert ends.tolist() == [10.0, -np.inf]
 
 
 @pytest.mark.parametrize(("name", "budget"), [("learning_rate", 2.0), ("threshold", -1.0), ("threshold", np.nan)])

@@ -119,7 +119,8 @@ def test_a_fit_tells_start_and_noise_of_a_simulation():
         bounds={"start_correlation": (0.3, 0.9), "signal_to_noise": (0.3, 30.0)},
         problem=problem,
     )
-    assert found.parameters["start_correlation"] == pytest.approx(0.56, rel=0.01)
+    assert found.values["start_correlation"] == pytest.approx(0.56, rel=0.01)
+    assert 0.3 < found.values["signal_to_noise"] < 10
 
 
 @pytest.mark.parametrize(
