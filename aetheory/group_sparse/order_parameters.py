@@ -97,7 +97,8 @@ class MeanField(eqx.Module):
         """That of a `RecoveryProblem` with arrays of one precision in its fields."""
         size = problem.group_size if problem.network == "group" else 1
         split, dtype = problem.group_size // size, problem.threshold.dtype
-        points, weights = np.polynomial.legendre.leggauss(_NORMS)
+        # entries of a group spread over all norms anyway
+        points, weights = np.polynomial.legendre.leggauss(_NORMS if split == 1 else _NORMS // 2)
         shares, share_weights = coordinates(problem.group_size) if split > 1 else (np.ones(1), np.ones(1))
         low, high, level = problem.min_norm, problem.max_norm, problem.signal_to_noise
         norms = (low + high) / 2 + (high - low) / 2 * jnp.asarray(points, dtype)

@@ -4,7 +4,6 @@ Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.0
 """
 
 import dataclasses
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import xarray
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
 
 import aetheory as ae
@@ -29,10 +28,7 @@ from aetheory.reproduce.recovery_theory import (
 )
 
 _LEVELS = (1.0, 5.0, 10.0)
-_RECORDS = (
-    *("distance", "correlation", "column_norm", "found", "invented", "exact", "loss"),
-    *("closeness", "alpha_min", "alpha_max"),
-)
+_RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
 _LINES = {"group": "-", "sparse": "--", "relu": ":"}
 _NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
@@ -90,7 +86,7 @@ def _train(
     def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
         """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
         one = dataclasses.replace(problem, network=network, **parameters)
-        return dict(one.experiment(epochs, metrics=measure, examples_per_pass=passes).run(key).values.items())
+        return dict(one.experiment(epochs, examples_per_pass=passes).run(key).values.items())
 
     runs = ae.sweep(
         trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
@@ -100,32 +96,6 @@ def _train(
     runs = runs.merge(theory.rename({name: f"predicted_{name}" for name in theory.data_vars}), join="exact")
     sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
     return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)
-
-
-def measure(network: ae.GroupSparseAutoencoder, data: Any) -> ae.Values:
-    """What a simulation records, and what the published contraction factor needs of the normalised columns."""
-    truth, samples = data
-    atoms = ae.recovery.normalise_columns(network.dictionary)
-    size = truth.shape[1] // samples.active.shape[1]  # of the source's groups, for the baselines too
-    ends = dict(zip(("alpha_min", "alpha_max"), ae.recovery.alignment_range(atoms, truth, size), strict=True))
-    closeness = ae.recovery.closeness(atoms, truth, size)
-    return ae.Values(**dict(ae.recovery.measure(network, data).items()), closeness=closeness, **ends)
-
-
-def published_factor(problem: ae.RecoveryProblem, records: xarray.Dataset) -> Float[np.ndarray, " epochs"]:
-    """The published contraction factor along a run, with τ at the middle norm and the learning rate as step size."""
-    middle = (problem.min_norm + problem.max_norm) / 2
-    norm = 0.5 * (records.alpha_min + records.alpha_max) * middle * records.column_norm
-    factor = ae.recovery.contraction_factor(
-        step_size=problem.learning_rate,
-        shrinkage=np.clip(1 - problem.threshold / norm.values, 0, 1),
-        active_probability=problem.num_active / problem.num_groups,
-        alpha_min=records.alpha_min.values,
-        alpha_max=records.alpha_max.values,
-        group_size=problem.group_size,
-        closeness=records.closeness.values,
-    )
-    return np.asarray(factor)
 
 
 def resting_norm(problem: ae.RecoveryProblem) -> Any:
@@ -141,14 +111,16 @@ def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
 
 
 def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
-    """The end of each run, its distances at the published epochs, and its contraction beside the published one."""
+    """The end of each run, its distances at the published epochs, and how far theory is from them."""
     told = []
     for network, level, records in _each(runs):
-        distances, factor = records.distance.values, float(published_factor(problem, records).max())
-        radius = float(ae.recovery.neighbourhood_radius(problem.input_dim, problem.num_groups, factor))
+        distances, predicted = records.distance.values, records.predicted_distance.values
         published = PUBLISHED_DISTANCES.get(level, PUBLISHED_DISTANCES[1.0])
         known = {str(epoch): value for epoch, value in published.items() if epoch < len(distances)}
-        gap = np.abs(records.predicted_distance.values - distances).max() / distances[0]
+        theory = {"largest_gap_to_theory": np.abs(predicted - distances).max() / distances[0]}
+        theory["predicted_false_positives"] = records.predicted_false_positives.values.max()
+        if network != "relu":
+            theory["largest_predicted_contraction"] = ae.recovery.measured_contraction(predicted).max()
         told.append(
             {
                 "network": network,
@@ -157,13 +129,10 @@ def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> d
                 "num_groups": problem.num_groups,
                 "squared_distance_at": {epoch: float(distances[int(epoch)]) for epoch in known},
                 "published_1000_columns": known,
-                "largest_gap_to_theory": None if network == "relu" else float(gap),
-                "predicted_false_positives": float(records.predicted_false_positives.max()),
+                **{name: float(value) for name, value in theory.items() if network != "relu"},
                 **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
                 "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
                 "largest_measured_contraction": float(ae.recovery.measured_contraction(distances).max()),
-                "largest_published_contraction": factor,
-                "published_neighbourhood": radius if math.isfinite(radius) else None,
             }
         )
     return {"runs": told}
