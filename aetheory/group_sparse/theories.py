@@ -205,13 +205,14 @@ _BOUND = RecoveryTheory(
     error="ρ is never positive: the bound grows and never binds, where training contracts by .03 to .06 a step",
     values=contracted,
 )
-_BOTH = "n = 950, 475 and 190, d = 1, 2 and 4, 1 to 10 dB, from a correlation of .56, with λ = 2 (3 once)"
+_TESTED = "n = 950, 475 and 190, d = 1, 2 and 4, 1 to 10 dB, γ = 3, λ = 2, from a correlation of .56"
 _MAP = TrajectoryTheory(
     name="order-parameter map",
     formula="q ← q + η(pY + qh), e² ← e²(1 + ηh)² + η²S/b: plain stochastic descent, A = qA* + E, ‖E_i‖ = e",
     citations=(Citation("theodosis2021convergence", "of the loss (13) and descent (14)", derived=True),),
-    tested=_BOTH,
-    error="TODO",
+    tested=_TESTED,
+    error="of the distance, as a share of its start: .006 at n = 950, .006–.007 at 475; at 190 .02, .04 and .25 with "
+    "1.0, 1.8 and 4.4 false positives for each active group",
     process=descent,
     optimizers=("sgd",),
 )
@@ -219,8 +220,9 @@ _ENTRIES = TrajectoryTheory(
     name="single-entry process",
     formula="an entry of A has the gradient −(pY a* + hA + ξ); q and e² are averages over entries, each with its Adam",
     citations=(Citation("theodosis2021convergence", "of the loss (13), Adam as in Fig. 3", derived=True),),
-    tested=_BOTH,
-    error="TODO",
+    tested=f"{_TESTED}; Adam",
+    error="of the distance, as a share of its start: .006 at n = 950, also for the soft threshold on groups, .010–.016 "
+    "at 475; at 190 .03, .06 and .32 with 1.3, 2.4 and 5.3 false positives for each active group",
     process=single_entries,
 )
 THEORIES = {one.name: one for one in (_RESTING, _BOUND, _MAP, _ENTRIES)}
