@@ -34,18 +34,18 @@ class Heard(NamedTuple):
     cosine: Nodes
     squared_cosine: Nodes
 
-    def mean(self, values: Nodes) -> Scalar:
-        """The average over all z, of what is zero for R ≤ λ."""
-        return jnp.sum(self.weight * values)
+    def integral(self, values: Nodes) -> Norms:
+        """The average over z for each norm of the code, of what is zero for R ≤ λ."""
+        return jnp.sum(self.weight * values, axis=1)
 
 
-def heard(signals: Norms, weights: Norms, deviation: Scalar, threshold: Scalar, dimension: int) -> Heard:
-    """The law of ‖z‖ > λ for signals s of these weights.
+def heard(signals: Norms, deviations: Norms, threshold: Scalar, dimension: int) -> Heard:
+    """The law of ‖z‖ > λ for signals s with these deviations τ.
 
     Gauss–Legendre nodes between λ, or where the law begins, and where it ends: they move with all arguments, so that
     averages are differentiable in the threshold too, at which the Jacobian of the group ReLU jumps.
     """
-    d, signal = dimension, signals[:, None]
+    d, signal, deviation = dimension, signals[:, None], deviations[:, None]
     reach = (_REACH + math.sqrt(d)) * deviation
     low = jnp.maximum(threshold, signal - reach)
     high = signal + jnp.sqrt(jnp.maximum(threshold - signal, 0) ** 2 + reach**2)
@@ -57,7 +57,7 @@ def heard(signals: Norms, weights: Norms, deviation: Scalar, threshold: Scalar, 
     ratio, spread = sphere(concentration, d)
     constant = 2 ** (d / 2 - 1) * math.gamma(d / 2)
     density = (radius / deviation) ** (d - 1) * jnp.exp(-(((radius - signal) / deviation) ** 2) / 2) * spread
-    weight = weights[:, None] * point_weights * (high - low) / 2 * density / (constant * deviation)
+    weight = point_weights * (high - low) / 2 * density / (constant * deviation)
     return Heard(radius, weight, concentration * ratio, 1 - (d - 1) * ratio)
 
 

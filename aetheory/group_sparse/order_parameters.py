@@ -12,8 +12,11 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from aetheory.group_sparse.hearing import Heard, Norms, Scalar, coordinates, heard
+from aetheory.group_sparse.hearing import Nodes, Norms, Scalar, coordinates, heard
+
+Pair = Float[Array, "2"]
 
 _NORMS = 4
 _QUIETEST = 1e-6
@@ -36,38 +39,6 @@ class Drift(NamedTuple):
     noise: Scalar
     found: Scalar
     invented: Scalar
-
-
-class _Codes(NamedTuple):
-    """Codes x = σ(z) of the groups that are active, or of those that are not.
-
-    Attributes:
-        heard: the law of z.
-        norms: ‖x*_g‖ at its nodes.
-        rest: nω, the energy of all that is not the group's own.
-        share, overlap, trace, energy: P(‖z‖ > λ), Z = E z·x, T = E tr J and X = E‖x‖²/d.
-    """
-
-    heard: Heard
-    norms: Norms
-    rest: Scalar
-    share: Scalar
-    overlap: Scalar
-    trace: Scalar
-    energy: Scalar
-
-
-class _Force(NamedTuple):
-    """A group's own part in the gradient, while it is active or while it is not.
-
-    Attributes:
-        alignment, growth: Y and C − X.
-        noise: the energy of a sample's gradient off the span of A*_g.
-    """
-
-    alignment: Scalar
-    growth: Scalar
-    noise: Scalar
 
 
 class MeanField(eqx.Module):
@@ -119,54 +90,47 @@ class MeanField(eqx.Module):
         )
 
     def drift(self, overlap: Scalar, excess: Scalar) -> Drift:
-        """That at q = `overlap` and e² = `excess`."""
-        norm, p = overlap**2 + excess, self.num_active / self.num_groups
-        signal = self.num_active * self.energy + self.noise_energy
-        active = self._codes(self.norms, self.weights, overlap, norm, signal - self.energy)
-        inactive = self._codes(0 * self.norms[:1], jnp.ones_like(self.norms[:1]), overlap, norm, signal)
-        here = self._force(active, overlap, norm, active, inactive, is_active=True)
-        there = self._force(inactive, overlap, norm, active, inactive, is_active=False)
-        growth, noise = (p * one + (1 - p) * other for one, other in zip(here[1:], there[1:], strict=True))
-        return Drift(p * here.alignment, growth, noise, active.share, inactive.share)
+        """That at q = `overlap` and e² = `excess`.
 
-    def _codes(self, norms: Norms, weights: Norms, overlap: Scalar, norm: Scalar, rest: Scalar) -> _Codes:
-        d, rest = self.group_size, jnp.maximum(rest, _QUIETEST * self.energy)
-        law = heard(overlap * norms, weights, jnp.sqrt(norm * rest / self.input_dim), self.threshold, d)
-        lost = self.threshold / law.radius
-        shrunk = (1 - lost) * law.radius
-        averages = map(law.mean, (jnp.ones_like(lost), shrunk * law.radius, d - (d - 1) * lost, shrunk**2 / d))
-        return _Codes(law, norms, rest, *averages)
-
-    def _force(
-        self, own: _Codes, overlap: Scalar, norm: Scalar, active: _Codes, inactive: _Codes, *, is_active: bool
-    ) -> _Force:
-        """Of codes x and of v = J Aᵀr = J[(1−κ−k)q x* + (k−Nτ) z], where r is the error of the reconstruction.
-
-        The other groups take κ of the group's own signal out of r, and 1 − k of the rest; J z = z and
-        J u = τu + (λ/R) cos z/R, for z of norm R and a unit vector u along x*.
+        A group's own pull −∂L/∂A_g = r xᵀ + y vᵀ has the code x = σ(z) and v = J A_gᵀr = J[(1−κ)q x* − N x + kζ] with
+        ζ = z − q x*, where r is the error of the reconstruction: the other groups take κ of the group's own signal out
+        of r, and 1 − k of the rest. With R = ‖z‖ and a unit vector u along x*, J z = z and J u = τu + (λ/R²) cos z.
+        All pairs below are of active and of inactive groups, and all rows of norms ‖x*_g‖, the last of which is 0.
         """
-        d, (law, code_norms, rest, *_) = self.group_size, own
-        radius, cosine, squares, code = law.radius, law.cosine, law.squared_cosine, code_norms[:, None]
-        on = self.num_active - int(is_active)
-        off = self.num_groups - on - 1
-        kappa = norm / self.input_dim * (on * active.trace + off * inactive.trace)
-        taken = on * active.overlap + off * inactive.overlap
-        rebuilt = norm * d * (on * active.energy + off * inactive.energy)
+        n, d, norm, p = self.input_dim, self.group_size, overlap**2 + excess, self.num_active / self.num_groups
+        rows, zero, one = self.norms.size, jnp.zeros_like(self.norms[:1]), jnp.ones_like(self.norms[:1])
+        average = jnp.stack([jnp.concatenate([self.weights, zero]), jnp.concatenate([0 * self.weights, one])])
+        code, pair_of = jnp.concatenate([self.norms, zero])[:, None], jnp.array([0] * rows + [1])
+        energy = self.num_active * self.energy + self.noise_energy
+        rest = jnp.stack([jnp.maximum(energy - self.energy, _QUIETEST * self.energy), energy])
+        law = heard(overlap * code[:, 0], jnp.sqrt(norm * rest / n)[pair_of], self.threshold, d)
+
+        def mean(values: Nodes) -> Pair:
+            return jnp.matmul(average, law.integral(values), precision="highest")
+
+        radius, cosine, squares, signal = law.radius, law.cosine, law.squared_cosine, overlap * code
+        lost = self.threshold / radius
+        tau = 1 - lost
+        found, power = mean(jnp.ones_like(tau)), mean((tau * radius) ** 2) / d
+        heard_back, trace = mean(tau * radius**2), mean(d - (d - 1) * lost)  # Z and T
+
+        on = self.num_active - jnp.concatenate([one, zero])
+        others = jnp.stack([on, self.num_groups - 1 - on], axis=1)
+        kappa, taken, rebuilt = (
+            jnp.matmul(others, each, precision="highest") for each in (norm / n * trace, heard_back, norm * d * power)
+        )
         k, left = 1 - taken / rest, jnp.maximum(rest - 2 * taken + rebuilt, 0)
 
-        lost = self.threshold / radius
-        tau, signal, back = 1 - lost, overlap * code, k - norm * (1 - lost)
-        through = (1 - kappa - k) * signal
-        along_code = tau * radius * cosine
-        along_slope = through * (tau + lost * squares) + back * radius * cosine
-        noise_code = tau * radius * (radius - signal * cosine)
-        noise_slope = through * (tau * (radius * cosine - signal) + lost * (radius * cosine - signal * squares))
-        noise_slope = noise_slope + back * radius * (radius - signal * cosine)
+        answer, own = k[pair_of][:, None], (1 - kappa)[pair_of][:, None]
+        through, back = (own - answer) * signal, answer - norm * tau
+        aligned = own * tau * radius * cosine + through * (tau + lost * squares) + back * radius * cosine
+        across = radius - signal * cosine  # ζ·z/R
+        noise = through * (tau * (radius * cosine - signal) + lost * (radius * cosine - signal * squares))
+        noise = noise + (answer * tau + back) * radius * across
         crossed = tau * radius * (through * cosine + back * radius)
-        squared = through**2 * (tau**2 + (1 - tau**2) * squares) + back * radius * (
-            2 * through * cosine + back * radius
-        )
-        alignment = law.mean(code * ((1 - kappa) * along_code + along_slope)) / d
-        growth = law.mean(k * noise_code + noise_slope) / (d * norm) - own.energy
-        slopes = law.mean(2 * k * crossed + squared) / d
-        return _Force(alignment, growth, left * own.energy + rest * slopes)
+        squared = through**2 * (tau**2 + (1 - tau**2) * squares)
+        squared = squared + back * radius * (2 * through * cosine + back * radius)
+        growth = mean(noise) / (d * norm) - power
+        spread = left * power + rest * mean(2 * answer * crossed + squared) / d
+        both = jnp.stack([p, 1 - p])
+        return Drift(p * mean(code * aligned)[0] / d, both @ growth, both @ spread, found[0], found[1])

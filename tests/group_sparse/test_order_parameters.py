@@ -34,13 +34,13 @@ def test_coordinates_of_a_random_direction(dimension):
 
 
 def test_all_is_heard_at_threshold_zero(x64):
-    signals, weights, deviation = jnp.array([0.0, 3.0]), jnp.array([0.25, 0.75]), jnp.array(0.4)
+    signals, deviations = jnp.array([0.0, 3.0]), jnp.array([0.4, 0.2])
     for dimension in (1, 2, 4):
-        law = heard(signals, weights, deviation, jnp.array(0.0), dimension)
-        squares = np.asarray(weights @ signals**2) + dimension * 0.16
-        np.testing.assert_allclose([law.mean(1 + 0 * law.radius), law.mean(law.radius**2)], [1, squares], rtol=1e-5)
-        along = law.mean(signals[:, None] * law.radius * law.cosine)
-        np.testing.assert_allclose(along, weights @ signals**2, rtol=1e-5)
+        law = heard(signals, deviations, jnp.array(0.0), dimension)
+        squares = signals**2 + dimension * deviations**2
+        np.testing.assert_allclose(law.integral(1 + 0 * law.radius), 1, rtol=1e-5)
+        np.testing.assert_allclose(law.integral(law.radius**2), squares, rtol=1e-5)
+        np.testing.assert_allclose(law.integral(law.radius * law.cosine), signals, rtol=1e-5)
 
 
 def sampled(problem, q, excess, count=100_000):
