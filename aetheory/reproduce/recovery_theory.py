@@ -34,7 +34,7 @@ PUBLISHED_SPARSE = {60: 85.5, 80: 38.0, 100: 23.3, 120: 19.7, 140: 19.6, 160: 20
 """The same of the soft threshold, at 1 dB."""
 
 NUM_EPOCHS = 300
-_NAMES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")
+_NAMES = ("distance", "column_norm", "found", "false_positives")
 _THRESHOLDS, _NOISES, _BUDGET = (2.0, 3.0), (1.0, 10.0), 2.0
 
 
