@@ -13,6 +13,8 @@
 
 # %%
 # %matplotlib inline
+import warnings
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -113,7 +115,9 @@ problems = {
 }
 epochs = range(101)
 curves = {name: ae.simulate(one, epochs, key) for name, one in problems.items()}
-theories = {name: ae.predict(one, epochs) for name, one in problems.items()}
+with warnings.catch_warnings():  # of false positives, which are printed below
+    warnings.simplefilter("ignore")
+    theories = {name: ae.predict(one, epochs) for name, one in problems.items()}
 
 figure, axes = plt.subplots(2, 2, figsize=(10, 6.4), layout="constrained")
 (distance, support), (contraction, norms) = axes
@@ -144,8 +148,8 @@ for name, theory in theories.items():
 # the overlap $q$ grows while $E_g$ keeps its direction and shrinks. $Y$ and $h$ are integrals over what a single group
 # hears. Adam divides each entry of a gradient by its own size; the prediction then runs Adam on a sample of single
 # entries, given $q$ and $\|E_g\|$. No draw enters, and a curve takes a twentieth of a second. `predict` warns where a
-# signal activates more inactive groups than active ones (5 dB at this size): these act on each other, which the theory
-# leaves out, so that it is too fast. (b) The group network finds all active groups, and at this size a few that are not
+# signal activates more inactive groups than active ones (as the groups do at this size): these act on each other, which the theory
+# leaves out, so that it is too fast: the worse, the more of them. (b) The group network finds all active groups, and at this size a few that are not
 # there; the soft threshold misses about a quarter of the active entries, since entries of an active group can be small
 # while its norm is not. (c) Measured and predicted contraction per step. The published theorem has a factor that is
 # *negative* for every dictionary (`ae.predict(problem, epochs, "published bound")`) and promises none. (d) The column
