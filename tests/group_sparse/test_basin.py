@@ -38,11 +38,9 @@ def test_the_time_is_that_of_the_flow_in_its_own_time(x64):
 
 
 def test_without_overlap_recovery_takes_for_ever():
-    problem = replace(PROBLEM, threshold=jnp.array([2.0, 3.0, 8.0]), start_correlation=0.3)
-    time = ae.recovery.recovery_time(problem)
-    assert time[0] < 1
-    assert time[1] > 400
-    assert np.isinf(time[2])
+    time = ae.recovery.recovery_time(replace(PROBLEM, threshold=jnp.array([3.0, 8.0]), start_correlation=0.3))
+    assert time[0] > 400
+    assert np.isinf(time[1])
 
 
 def test_critical_values_are_where_the_time_is_the_budget():
@@ -52,7 +50,10 @@ def test_critical_values_are_where_the_time_is_the_budget():
     assert float(starts[0]) == pytest.approx(0.24, abs=0.01)
     times = ae.recovery.recovery_time(replace(PROBLEM, threshold=thresholds, start_correlation=starts))
     np.testing.assert_allclose(times, 2, rtol=0.01)
-    assert float(ae.recovery.critical_value(PROBLEM, "threshold")) == pytest.approx(3.5, abs=0.1)
+    near = replace(PROBLEM, start_correlation=jnp.array([0.56, 0.3]))
+    highest = ae.recovery.critical_value(near, "threshold")
+    assert float(highest[0]) == pytest.approx(3.5, abs=0.1)
+    assert 2 < highest[1] < 2.5
     ends = ae.recovery.critical_value(replace(PROBLEM, start_correlation=jnp.array([0.95, 0.1])), "threshold", 1e-2)
     assert ends.tolist() == [10.0, -np.inf]
 

@@ -99,14 +99,14 @@ def test_the_drift_is_an_average_over_what_groups_hear(size, q, excess, x64):
 
 
 def test_the_drift_is_the_expected_gradient_of_a_network():
-    """Up to O(1/n), of which there is more where groups are few; by an average over 20 000 signals."""
+    """Up to O(1/n), of which there is more where groups are few; by an average over 5000 signals."""
     q, e, key = 0.8, 0.7, jax.random.key(1)
     truth = ae.gaussian_dictionary(key, 190, 100)
     other = jax.random.normal(jax.random.fold_in(key, 1), truth.shape) / math.sqrt(190)
     norms = {"min_norm": 4.0, "max_norm": 5.0, "signal_to_noise": 10.0}
     network = ae.GroupSparseAutoencoder(q * truth + e * other, 2.0, 2)
     source = ae.GroupSparseSource(truth, 2, 3, **norms)
-    gradient = -ae.recovery.expected_gradient(network, source, key, num_batches=20).mean
+    gradient = -ae.recovery.expected_gradient(network, source, key, num_batches=5).mean
     gram = np.array([[jnp.vdot(a, b) for a in (truth, other)] for b in (truth, other)])
     along = np.linalg.solve(gram, [jnp.vdot(one, gradient) for one in (truth, other)])
     drift = MeanField.of(PROBLEM.as_arrays()).drift(jnp.asarray(q), jnp.asarray(e**2))
