@@ -79,7 +79,7 @@ def _time(problem: Any, target: Scalar) -> Scalar:
         velocity, state, span, None, lambda _, now, __: now[1], rtol=rtol, max_steps=_MAX_STEPS
     )
     finished = stats.succeeded & (times[0] < _LONGEST)
-    return jnp.where(end > start, jnp.where(finished, times[0], jnp.inf), 0)
+    return jnp.where(start >= end, 0, jnp.where(finished, times[0], jnp.inf))
 
 
 def critical_value(

@@ -137,7 +137,8 @@ def _finished(values: Values, failed: Int[Array, "..."], problem: Any, throw: bo
         finite: Values = jax.tree.map(lambda leaf: jnp.where(failed[..., None] < 0, leaf, jnp.inf), values)
         return finite
     if not is_concrete(failed):
-        checked: Values = eqx.error_if(values, failed >= 0, f"Argument `learning_rate` must be {requirement}.")
+        message = f"Argument `learning_rate` must be {requirement}, and `start_correlation` in (0, 1]."
+        checked: Values = eqx.error_if(values, failed >= 0, message)
         return checked
     if (first := failed[failed >= 0]).size:
         requirement += f" (at step {int(jnp.min(first))})"

@@ -163,7 +163,8 @@ def follow(
         return process.move(state, drift, number), recorded, jnp.where((failed < 0) & lost, number, failed)
 
     recorded = Values(**dict.fromkeys(VALUES, jnp.zeros(times.shape, training.norm.dtype)))
-    never = jnp.array(-1, jnp.int32)
+    possible = (training.correlation > 0) & (training.correlation <= 1)
+    never = jnp.where(possible, jnp.int32(-1), jnp.int32(0))
     first = 0 if isinstance(last, int) else jnp.zeros_like(last)
     _, recorded, failed = jax.lax.fori_loop(first, last + 1, step, (process.start, recorded, never))
     return recorded, failed

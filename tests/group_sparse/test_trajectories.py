@@ -149,6 +149,17 @@ def test_diverging_is_infinite_where_it_is_not_to_raise():
     assert np.isinf(curve.distance[1]).all()
 
 
+def test_traced_numbers_out_of_range_raise_when_the_program_runs():
+    """Or are infinite, where that is asked for."""
+
+    def end(start, **options):
+        return ae.predict(dataclasses.replace(SMALL, start_correlation=start), [0, 2], **options).distance
+
+    with pytest.raises(RuntimeError, match="`start_correlation` in"):
+        jax.block_until_ready(jax.jit(end)(1.5))
+    assert np.isinf(jax.jit(lambda start: end(start, throw=False))(-0.5)).all()
+
+
 def test_given_networks_start_where_they_are():
     source, start = dataclasses.replace(SMALL, input_dim=190, num_groups=40).experiment([1]).draw(jax.random.key(0))
     network = ae.GroupSparseAutoencoder(1.2 * start.dictionary, 2.0, 2)
