@@ -58,7 +58,7 @@ def job(size: Size, seed: int) -> Job:
     panels = [
         training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
         phase_panel(phases, jax.random.fold_in(key, 1)),
-        published_panel(("group", "sparse"), _LEVELS),
+        published_panel(("group", "sparse"), _LEVELS[:few]),
         basin_panel(ae.RecoveryProblem()),
     ]
     figures = {"figure": Sheet((2, 3), (16.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
