@@ -1,5 +1,6 @@
 """One contract for every theory of every problem: being listed is being tested."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -84,13 +85,15 @@ def sparse(num_units):
     return ae.TwoLayerProblem(20, num_units, activation="erf", source=ae.SparseSource(20, 0.3))
 
 
-def recovery(threshold, min_norm, max_norm, start_correlation, learning_rate):
-    names = ("threshold", "min_norm", "max_norm", "start_correlation", "learning_rate")
-    values = (threshold, min_norm, max_norm, start_correlation, learning_rate)
-    return ae.RecoveryProblem(**dict(zip(names, values, strict=True)))
+def recovery(*numbers):
+    return ae.RecoveryProblem(**dict(zip(ae.RecoveryProblem().free_numbers, numbers, strict=True)))
 
 
-PUBLISHED = (2.0, 4.0, 5.0, 0.56, 1e-3)
+def descent(*numbers):
+    return dataclasses.replace(recovery(*numbers), optimizer="sgd")
+
+
+PUBLISHED = (2.0, 4.0, 5.0, 0.56, 1e-3, 1.0)
 CASES = {theory.name: linear_case(theory) for theory in ae.LinearProblem.theories.values()} | {
     "tied flow": Case(trained("tied"), (12.5, 0.3), (0.0, 1.0), {}),
     "alternating descent": Case(trained("alternating"), (12.5, 0.3, 0.1), (0.0, 3.0), {}),
@@ -108,6 +111,8 @@ CASES = {theory.name: linear_case(theory) for theory in ae.LinearProblem.theorie
     "denoised": Case(sparse, (12.5,), (0.0, 1.0), {}, batched=False),
     "fixed-point norm": Case(recovery, PUBLISHED, (0.0, 2.0), {}),
     "published bound": Case(recovery, PUBLISHED, (0.0, 2.0), {}),
+    "order-parameter map": Case(descent, (*PUBLISHED[:4], 2.0, 1.0), (0.0, 2.0), {}),
+    "single-entry process": Case(recovery, PUBLISHED, (0.0, 2.0), {}),
 }
 
 

@@ -1,6 +1,9 @@
 """Recovery by group-sparse autoencoders (arXiv:2102.07003): guarantees, gradients, convergence and metrics."""
 
 from aetheory.core.dictionary import normalise_columns as normalise_columns
+from aetheory.group_sparse.basin import critical_value as critical_value
+from aetheory.group_sparse.basin import population_curve as population_curve
+from aetheory.group_sparse.basin import recovery_time as recovery_time
 from aetheory.group_sparse.clustering import ClusteringScores as ClusteringScores
 from aetheory.group_sparse.clustering import Subspaces as Subspaces
 from aetheory.group_sparse.clustering import cluster as cluster

@@ -83,7 +83,6 @@ class RecoveryProblem(AbstractProblem):
 
     theories: ClassVar = THEORIES
     citations: ClassVar = (Citation("theodosis2021convergence", "(1)–(2), (11)–(15), Fig. 3"),)
-    free_numbers: ClassVar = ("threshold", "min_norm", "max_norm", "start_correlation", "learning_rate")
 
     def __check_init__(self) -> None:
         check_law(self.num_active, self.num_groups, self.min_norm, self.max_norm, self.signal_to_noise)
@@ -95,6 +94,12 @@ class RecoveryProblem(AbstractProblem):
             raise fail("network", f"one of {', '.join(map(repr, NETWORKS))}", self.network)
         if not (self.optimizer in OPTIMIZERS or isinstance(self.optimizer, optax.GradientTransformation)):
             raise fail("optimizer", "one of 'adam', 'sgd', or an Optax transformation", self.optimizer)
+
+    @property
+    def free_numbers(self) -> tuple[str, ...]:  # type: ignore[override]
+        """Its real numbers; the noise is one of them where there is any, in dB."""
+        noise = () if self.signal_to_noise is None else ("signal_to_noise",)
+        return ("threshold", "min_norm", "max_norm", "start_correlation", "learning_rate", *noise)
 
     @classmethod
     def of(cls, source: GroupSparseSource, network: GroupSparseAutoencoder, **training: Any) -> "RecoveryProblem":
@@ -134,8 +139,8 @@ class RecoveryProblem(AbstractProblem):
         return arrays
 
     def default_theory(self) -> AbstractTheory:
-        """Where the column norms come to rest."""
-        return THEORIES["fixed-point norm"]
+        """The predicted training: the map of plain descent for "sgd", single entries for any other optimiser."""
+        return THEORIES["order-parameter map" if self.optimizer == "sgd" else "single-entry process"]
 
     def experiment(
         self, times: Any, *, examples_per_pass: int | None = None, metrics: Callable[..., Any] = measure
@@ -158,7 +163,7 @@ class RecoveryProblem(AbstractProblem):
             examples_per_pass = max(k for k in range(1, min(size, _EXAMPLES_PER_PASS) + 1) if size % k == 0)
         if size % static_integer("examples_per_pass", examples_per_pass):
             raise fail("examples_per_pass", f"a divisor of `batch_size` = {size}", examples_per_pass)
-        for name in (*self.free_numbers, "signal_to_noise"):
+        for name in self.free_numbers:
             if np.ndim(getattr(self, name)) and self.given is None:
                 raise fail(name, "a scalar (map over several with `jax.vmap`)", getattr(self, name))
         return RecoveryExperiment(jnp.asarray(steps), self.as_arrays(), steps, examples_per_pass, metrics)

@@ -116,12 +116,17 @@ def measure(network: GroupSparseAutoencoder, data: tuple[Dictionary, GroupSparse
     )
 
 
+def transformation(optimizer: str | optax.GradientTransformation, rate: Any) -> optax.GradientTransformation:
+    """The optimiser of a problem in Optax, with this learning rate if it has none of its own."""
+    made: optax.GradientTransformation = getattr(optax, optimizer)(rate) if isinstance(optimizer, str) else optimizer
+    return made
+
+
 def _optimizer(
     optimizer: str | optax.GradientTransformation, rate: Any, passes: int, dtype: Any
 ) -> optax.GradientTransformation:
     """One step for all passes of a batch, whose gradients Optax would by itself add up in float32."""
-    inner = getattr(optax, optimizer)(rate) if isinstance(optimizer, str) else optimizer
-    return optax.MultiSteps(inner, passes, accumulator_dtype=dtype).gradient_transformation()
+    return optax.MultiSteps(transformation(optimizer, rate), passes, accumulator_dtype=dtype).gradient_transformation()
 
 
 _kept = functools.cache(_optimizer)

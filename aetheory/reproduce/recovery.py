@@ -4,18 +4,15 @@ Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.0
 """
 
 import dataclasses
-import json
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import xarray
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
 
 import aetheory as ae
@@ -23,15 +20,15 @@ from aetheory.group_sparse.problem import NETWORKS
 from aetheory.plotting import COLOURS, plot_phases
 from aetheory.reproduce.clustering import clustering_panel, sheets, tables
 from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
-
-PUBLISHED_DISTANCES = {0: 879.0, 20: 452.0, 40: 200.0, 60: 71.0, 80: 26.0, 100: 12.0, 160: 6.6}
-"""‖A − A*‖_F² of 1000 columns at 1 dB by epoch, arXiv:2102.07003."""
+from aetheory.reproduce.recovery_theory import (
+    PUBLISHED_DISTANCES,
+    basin_panel,
+    predictions,
+    published_panel,
+)
 
 _LEVELS = (1.0, 5.0, 10.0)
-_RECORDS = (
-    *("distance", "correlation", "column_norm", "found", "invented", "exact", "loss"),
-    *("closeness", "alpha_min", "alpha_max"),
-)
+_RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
 _LINES = {"group": "-", "sparse": "--", "relu": ":"}
 _NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
@@ -61,8 +58,10 @@ def job(size: Size, seed: int) -> Job:
     panels = [
         training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
         phase_panel(phases, jax.random.fold_in(key, 1)),
+        published_panel(("group", "sparse"), _LEVELS[:few]),
+        basin_panel(ae.RecoveryProblem()),
     ]
-    figures = {"figure": Sheet((2, 2), (11.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
+    figures = {"figure": Sheet((2, 3), (16.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
     for table in tables(size):
         panels.append(clustering_panel(table))
         figures |= sheets(table)
@@ -87,46 +86,16 @@ def _train(
     def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
         """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
         one = dataclasses.replace(problem, network=network, **parameters)
-        return dict(one.experiment(epochs, metrics=measure, examples_per_pass=passes).run(key).values.items())
+        return dict(one.experiment(epochs, examples_per_pass=passes).run(key).values.items())
 
     runs = ae.sweep(
         trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
         dims=dict.fromkeys(_RECORDS, ("epoch",)), coordinates={"epoch": list(epochs)},
     )[list(_RECORDS)].load()  # fmt: skip
+    theory = predictions(problem, network, levels).sel(epoch=list(epochs))
+    runs = runs.merge(theory.rename({name: f"predicted_{name}" for name in theory.data_vars}), join="exact")
     sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
     return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)
-
-
-def measure(network: ae.GroupSparseAutoencoder, data: Any) -> ae.Values:
-    """What a simulation records, and what the published contraction factor needs of the normalised columns."""
-    truth, samples = data
-    atoms = ae.recovery.normalise_columns(network.dictionary)
-    size = truth.shape[1] // samples.active.shape[1]  # of the source's groups, for the baselines too
-    ends = dict(zip(("alpha_min", "alpha_max"), ae.recovery.alignment_range(atoms, truth, size), strict=True))
-    closeness = ae.recovery.closeness(atoms, truth, size)
-    return ae.Values(**dict(ae.recovery.measure(network, data).items()), closeness=closeness, **ends)
-
-
-def published_factor(problem: ae.RecoveryProblem, records: xarray.Dataset) -> Float[np.ndarray, " epochs"]:
-    """The published contraction factor along a run, with τ at the middle norm and the learning rate as step size."""
-    middle = (problem.min_norm + problem.max_norm) / 2
-    norm = 0.5 * (records.alpha_min + records.alpha_max) * middle * records.column_norm
-    factor = ae.recovery.contraction_factor(
-        step_size=problem.learning_rate,
-        shrinkage=np.clip(1 - problem.threshold / norm.values, 0, 1),
-        active_probability=problem.num_active / problem.num_groups,
-        alpha_min=records.alpha_min.values,
-        alpha_max=records.alpha_max.values,
-        group_size=problem.group_size,
-        closeness=records.closeness.values,
-    )
-    return np.asarray(factor)
-
-
-def stored_runs() -> xarray.Dataset:
-    """Runs of the published size over (run, epoch), first groups, then the soft threshold: 1 dB, float32, seed 0."""
-    text = (files("aetheory.reproduce") / "recovery_published_size.json").read_text()
-    return xarray.Dataset.from_dict(json.loads(text))
 
 
 def resting_norm(problem: ae.RecoveryProblem) -> Any:
@@ -142,25 +111,28 @@ def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
 
 
 def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
-    """The end of each run, its distances at the published epochs, and its contraction beside the published one."""
+    """The end of each run, its distances at the published epochs, and how far theory is from them."""
     told = []
     for network, level, records in _each(runs):
-        distances, factor = records.distance.values, float(published_factor(problem, records).max())
-        radius = float(ae.recovery.neighbourhood_radius(problem.input_dim, problem.num_groups, factor))
-        published = {str(epoch): value for epoch, value in PUBLISHED_DISTANCES.items() if epoch < len(distances)}
+        distances, predicted = records.distance.values, records.predicted_distance.values
+        published = PUBLISHED_DISTANCES.get(level, PUBLISHED_DISTANCES[1.0])
+        known = {str(epoch): value for epoch, value in published.items() if epoch < len(distances)}
+        theory = {"largest_gap_to_theory": np.abs(predicted - distances).max() / distances[0]}
+        theory["predicted_false_positives"] = records.predicted_false_positives.values.max()
+        if network != "relu":
+            theory["largest_predicted_contraction"] = ae.recovery.measured_contraction(predicted).max()
         told.append(
             {
                 "network": network,
                 "signal_to_noise": level,
                 "input_dim": problem.input_dim,
                 "num_groups": problem.num_groups,
-                "squared_distance_at": {epoch: float(distances[int(epoch)]) for epoch in published},
-                "published_at_1_dB_1000_columns": published,
+                "squared_distance_at": {epoch: float(distances[int(epoch)]) for epoch in known},
+                "published_1000_columns": known,
+                **{name: float(value) for name, value in theory.items() if network != "relu"},
                 **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
                 "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
                 "largest_measured_contraction": float(ae.recovery.measured_contraction(distances).max()),
-                "largest_published_contraction": factor,
-                "published_neighbourhood": radius if math.isfinite(radius) else None,
             }
         )
     return {"runs": told}
@@ -175,12 +147,13 @@ def _lines(told: dict[str, Any]) -> Lines:
 
 def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.RecoveryProblem) -> None:
     """Distance, support, contraction and column norms against epochs, with what theory says of each."""
-    distance, support, contraction, norms = axes
+    distance, support, contraction, norms = axes[:4]
     colours = dict(zip(runs.signal_to_noise.values.tolist(), COLOURS, strict=False))
     worst, columns = min(colours), problem.num_groups * problem.group_size
     for network, level, records in _each(runs):
         colour, line, epochs = colours[level], _LINES[network], records.epoch
         distance.plot(epochs, records.distance / columns, line, color=colour, linewidth=1.5)
+        distance.plot(epochs, records.predicted_distance / columns, line, color="0.2", linewidth=0.8)
         if level == worst:  # where it is hardest
             look = COLOURS[3 + list(_LINES).index(network)]
             support.plot(epochs, records.found, color=look, label=f"{_NAMES[network]}: found")
@@ -188,17 +161,18 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.Reco
         if network == "group":
             measured = ae.recovery.measured_contraction(records.distance.values)
             contraction.plot(epochs[1:], measured, color=colour, linewidth=1)
-            contraction.plot(epochs, published_factor(problem, records), "--", color=colour, linewidth=1)
+            predicted = ae.recovery.measured_contraction(records.predicted_distance.values)
+            contraction.plot(epochs[1:], predicted, "--", color=colour, linewidth=1.5)
             norms.plot(epochs, records.column_norm, line, color=colour, linewidth=1.5)
+            norms.plot(epochs, records.predicted_column_norm, line, color="0.2", linewidth=0.8)
     _finish_distances(distance, runs, colours, columns)
     support.axhline(0.78, color="0.6", linewidth=1, linestyle=":", label="published: soft threshold, found")
     support.set(ylim=(-0.03, 1.03), ylabel="share of active / inactive units")
     support.set_title(f"support of held-out signals, {worst:g} dB")
     support.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.56), ncols=2)
     contraction.plot([], [], color="0.35", label=r"measured, $1-e_{k+1}/e_k$")
-    contraction.plot([], [], "--", color="0.35", label=r"published factor $\rho$ (never positive)")
+    contraction.plot([], [], "--", color="0.35", label="theory")
     contraction.axhline(0, color="0.6", linewidth=0.8)
-    contraction.set_yscale("symlog", linthresh=1e-5)
     contraction.set(ylabel="contraction per step", title="contraction of the squared distance, group ReLU")
     rest, middle = resting_norm(problem), (problem.min_norm + problem.max_norm) / 2
     low, high = (float(end.column_norm[0]) for end in (rest.lower, rest.upper))
@@ -206,17 +180,18 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.Reco
     label = rf"$s^2(1-\lambda/s\|x_g\|)=1$ at $\|x_g\|={middle:g}$ (band: extremes)"
     norms.axhline(float(rest.column_norm[0]), color="0.35", linewidth=1, label=label)
     norms.set(ylabel="mean norm of the columns", title="column norms, group ReLU")
-    for ax in axes:
+    for ax in axes[:4]:
         ax.set_xlabel("epoch")
 
 
 def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str], columns: int) -> None:
-    """The run of the published size, the published values, and the key to all panels."""
-    if columns != 1000:
-        stored, label = stored_runs(), "group ReLU, 1 dB, n = 950 (stored)"
-        ax.plot(stored.epoch, stored.distance[0] / 1000, color="0.6", linewidth=3, zorder=0, label=label)
-    published = np.asarray(list(PUBLISHED_DISTANCES.values())) / 1000
-    ax.plot(list(PUBLISHED_DISTANCES), published, "k+", markersize=9, label="published, 1 dB, n = 950")
+    """The key to all panels; the published values where the size is theirs."""
+    if runs.attrs["input_dim"] == 950:
+        for level, colour in colours.items():
+            published = PUBLISHED_DISTANCES.get(level, {})
+            ax.plot(list(published), np.asarray(list(published.values())) / columns, "+", color=colour, markersize=9)
+        ax.plot([], [], "k+", label="published")
+    ax.plot([], [], color="0.2", linewidth=0.8, label="theory")
     for level, colour in colours.items():
         ax.plot([], [], color=colour, linewidth=4, label=f"{level:g} dB")
     for network in runs.network.values.tolist():

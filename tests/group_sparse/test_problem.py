@@ -92,6 +92,7 @@ def test_a_step_is_that_of_the_gradient_on_the_whole_batch(optimizer, x64):
         ({"max_norm": 1.0}, "`max_norm` must be at least `min_norm` = 4.0, but got 1.0."),
         ({"threshold": -1.0}, "`threshold` must be finite and nonnegative, but got -1.0."),
         ({"start_correlation": 1.5}, "`start_correlation` must be in (0, 1], but got 1.5."),
+        ({"signal_to_noise": math.nan}, "`signal_to_noise` must be a finite number of decibels, or None for no noise"),
         ({"learning_rate": 0.0}, "`learning_rate` must be finite and positive, but got 0.0."),
         ({"network": "tanh"}, "`network` must be one of 'group', 'sparse', 'relu', but got 'tanh'."),
         (
@@ -120,7 +121,7 @@ def test_a_bad_field(change, message):
         ),
         (
             lambda: ae.predict(TINY, [1], "mean-field"),
-            "`theory` must be one of 'fixed-point norm', 'published bound' for a RecoveryProblem, or None, but got",
+            "`theory` must be one of 'fixed-point norm', 'published bound', 'order-parameter map', 'single-entry proc",
         ),
         (
             lambda: ae.RecoveryProblem.of(

@@ -45,7 +45,7 @@ def test_a_fifth_of_the_published_simulation(scaled):
     np.testing.assert_array_equal(first.distance[-1], second.distance[0])
     assert second.found[-1] > 0.99
     assert 0.7 < scaled["sparse"][1].found[-1] < 0.85
-    rest = ae.predict(SCALED, second.times)
+    rest = ae.predict(SCALED, second.times, "fixed-point norm")
     assert rest.lower.column_norm[-1] < rest.column_norm[-1] < rest.upper.column_norm[-1]
     assert float(second.column_norm[-1]) == pytest.approx(float(rest.column_norm[-1]), rel=0.04)  # noise, and n finite
     bound = ae.predict(SCALED, [0, 100], "published bound")

@@ -15,14 +15,14 @@ PROBLEM = ae.RecoveryProblem(190, 100, optimizer="sgd", learning_rate=0.5)
 
 def test_the_resting_norm_is_a_constant_with_the_extremes_around_it(precision):
     thresholds = jnp.asarray([0.0, 2.0], precision)
-    curve = ae.predict(replace(PROBLEM, threshold=thresholds), [0, 3, 9])
+    curve = ae.predict(replace(PROBLEM, threshold=thresholds), [0, 3, 9], "fixed-point norm")
     assert curve.theory.name == "fixed-point norm"
     assert curve.column_norm.shape == (2, 3)
     assert curve.column_norm.dtype == precision
     for values, norm in ((curve.values, 4.5), (curve.lower, 5.0), (curve.upper, 4.0)):
         s = np.asarray(values.column_norm)
         np.testing.assert_allclose(s**2 * (1 - np.array([[0], [2]]) / (s * norm)), 1, rtol=rounding(precision, terms=8))
-    single = jax.jit(lambda one: ae.predict(replace(PROBLEM, threshold=one), [7]).column_norm[0])
+    single = jax.jit(lambda one: ae.predict(replace(PROBLEM, threshold=one), [7], "fixed-point norm").column_norm[0])
     assert float(single(2.0)) == pytest.approx(1.2466, abs=5e-5)  # as printed
     assert float(jax.grad(single)(0.0)) == pytest.approx(1 / 9, rel=rounding(precision, terms=8))  # half of λ/‖x‖
 
@@ -52,4 +52,4 @@ def test_networks_that_no_theory_speaks_of_are_refused():
     several = ae.RecoveryProblem.of(source, ae.GroupSparseAutoencoder(np.eye(4), np.array([1.0, 2.0]), 2))
     for problem in (replace(PROBLEM, network="sparse"), unfolded, several):
         with pytest.raises(ValueError, match=re.escape("`network` must be with groups, one iteration and one")):
-            ae.predict(problem, [1])
+            ae.predict(problem, [1], "published bound")

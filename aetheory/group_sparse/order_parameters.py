@@ -1,0 +1,136 @@
+"""How fast a gradient moves the two numbers that describe a dictionary in training: its order parameters.
+
+Each group of the learnt dictionary is A_g = q A*_g + E_g, where A*_g and E_g/e have orthonormal columns and E_g stands
+in no relation to anything else; N = q² + e² is the squared norm of a column. Such a group hears z = A_gᵀy, which is
+Gaussian around q x*_g with variance N ω in each entry, where ω is the energy of the rest of the signal per dimension.
+
+Source: derived for this library from the loss of arXiv:2102.07003, for n → ∞ at few active groups; no paper has it.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from aetheory.group_sparse.hearing import Nodes, Norms, Scalar, coordinates, heard
+
+Pair = Float[Array, "2"]
+
+_NORMS = 4
+_QUIETEST = 1e-6
+"""The least energy of the rest of a signal, as a share of that of a group: without any a group would hear no noise."""
+
+
+class Drift(NamedTuple):
+    """−∂L/∂A_g = alignment · A*_g + growth · A_g, and the noise of a single sample around it.
+
+    Attributes:
+        alignment: pY, positive where training learns.
+        growth: h. The direction of E_g never turns: it shrinks with this rate.
+        noise: S, what one sample adds to the squared norm of a column of the gradient.
+        found: the probability that an active group is found.
+        invented: that an inactive one is.
+    """
+
+    alignment: Scalar
+    growth: Scalar
+    noise: Scalar
+    found: Scalar
+    invented: Scalar
+
+
+class MeanField(eqx.Module):
+    """What the groups of one network hear.
+
+    Arguments:
+        group_size: d, of the *network*: for the soft threshold on signals with groups, each entry is a group.
+        input_dim, num_groups, num_active: n, Γ and γ of it.
+        threshold: λ.
+        norms, weights: a quadrature of the norm of an active group of the code.
+        energy: E‖x*_g‖² of an active group.
+        noise_energy: E‖noise‖² of a signal.
+    """
+
+    group_size: int = eqx.field(static=True)
+    input_dim: Scalar
+    num_groups: Scalar
+    num_active: Scalar
+    threshold: Scalar
+    norms: Norms
+    weights: Norms
+    energy: Scalar
+    noise_energy: Scalar
+
+    @classmethod
+    def of(cls, problem: Any) -> "MeanField":
+        """That of a `RecoveryProblem` with arrays of one precision in its fields."""
+        size = problem.group_size if problem.network == "group" else 1
+        split, dtype = problem.group_size // size, problem.threshold.dtype
+        # entries of a group spread over all norms anyway
+        points, weights = np.polynomial.legendre.leggauss(_NORMS if split == 1 else _NORMS // 2)
+        shares, share_weights = coordinates(problem.group_size) if split > 1 else (np.ones(1), np.ones(1))
+        low, high, level = problem.min_norm, problem.max_norm, problem.signal_to_noise
+        norms = (low + high) / 2 + (high - low) / 2 * jnp.asarray(points, dtype)
+        energy = (low**2 + low * high + high**2) / 3
+        ratio = jnp.zeros((), dtype) if level is None else 10 ** (-level / 10)
+        counts = (problem.input_dim, split * problem.num_groups, split * problem.num_active)
+        n, total, active = (jnp.asarray(count, dtype) for count in counts)
+        return cls(
+            group_size=size,
+            input_dim=n,
+            num_groups=total,
+            num_active=active,
+            threshold=problem.threshold,
+            norms=jnp.outer(norms, jnp.asarray(shares, dtype)).ravel(),
+            weights=jnp.asarray(np.outer(weights / 2, share_weights).ravel(), dtype),
+            energy=energy / split,
+            noise_energy=problem.num_active * energy * ratio,
+        )
+
+    def drift(self, overlap: Scalar, excess: Scalar) -> Drift:
+        """That at q = `overlap` and e² = `excess`.
+
+        A group's own pull −∂L/∂A_g = r xᵀ + y vᵀ has the code x = σ(z) and v = J A_gᵀr = J[(1−κ)q x* − N x + kζ] with
+        ζ = z − q x*, where r is the error of the reconstruction: the other groups take κ of the group's own signal out
+        of r, and 1 − k of the rest. With R = ‖z‖ and a unit vector u along x*, J z = z and J u = τu + (λ/R²) cos z.
+        All pairs below are of active and of inactive groups, and all rows of norms ‖x*_g‖, the last of which is 0.
+        """
+        n, d, norm, p = self.input_dim, self.group_size, overlap**2 + excess, self.num_active / self.num_groups
+        rows, zero, one = self.norms.size, jnp.zeros_like(self.norms[:1]), jnp.ones_like(self.norms[:1])
+        average = jnp.stack([jnp.concatenate([self.weights, zero]), jnp.concatenate([0 * self.weights, one])])
+        code, pair_of = jnp.concatenate([self.norms, zero])[:, None], jnp.array([0] * rows + [1])
+        energy = self.num_active * self.energy + self.noise_energy
+        rest = jnp.stack([jnp.maximum(energy - self.energy, _QUIETEST * self.energy), energy])
+        law = heard(overlap * code[:, 0], jnp.sqrt(norm * rest / n)[pair_of], self.threshold, d)
+
+        def mean(values: Nodes) -> Pair:
+            return jnp.matmul(average, law.integral(values), precision="highest")
+
+        radius, cosine, squares, signal = law.radius, law.cosine, law.squared_cosine, overlap * code
+        lost = self.threshold / radius
+        tau = 1 - lost
+        found, power = mean(jnp.ones_like(tau)), mean((tau * radius) ** 2) / d
+        heard_back, trace = mean(tau * radius**2), mean(d - (d - 1) * lost)  # Z and T
+
+        on = self.num_active - jnp.concatenate([one, zero])
+        others = jnp.stack([on, self.num_groups - 1 - on], axis=1)
+        kappa, taken, rebuilt = (
+            jnp.matmul(others, each, precision="highest") for each in (norm / n * trace, heard_back, norm * d * power)
+        )
+        k, left = 1 - taken / rest, jnp.maximum(rest - 2 * taken + rebuilt, 0)
+
+        answer, own = k[pair_of][:, None], (1 - kappa)[pair_of][:, None]
+        through, back = (own - answer) * signal, answer - norm * tau
+        aligned = own * tau * radius * cosine + through * (tau + lost * squares) + back * radius * cosine
+        across = radius - signal * cosine  # ζ·z/R
+        noise = through * (tau * (radius * cosine - signal) + lost * (radius * cosine - signal * squares))
+        noise = noise + (answer * tau + back) * radius * across
+        crossed = tau * radius * (through * cosine + back * radius)
+        squared = through**2 * (tau**2 + (1 - tau**2) * squares)
+        squared = squared + back * radius * (2 * through * cosine + back * radius)
+        growth = mean(noise) / (d * norm) - power
+        spread = left * power + rest * mean(2 * answer * crossed + squared) / d
+        both = jnp.stack([p, 1 - p])
+        return Drift(p * mean(code * aligned)[0] / d, both @ growth, both @ spread, found[0], found[1])

@@ -1,0 +1,213 @@
+"""Predicted training of group-sparse autoencoders, step by step: order parameters, and what is measured of them.
+
+Source: derived for this library in the limit n → ∞; no paper has it. See `order_parameters`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import scipy.special
+from jaxtyping import Array, Float, Float64, Int, PyTree
+
+from aetheory.core.curve import Values
+from aetheory.group_sparse.convergence import fixed_point_norm
+from aetheory.group_sparse.hearing import Scalar
+from aetheory.group_sparse.order_parameters import Drift, MeanField
+from aetheory.group_sparse.simulation import transformation
+
+NUM_ENTRIES = 20_000
+_LARGEST = 100.0
+"""In units of the norm at which columns come to rest: training that passes it diverges."""
+
+
+class OrderParameters(NamedTuple):
+    """Where training stands.
+
+    Attributes:
+        overlap: q, the part of a column along the true one.
+        excess: e², the squared norm of what is left of it.
+        memory: how much of the start is in that; 1 there.
+    """
+
+    overlap: Scalar
+    excess: Scalar
+    memory: Scalar
+
+    @property
+    def norm(self) -> Scalar:
+        """√N, of a column."""
+        return jnp.sqrt(self.overlap**2 + self.excess)
+
+
+class Process(NamedTuple):
+    """How an optimiser moves a state: from the start, by a drift, at each step; and the order parameters in it."""
+
+    start: PyTree
+    read: Callable[[Any], OrderParameters]
+    move: Callable[[Any, Drift, Int[Array, ""]], PyTree]
+
+
+class Training(eqx.Module):
+    """What is trained, in arrays: one compiled program serves all problems of a group size.
+
+    Arguments:
+        field: what its groups hear.
+        optimizer: of the problem.
+        learning_rate, batch_size: η and b.
+        correlation, norm: c₀ and the norm of the columns at the start.
+    """
+
+    field: MeanField
+    optimizer: str | optax.GradientTransformation = eqx.field(static=True)
+    learning_rate: Scalar
+    batch_size: Scalar
+    correlation: Scalar
+    norm: Scalar
+
+    @classmethod
+    def of(cls, problem: Any, norm: Scalar) -> "Training":
+        """That of a `RecoveryProblem` with arrays of one precision in its fields."""
+        size = jnp.asarray(problem.batch_size, problem.threshold.dtype)
+        numbers = (problem.learning_rate, size, problem.start_correlation, norm)
+        return cls(MeanField.of(problem), problem.optimizer, *numbers)
+
+
+def descent(training: Training) -> Process:
+    """Plain stochastic descent: q ← q + η(pY + qh), e² ← e²(1 + ηh)² + η²S/b.
+
+    Noise of a batch of b samples only adds to e², for what it adds along A* averages out.
+    """
+    eta, correlation, norm = training.learning_rate, training.correlation, training.norm
+
+    def move(now: OrderParameters, drift: Drift, _: Int[Array, ""]) -> OrderParameters:
+        factor, noise = 1 + eta * drift.growth, eta**2 * drift.noise / training.batch_size
+        overlap = factor * now.overlap + eta * drift.alignment
+        return OrderParameters(overlap, factor**2 * now.excess + noise, factor * now.memory)
+
+    start = OrderParameters(correlation * norm, (1 - correlation**2) * norm**2, jnp.ones_like(norm))
+    return Process(start, lambda now: now, move)
+
+
+def single_entries(training: Training) -> Process:
+    """Any optimiser that treats entries one by one, on a sample of entries of the dictionary.
+
+    Each is A = c₀a + √(1−c₀²) z with independent a, z of variance 1/n and has the gradient −(pY a + hA + ξ), ξ of
+    variance S/(bn). What normalises entries, as Adam does, turns E: the law of entries does not close in q and e.
+    The sample is the same in each call, so that curves are functions of the problem's numbers.
+    """
+    n, correlation, dtype = training.field.input_dim, training.correlation, training.norm.dtype
+    optimizer, key = transformation(training.optimizer, training.learning_rate), jax.random.key(0)
+    true, other = (jnp.asarray(one, dtype) / jnp.sqrt(n) for one in entry_grid(NUM_ENTRIES))
+    rest = jnp.sqrt(jnp.maximum(1 - correlation**2, float(np.finfo(dtype).eps)))
+    first = training.norm * (correlation * true + rest * other)
+
+    def read(state: Any) -> OrderParameters:
+        overlap = n * jnp.mean(true * state[0])
+        excess = n * jnp.mean((state[0] - overlap * true) ** 2)
+        return OrderParameters(overlap, excess, n * jnp.mean(other * state[0]) / (rest * training.norm))
+
+    def move(state: Any, drift: Drift, number: Int[Array, ""]) -> Any:
+        entries, optimizer_state = state
+        # in one precision, for curves in both to be the same
+        normal = jax.random.normal(jax.random.fold_in(key, number), entries.shape, jnp.float32).astype(dtype)
+        noise = jnp.sqrt(drift.noise / (training.batch_size * n)) * normal
+        gradient = -(drift.alignment * true + drift.growth * entries + noise)
+        with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
+            updates, optimizer_state = optimizer.update(gradient, optimizer_state, entries)
+        return entries + updates.astype(dtype), optimizer_state
+
+    with jax.numpy_dtype_promotion("standard"):
+        return Process((first, optimizer.init(first)), read, move)
+
+
+def entry_grid(count: int) -> Float64[np.ndarray, "2 count"]:
+    """Two independent standard normal numbers of each entry: a lattice, then made exactly orthogonal and normal.
+
+    Source: M. Roberts (2018), the R₂ sequence.
+    """
+    plastic = 1.324717957244746
+    lattice = (0.5 + np.outer((plastic**-1, plastic**-2), np.arange(1, count + 1))) % 1
+    first, second = scipy.special.ndtri(lattice)
+    first = first / np.sqrt(np.mean(first**2))
+    second = second - np.mean(second * first) * first
+    return np.stack([first, second / np.sqrt(np.mean(second**2))])
+
+
+@eqx.filter_jit
+def follow(
+    make: Callable[[Training], Process],
+    training: Training,
+    times: Float[Array, " times"],
+    last: int | Int[Array, ""],
+) -> tuple[Values, Int[Array, ""]]:
+    """The values at these numbers of steps, up to `last`, and the step at which training diverged or −1.
+
+    Between steps by linear interpolation. Derivatives in reverse mode need to know `last`.
+    """
+    field, process = training.field, make(training)
+    floor, rest = distance_floor(field), resting(field)[0]
+
+    def step(number: Int[Array, ""], carry: Any) -> Any:
+        state, recorded, failed = carry
+        now = process.read(state)
+        drift = field.drift(now.overlap, now.excess)
+        share = jnp.maximum(1 - jnp.abs(times - number.astype(times.dtype)), 0)
+        values = measured(training, now, drift, floor)
+        recorded = jax.tree.map(lambda old, new: old + jnp.where(share > 0, share * new, 0), recorded, values)
+        lost = ~((now.overlap > 0) & (now.norm < _LARGEST * rest))
+        return process.move(state, drift, number), recorded, jnp.where((failed < 0) & lost, number, failed)
+
+    recorded = Values(**dict.fromkeys(VALUES, jnp.zeros(times.shape, training.norm.dtype)))
+    possible = (training.correlation > 0) & (training.correlation <= 1)
+    never = jnp.where(possible, jnp.int32(-1), jnp.int32(0))
+    first = 0 if isinstance(last, int) else jnp.zeros_like(last)
+    _, recorded, failed = jax.lax.fori_loop(first, last + 1, step, (process.start, recorded, never))
+    return recorded, failed
+
+
+VALUES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")
+
+
+def measured(training: Training, now: OrderParameters, drift: Drift, floor: Scalar) -> Values:
+    """What a simulation would record, and how many false positives a signal has for each active group.
+
+    ‖A − A*‖² of m normalised columns is m[2 − 2c(1 − θ²/2)] at the correlation c = q/√N, where
+    θ² = (d−1)(1 − c₀²)/(2n c₀²): a rotation inside a group is a symmetry, so that the angle of the start c₀ is kept.
+    The other floors rise to their value as the start is forgotten.
+    """
+    field, norm = training.field, now.norm
+    columns = field.num_groups * field.group_size
+    gap = now.excess / (norm * (norm + now.overlap))
+    angle = (field.group_size - 1) / (2 * field.input_dim) * (training.correlation**-2 - 1)
+    distance = columns * (2 * gap + (1 - gap) * angle) + (1 - now.memory) ** 2 * floor
+    false = (field.num_groups / field.num_active - 1) * drift.invented
+    found = (distance, 1 - distance / (2 * columns), norm, drift.found, drift.invented, false)
+    return Values(**dict(zip(VALUES, found, strict=True)))
+
+
+def resting(field: MeanField) -> tuple[Scalar, Scalar]:
+    """The column norm s at which a code of the mean energy is reproduced, and its shrinkage τ = 1/s²."""
+    norm = fixed_point_norm(field.threshold, jnp.sqrt(field.energy))
+    return norm, norm**-2
+
+
+def distance_floor(field: MeanField) -> Scalar:
+    """The squared distance at which training rests without noise, besides the rotation of the start.
+
+    Two parts, to leading order in 1/n. Columns of a true group are not orthogonal, A* = Q(I + C/2), and the best
+    A = qQ(I + kC/2) has k = −l(1+τ)/(2(d+2)τ² + l(1+3τ)), l = 1 − τ: (m/n)(d−1)(1−k)²/4. And A*A*ᵀ is no multiple
+    of I, which the other active groups let a group feel: (m²/n) [((γ−1)/Γ)(τ⟨J⟩ + ⟨J²⟩)/τ²]².
+    """
+    n, d, columns = field.input_dim, field.group_size, field.group_size * field.num_groups
+    tau = resting(field)[1]
+    lost = 1 - tau
+    k = -lost * (1 + tau) / (2 * (d + 2) * tau**2 + lost * (1 + 3 * tau))
+    symmetric = columns / n * (d - 1) * (1 - k) ** 2 / 4
+    slope, square = tau + lost / d, tau**2 + (1 - tau**2) / d
+    share = (field.num_active - 1) / field.num_groups * (tau * slope + square) / tau**2
+    return symmetric + columns**2 / n * share**2
