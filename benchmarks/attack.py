@@ -210,7 +210,8 @@ def outcomes(function: Callable[..., Any], arguments: dict[str, Any]) -> Iterato
                 )
                 yield name, label, "clear" if ours else "unclear", f"{type(error).__name__}: {text[:100]}"
             else:
-                leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(result) if hasattr(leaf, "dtype")]
+                arrays = (leaf for leaf in jax.tree.leaves(result) if isinstance(leaf, jax.Array | np.ndarray))
+                leaves = [np.asarray(leaf) for leaf in arrays if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)]
                 silent = any(leaf.dtype.kind == "f" and np.isnan(leaf).any() for leaf in leaves)
                 yield name, label, "silent" if silent else "good", ""
 

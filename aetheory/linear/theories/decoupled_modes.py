@@ -13,8 +13,8 @@ from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import evolve
 from aetheory.linear.parameters import AbstractLinear, of_covariance
-from aetheory.linear.theories import small_data
 from aetheory.linear.theories.bracket import Estimate
+from aetheory.linear.theories.small_data import SMALL_DATA, ensemble, target_free_ensemble
 from aetheory.linear.theories.theory import LinearTheory, Solver, Times
 from aetheory.spectra.covariance import SampleCovariance
 
@@ -64,9 +64,9 @@ def one_mode(
     # powers of two, so that the knots stand still where a number varies a little
     early, last = 0.02 / _next_power(fastest), _next_power(latest)
     knots = early * jnp.expm1(jnp.linspace(0, 1, _TABLE, dtype=latest.dtype) * jnp.log1p(last / early))
-    made = small_data.target_free_ensemble if target_free else small_data.ensemble
-    ensemble = made(alone, None, small_data.SMALL_DATA.num_nodes)
-    values, stats = evolve(ensemble, knots, **solver._asdict(), deterministic=True)
+    made = target_free_ensemble if target_free else ensemble
+    sample = made(alone, None, SMALL_DATA.num_nodes)
+    values, stats = evolve(sample, knots, **solver._asdict(), deterministic=True)
     return knots, values.train, stats
 
 
