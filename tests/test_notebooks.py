@@ -60,7 +60,7 @@ def test_a_notebook_imports_the_library_and_few_others(name):
     code = "\n".join(cell.source for cell in read(name, ".py").cells if cell.cell_type == "code")
     imported = set(re.findall(r"^(?:import|from) (\w+)", code, flags=re.MULTILINE))
     allowed = {"aetheory", "jax", "numpy", "matplotlib", "equinox", "optax"}
-    standard_library = {"dataclasses", "fractions", "pathlib", "tempfile"}
+    standard_library = {"dataclasses", "fractions", "pathlib", "tempfile", "warnings"}
     assert "aetheory" in imported
     assert imported <= allowed | standard_library
 

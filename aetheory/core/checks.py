@@ -1,9 +1,10 @@
 """One voice for bad input: "Argument `name` must be …, but got …". What is traced passes, or is checked at run time."""
 
+import difflib
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+
+_LARGEST = 2**31
+"""Dimensions of an array are counted in 32 bits."""
 
 
 def is_concrete(value: Any) -> bool:
@@ -36,6 +40,46 @@ def check_options(known: Sequence[str], options: Mapping[str, Any], owner: str) 
     for name, value in options.items():
         if name not in known:
             raise fail(name, f"one of the options of {owner} ({', '.join(known)})", value)
+
+
+def check_key(key: Any, name: str = "key") -> None:
+    """Raise unless it is a single JAX random key, of the new or of the old style. Traced ones pass too."""
+    dtype, shape = getattr(key, "dtype", None), getattr(key, "shape", None)
+    is_typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and shape == ()
+    if not (is_typed or (dtype == np.uint32 and shape in ((2,), (4,)))):
+        raise fail(name, "a JAX random key, such as jax.random.key(0)", key)
+
+
+def check_instance(name: str, value: Any, kind: Any, requirement: str) -> None:
+    """Raise unless `value` is of a kind."""
+    if not isinstance(value, kind):
+        raise fail(name, requirement, value)
+
+
+def check_training(autoencoder: Any, loss: Any, data: Any) -> None:
+    """Raise unless `loss` takes the autoencoder, which has something to train, and the data, and returns a scalar."""
+    if not any(eqx.is_inexact_array(leaf) for leaf in jax.tree.leaves(autoencoder)):
+        raise fail("autoencoder", "an Equinox module, or another pytree, with floating-point arrays", autoencoder)
+    requirement = "a function of (autoencoder, data) that returns a scalar"
+    if not callable(loss):
+        raise fail("loss", requirement, loss)
+    if data is None:
+        return
+    try:
+        found = eqx.filter_eval_shape(loss, autoencoder, data)
+    except Exception as error:  # whatever it raises
+        raise ValueError(f"Argument `loss` must take this `autoencoder` and `data`, but it raises {error!r}") from error
+    if getattr(found, "shape", None) != ():
+        raise fail("loss", requirement, found)
+
+
+def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
+    """Raise unless `value` is one of some words."""
+    known = tuple(known)
+    if not (isinstance(value, str) and value in known):
+        close = difflib.get_close_matches(value, known, 1) if isinstance(value, str) else ()
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
+        raise fail(name, f"one of {', '.join(map(repr, known))}{meant}", value)
 
 
 def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> None:
@@ -91,9 +135,11 @@ def check_at_least(name: str, value: Any, other_name: str, other: Any) -> None:
 def static_integer(name: str, value: Any) -> int:
     """`value` as a positive Python integer, for what decides an array's shape; a traced value raises."""
     _check_static(name, value)
+    check_dimension(name, value)
     if np.ndim(value) != 0:
         raise fail(name, "a single number (it decides the shape of an array)", value)
-    check_dimension(name, value)
+    if value >= _LARGEST:
+        raise fail(name, "a positive integer below 2³¹", value)
     return int(value)
 
 
@@ -166,12 +212,12 @@ def check_covariance(name: str, covariance: Any) -> Float[Array, "..."]:
 
 
 def check_array(name: str, value: Any, requirement: str, *ranks: int) -> Float[Array, "..."]:
-    """`value` as a non-empty floating-point array of one of these ranks, checked to be finite (when concrete)."""
+    """`value` as a non-empty floating-point array of one of these ranks (any but 0 where none is given), finite too."""
     try:
         array = as_float(value)
     except (OverflowError, TypeError, ValueError) as error:
         raise fail(name, requirement, value) from error
-    if array.ndim not in ranks or array.size == 0:
+    if array.ndim not in (ranks or range(1, 33)) or array.size == 0:
         raise ValueError(f"Argument `{name}` must be {requirement}, but got shape {array.shape}.")
     # in NumPy, because JAX would trace the test of a constant inside `jit`
     if is_concrete(array) and (count := np.sum(~np.isfinite(np.asarray(array)))):
@@ -181,7 +227,8 @@ def check_array(name: str, value: Any, requirement: str, *ranks: int) -> Float[A
 
 def as_float(value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
-    array = jnp.asarray(value)
+    # Python's integers have no bounds
+    array = jnp.asarray(float(value) if type(value) is int else value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):
         raise TypeError("a complex number where a real one is needed")
     return array if jnp.issubdtype(array.dtype, jnp.floating) else array.astype(jnp.result_type(float))
@@ -211,5 +258,5 @@ def _check_entries(name: str, value: Any, requirement: str, valid: Callable[[Flo
         real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     else:
         real = jnp.issubdtype(kind, jnp.integer) or jnp.issubdtype(kind, jnp.floating)
-    if not real or not np.all(valid(np.asarray(value, np.float64))):
+    if not real or np.size(value) == 0 or not np.all(valid(np.asarray(value, np.float64))):
         raise fail(name, requirement, value)

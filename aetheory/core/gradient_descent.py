@@ -11,7 +11,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray, PyTree
 
-from aetheory.core.checks import check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import (
+    check_instance,
+    check_key,
+    check_real,
+    check_training,
+    fail,
+    is_concrete,
+    static_integer,
+)
 from aetheory.core.curve import Curve, named
 
 Autoencoder = TypeVar("Autoencoder", bound=PyTree)
@@ -68,6 +76,10 @@ def gradient_descent(
             outer `jit`, a RuntimeError at run time instead.
     """
     num_steps = static_integer("num_steps", num_steps)
+    check_instance("optimizer", optimizer, optax.GradientTransformation, "an Optax transformation")
+    check_training(autoencoder, loss, None if sample is not None else data)
+    if key is not None:
+        check_key(key)
     if sample is not None and batch_size is not None:
         raise fail("batch_size", "omitted when `sample` draws the batches", batch_size)
     if key is None and (sample is not None or batch_size is not None):

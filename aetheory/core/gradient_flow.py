@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from aetheory.core.checks import as_float, check_times, common_float_dtype
+from aetheory.core.checks import as_float, check_times, check_training, common_float_dtype
 from aetheory.core.curve import Curve, named
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options, require_finished, solve_flow, steps_needed
 
@@ -55,6 +55,7 @@ def gradient_flow(
         RuntimeError: the flow ran out of steps or left the finite numbers (with `throw`).
     """
     vector = check_times(times)
+    check_training(autoencoder, loss, data)
     check_solver_options(rtol, max_steps)
     if step_size is not None:
         max_steps = steps_needed(times, step_size, max_steps)

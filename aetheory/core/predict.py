@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from aetheory.core.checks import check_options, keyword_only
+from aetheory.core.checks import check_instance, check_options, keyword_only
 from aetheory.core.curve import Curve
 from aetheory.core.problem import AbstractProblem
 
@@ -32,6 +32,7 @@ def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime:
         UserWarning: outside the range that the theory was tested on, a bracket wider than asked for, or a named theory
             that the problem knows to be poor (`problem.caveat`).
     """
+    check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
     if theory is not None and regime is not None:
         raise ValueError("Arguments `theory` and `regime` are two names of one choice: give one of them.")
     named = regime if theory is None else theory

@@ -1,6 +1,7 @@
 """What a problem is: what is trained, on which data, from which start."""
 
 import abc
+import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -119,5 +120,7 @@ class AbstractProblem(eqx.Module):
             return name
         if isinstance(name, str) and name in self.theories:
             return self.theories[name]
+        close = difflib.get_close_matches(name, self.theories, 1) if isinstance(name, str) else ()
+        meant = f" (did you mean {close[0]!r}?)" if close else ""
         known = ", ".join(map(repr, self.theories))
-        raise fail("theory", f"one of {known} for a {type(self).__name__}, or None", name)
+        raise fail("theory", f"one of {known} for a {type(self).__name__}, or None{meant}", name)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key, PRNGKeyArray, UInt32
 
-from aetheory.core.checks import check_options, static_integer
+from aetheory.core.checks import check_instance, check_key, check_options, static_integer
 from aetheory.core.curve import Curve
 from aetheory.core.problem import AbstractExperiment, AbstractProblem, Outcome
 from aetheory.core.solve import require_finished
@@ -43,6 +43,8 @@ def simulate(
         ValueError: an argument is out of its range, or a dimension is an array or traced.
         RuntimeError: a training ran out of steps or diverged (with `throw`).
     """
+    check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
+    check_key(key)
     num_repeats = static_integer("num_repeats", num_repeats)
     check_options(problem.options, options, type(problem).__name__)
     experiment = problem.experiment(times, **options)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 from scipy.linalg import eigh
 
-from aetheory.core.checks import check_real, check_samples, fail, static_integer
+from aetheory.core.checks import check_key, check_real, check_samples, fail, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
 
 Dictionary = Float[Array, "input_dim latent_dim"]
@@ -21,6 +21,7 @@ def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> D
     Raises:
         ValueError: a dimension that is not a positive integer.
     """
+    check_key(key)
     shape = (static_integer("input_dim", input_dim), static_integer("latent_dim", latent_dim))
     return normalise_columns(jax.random.normal(key, shape))
 
@@ -32,6 +33,7 @@ def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim:
         ValueError: a dimension that is not a positive integer, or a group size that does not divide `latent_dim` or
             exceeds `input_dim`.
     """
+    check_key(key)
     input_dim, latent_dim = static_integer("input_dim", input_dim), static_integer("latent_dim", latent_dim)
     group_size = static_integer("group_size", group_size)
     num_groups = check_group_size(group_size, latent_dim)
@@ -53,6 +55,7 @@ def perturbed_dictionary(
     Raises:
         ValueError: a dictionary with a column of zeros, or a negative scale.
     """
+    check_key(key)
     matrix = check_dictionary("dictionary", dictionary)
     check_real("noise_scale", noise_scale, "finite and nonnegative", minimum=0.0)
     scale = jnp.asarray(noise_scale, matrix.dtype)
@@ -65,6 +68,7 @@ def data_dictionary(key: PRNGKeyArray, samples: Samples, latent_dim: int) -> Dic
     Raises:
         ValueError: `samples` is not a finite matrix, or has fewer nonzero rows than `latent_dim`.
     """
+    check_key(key)
     rows, latent_dim = check_samples("samples", samples), static_integer("latent_dim", latent_dim)
     usable = np.flatnonzero(np.asarray(rows).any(axis=1))
     if len(usable) < latent_dim:

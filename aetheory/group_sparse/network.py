@@ -7,7 +7,7 @@ import optax
 from jaxtyping import Array, Float, Num
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import check_array, real_array, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
 
 _POWER_ITERATIONS = 100
@@ -37,10 +37,8 @@ def group_relu(
 
     Source: arXiv:2102.07003, eq. (7).
     """
-    codes = as_float(codes)
+    codes = check_array("codes", codes, "a finite, non-empty array with at least one axis")
     group_size = static_integer("group_size", group_size)
-    if codes.ndim == 0:
-        raise fail("codes", "an array with at least one axis", codes)
     threshold = _check_threshold(threshold, codes.shape[-1], group_size).astype(codes.dtype)
     # homogeneous, so that squares need not be in range
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(codes), axis=-1, keepdims=True))
@@ -178,17 +176,13 @@ def _check_threshold(
 ) -> Float[Array, "*groups"]:
     """`threshold` as an array, checked to be nonnegative and one for all groups or one a group."""
     num_groups, requirement = check_group_size(group_size, latent_dim), "finite and nonnegative"
-    check_real("threshold", threshold, requirement, minimum=0.0)
-    vector = as_float(threshold)
+    vector = real_array("threshold", threshold, requirement, minimum=0.0)
     if vector.shape not in ((), (num_groups,)):
         raise ValueError(
             f"Argument `threshold` must be a number or of shape ({num_groups},), one a group, "
             f"but got shape {vector.shape}."
         )
-    if is_concrete(vector):
-        return vector
-    checked: Array = eqx.error_if(vector, ~jnp.all(vector >= 0), f"Argument `threshold` must be {requirement}.")
-    return checked
+    return vector
 
 
 def _shrink(

@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array
 from jaxtyping import Real as RealArray
 
-from aetheory.core.checks import check_real, check_steps, common_float_dtype, fail, static_integer
+from aetheory.core.checks import check_choice, check_real, check_steps, common_float_dtype, fail, static_integer
 from aetheory.core.dictionary import normalise_columns
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
@@ -90,9 +90,9 @@ class RecoveryProblem(AbstractProblem):
         check_real("threshold", self.threshold, "finite and nonnegative", minimum=0.0)
         if self.given is None:
             check_share("start_correlation", self.start_correlation, "in (0, 1]", strict=True)
-        if self.network not in NETWORKS:
-            raise fail("network", f"one of {', '.join(map(repr, NETWORKS))}", self.network)
-        if not (self.optimizer in OPTIMIZERS or isinstance(self.optimizer, optax.GradientTransformation)):
+        check_choice("network", self.network, NETWORKS)
+        named = isinstance(self.optimizer, str) and self.optimizer in OPTIMIZERS
+        if not (named or isinstance(self.optimizer, optax.GradientTransformation)):
             raise fail("optimizer", "one of 'adam', 'sgd', or an Optax transformation", self.optimizer)
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, PRNGKeyArray
 from scipy.stats import qmc
 
-from aetheory.core.checks import fail, static_integer
+from aetheory.core.checks import check_instance, check_key, fail, static_integer
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory
 from aetheory.inference.finite_size import Correction, correction
@@ -110,6 +110,11 @@ def fit(
     Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
     observations = curve if isinstance(curve, Observations) else Observations.of(curve)
+    for argument, given in {"fixed": fixed, "start": start, "bounds": bounds}.items():
+        check_instance(argument, given, Mapping | None, "a mapping from parameters to values")
+    check_instance("free", free, Sequence | None, "a sequence of names of parameters")
+    if problem is not None:
+        check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
     real, bounds, start = _LINEAR if problem is None else problem.continuous(), bounds or {}, start or {}
     names, values = split_parameters(real, free, fixed or {})
     for argument, given in (("bounds", bounds), ("start", start)):
@@ -139,6 +144,7 @@ def _candidates(problem: AbstractProblem, theories: Any) -> tuple[AbstractTheory
     default = [one.name for one in problem.theories.values() if not (one.is_approximate or one.is_special)]
     listed = default if theories is None else theories
     listed = (listed,) if isinstance(listed, str | AbstractTheory) else listed
+    check_instance("theories", listed, Sequence, "a theory, or a sequence of theories")
     found = tuple(dict.fromkeys(map(problem.find_theory, listed)))
     if not found or any(theory.is_approximate for theory in found):
         raise fail("theories", f"one or several of {', '.join(map(repr, default))}, or tuples for edges", theories)
@@ -154,6 +160,8 @@ def _keys(questions: Sequence[Question], key: PRNGKeyArray | None, num_simulatio
             raise fail("key", f"a JAX random key: with `input_dim`, {needing[0]} is corrected by simulations", key)
     elif key is not None or num_simulations is not None:
         raise ValueError("Arguments `key` and `num_simulations` must be None without `input_dim`, the simulated size.")
+    if key is not None:
+        check_key(key)
     number = max(64, 4 * first.observations.num_repeats) if num_simulations is None else num_simulations
     number = static_integer("num_simulations", number)
     return None if key is None else jax.random.split(key, (_NUM_BATCHES, math.ceil(number / _NUM_BATCHES)))

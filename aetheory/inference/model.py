@@ -58,7 +58,7 @@ def split_parameters(
     """The free parameters in their order, and the values of the others."""
     parameters = (*problem.free_numbers, *RECORD)
     wanted = [name for name in problem.free_numbers if name not in fixed] if free is None else free
-    if not wanted or not set(wanted) <= set(parameters):
+    if not wanted or not all(isinstance(name, str) and name in parameters for name in wanted):
         raise fail("free", f"one or several of {', '.join(map(repr, parameters))}", free)
     if not set(fixed) <= set(parameters) - set(wanted):
         raise fail("fixed", f"made of {', '.join(map(repr, parameters))}, but for the free ones", fixed)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_times, common_float_dtype
+from aetheory.core.checks import check_instance, check_times, common_float_dtype
 from aetheory.core.curve import Curve, Values
 from aetheory.core.predict import predict
 from aetheory.core.problem import AbstractProblem
@@ -48,6 +48,7 @@ def sensitivities(problem: AbstractProblem, times: Any, theory: Any = None) -> S
     Raises:
         ValueError: a batch of problems, or what `predict` refuses.
     """
+    check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
     real, names = problem.continuous(), problem.free_numbers
     numbers = {name: jnp.asarray(getattr(real, name)) for name in names}
     if any(number.ndim for number in numbers.values()):

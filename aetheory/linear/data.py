@@ -31,7 +31,8 @@ def population_variances(covariance: Any) -> Float[Array, " input_dim"] | None:
     given = (
         getattr(covariance, "covariance", covariance) if not hasattr(covariance, "variances") else covariance.variances
     )
-    if np.ndim(given) == 2 and np.shape(given)[0] != np.shape(given)[1]:
+    shape = getattr(given, "shape", ()) if not isinstance(given, list | tuple) else np.shape(np.array(given, object))
+    if len(shape) == 2 and shape[0] != shape[1]:
         samples = check_samples("covariance", given)
         centred = samples - jnp.mean(samples, axis=0, keepdims=True)
         given = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / len(samples)

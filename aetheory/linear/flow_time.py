@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from jaxtyping import Array, Float
 
 from aetheory.core.checks import check_real, fail, real_array, static_integer
@@ -48,7 +49,7 @@ def flow_time(
         raise fail("reduction", "'mean', 'sum' or 'samples'", reduction)
     check_real("learning_rate", learning_rate, "finite and positive", minimum=0.0, strict=True)
     check_real("momentum", momentum, "in [0, 1)", minimum=0.0)
-    if momentum >= 1:
+    if not np.all(np.asarray(momentum) < 1):
         raise fail("momentum", "in [0, 1)", momentum)
     counted = real_array("steps", steps, "finite and nonnegative", minimum=0.0)
     return counted * (factors[reduction] * learning_rate / (1 - momentum))

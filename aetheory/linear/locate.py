@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from aetheory.core.checks import is_concrete
+from aetheory.core.checks import check_instance, is_concrete
 from aetheory.linear.expansion.series import coefficients
 from aetheory.linear.faces import FACES, lies_on, meet
 from aetheory.linear.parameters import AbstractLinear, of_covariance
@@ -113,6 +113,7 @@ def locate(problem: AbstractLinear) -> Location:
 
     Source: the faces: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the error estimate is empirical.
     """
+    check_instance("problem", problem, AbstractLinear, "a LinearProblem")
     if problem.penalty is not None:
         raise ValueError(
             "Argument `problem` must have neither weight decay nor input noise, for the expansion behind `locate` to "

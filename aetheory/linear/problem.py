@@ -354,8 +354,8 @@ def _numbers(*values: Any) -> list[Any]:
 
 def _meeting(names: Any) -> Any:
     """The name of the face, edge or vertex where the named faces meet."""
-    faces = tuple(names)
-    if not faces or any(name not in FACES for name in faces):
+    faces = tuple(names) if isinstance(names, tuple | list) else ()
+    if not faces or any(not isinstance(name, str) for name in faces) or any(name not in FACES for name in faces):
         raise fail("regime", f"the name of a regime, or several of {', '.join(map(repr, FACES))} that meet", names)
     check_faces(faces)
     return " ∩ ".join(face for face in FACES if face in faces)

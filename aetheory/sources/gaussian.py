@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_covariance, real_array, static_integer
+from aetheory.core.checks import check_covariance, check_key, fail, real_array, static_integer
 
 
 class GaussianSource(eqx.Module):
@@ -48,7 +48,9 @@ class GaussianSource(eqx.Module):
         Raises:
             ValueError: `input_dim` is not a positive integer, or the exponent not finite and nonnegative.
         """
-        exponent = real_array("exponent", exponent, "finite and nonnegative", minimum=0.0)
+        exponent = real_array("exponent", exponent, "a finite, nonnegative number", minimum=0.0)
+        if exponent.ndim:
+            raise fail("exponent", "a finite, nonnegative number", exponent)
         variances = jnp.arange(1, static_integer("input_dim", input_dim) + 1, dtype=jnp.result_type(float)) ** -exponent
         return cls(variances / jnp.mean(variances))
 
@@ -71,6 +73,7 @@ class GaussianSource(eqx.Module):
         Raises:
             ValueError: `num_samples` is not a positive integer.
         """
+        check_key(key)
         shape = (static_integer("num_samples", num_samples), self.input_dim)
         scaled = jnp.sqrt(self.variances)[None, :] * jax.random.normal(key, shape, self.variances.dtype)
         if self.directions is None:

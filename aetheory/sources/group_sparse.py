@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, check_at_least, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import as_float, check_at_least, check_key, check_real, fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size
 
 
@@ -127,6 +127,7 @@ class GroupSparseSource(eqx.Module):
         Raises:
             ValueError: `num_samples` is not a positive integer.
         """
+        check_key(key)
         return self._draw(key, static_integer("num_samples", num_samples))
 
     @eqx.filter_jit

@@ -13,7 +13,15 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import check_samples, fail, is_concrete, static_integer
+from aetheory.core.checks import (
+    check_choice,
+    check_instance,
+    check_key,
+    check_samples,
+    fail,
+    is_concrete,
+    static_integer,
+)
 from aetheory.sources.readers import FORMATS, PARTS, Images, bad_data, from_planes, read_images
 
 DATA_FOLDER_VARIABLE = "AETHEORY_DATA"
@@ -86,6 +94,7 @@ class ImageSource(eqx.Module):
         Raises:
             ValueError: `num_samples` is not a positive integer.
         """
+        check_key(key)
         shape = (static_integer("num_samples", num_samples),)
         return self.samples[jax.random.randint(key, shape, 0, self.num_samples)]
 
@@ -206,8 +215,8 @@ def load_images(name_or_path: str | os.PathLike[str], *, split: str = "all") -> 
     Source: MNIST: Y. LeCun, C. Cortes, C. Burges. Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
     CIFAR-10: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
     """
-    if split not in ("all", *PARTS[:2]):
-        raise fail("split", "one of 'all', 'train', 'test'", split)
+    check_instance("name_or_path", name_or_path, (str, os.PathLike), "a name or a path")
+    check_choice("split", split, ("all", *PARTS[:2]))
     name, pieces = str(name_or_path), _find(name_or_path)
     chosen = sorted((piece for piece in pieces if split in ("all", piece.part)), key=lambda one: PARTS.index(one.part))
     if not chosen:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import fail, real_array, static_integer
+from aetheory.core.checks import check_key, fail, real_array, static_integer
 from aetheory.sources.amplitudes import AbstractAmplitude, as_amplitude
 
 
@@ -34,9 +34,9 @@ class SparseSource(eqx.Module):
     ):
         self.input_dim = static_integer("input_dim", input_dim)
         requirement = "in (0, 1]"
-        if jnp.ndim(sparsity) != 0:
-            raise fail("sparsity", requirement, sparsity)
         self.sparsity = real_array("sparsity", sparsity, requirement, minimum=0.0, maximum=1.0, strict=True)
+        if self.sparsity.ndim:
+            raise fail("sparsity", requirement, sparsity)
         self.amplitude = as_amplitude(amplitude)
 
     @property
@@ -55,6 +55,7 @@ class SparseSource(eqx.Module):
         Raises:
             ValueError: `num_samples` is not a positive integer.
         """
+        check_key(key)
         shape = (static_integer("num_samples", num_samples), self.input_dim)
         key_present, key_amplitude = jax.random.split(key)
         present = jax.random.bernoulli(key_present, self.sparsity, shape)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from aetheory.core.checks import check_real, fail, static_integer
+from aetheory.core.checks import check_key, check_real, fail, static_integer
 from aetheory.core.memory import device_memory
 from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes, reason, regions
 from aetheory.sweeps.engine import LostError, Queue, deferred_interrupt, progress_bar, run_blocks, threads, workers
@@ -163,6 +163,7 @@ def prepare(
     used = list(devices) if devices is not None else jax.devices()
     if not used or len({device.platform for device in used}) != 1:
         raise fail("devices", "devices of one kind", devices)
+    check_key(key)
     key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
     plan = Plan(as_task(function, **options), make_grid(grid), num_repeats)
     memory, slots = device_memory(used[0]) // 2 if memory is None else int(memory), _num_slots(used)

@@ -174,7 +174,10 @@ def from_function(
     name = getattr(function, "__name__", "function") if name is None else name
     points = tuple(float(point) for point in breakpoints)
     order = ORDER_WITH_BREAKPOINTS if points else ORDER
-    series, second_moment = hermite_coefficients(function, points, order)
+    try:
+        series, second_moment = hermite_coefficients(function, points, order)
+    except TypeError as cause:
+        raise fail("function", "from arrays to arrays of the same shape", function) from cause
     if not (math.isfinite(second_moment) and second_moment > 0):
         raise fail("function", "finite where |x| ≤ 13, and not 0 everywhere", name)
     others, other_moment = hermite_coefficients(function, points, order, 0.7 * PANEL_WIDTH)

@@ -19,7 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_covariance, check_samples, common_float_dtype, is_concrete, static_integer
+from aetheory.core.checks import (
+    check_covariance,
+    check_key,
+    check_samples,
+    common_float_dtype,
+    is_concrete,
+    static_integer,
+)
 from aetheory.two_layer.activations import Activation, ActivationLike, as_activation
 
 Rows = Float[Array, "latent_dim input_dim"]
@@ -69,6 +76,7 @@ def random_encoder(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Rows:
     Raises:
         ValueError: a dimension that is not a positive integer.
     """
+    check_key(key)
     shape = (static_integer("latent_dim", latent_dim), static_integer("input_dim", input_dim))
     return random_rows(key, shape, jnp.result_type(float))
 

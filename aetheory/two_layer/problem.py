@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxtyping import Real as Real_
 
 from aetheory.core.checks import (
+    check_choice,
     check_covariance,
     check_real,
     check_samples,
@@ -101,8 +102,7 @@ class TwoLayerProblem(AbstractProblem):
     citations: ClassVar = (Citation("shevchenko2023fundamental", "eq. (1.1)"), Citation("kogler2024compression"))
 
     def __post_init__(self) -> None:
-        if self.method not in _EXPERIMENTS:
-            raise fail("method", f"one of {', '.join(map(repr, _EXPERIMENTS))}", self.method)
+        check_choice("method", self.method, _EXPERIMENTS)
         self.activation = as_activation(self.activation)
         self.activation.require_linear_part()
         if self.source is not None and self.covariance is not None:

@@ -176,7 +176,7 @@ def _spanned(values: Spectrum, units: Batch) -> Spectrum:
 
 def _check_spectrum(name: str, spectrum: Any, amount_name: str, amount: Any) -> tuple[Spectrum, Batch]:
     """The spectrum and the units or rate, of one precision and one batch shape."""
-    values = real_array(name, spectrum, "finite and nonnegative", minimum=0.0)
+    values = real_array(name, spectrum, "finite and nonnegative, at most 1e15", minimum=0.0, maximum=1e15)
     units = real_array(amount_name, amount, "finite and positive", minimum=0.0, strict=True)
     # numbers without a precision of their own take that of the arrays
     dtype = common_float_dtype(spectrum, amount)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_covariance, static_integer
+from aetheory.core.checks import check_covariance, check_key, static_integer
 from aetheory.two_layer.activations import ActivationLike
 from aetheory.two_layer.limits.gaussian import limit_alpha, water_filling
 from aetheory.two_layer.network import TwoLayerAutoencoder, normalised, optimal_decoder
@@ -48,6 +48,7 @@ def minimiser(
     "Designing structured tight frames via an alternating projection method".
     """
     limit_alpha(activation)
+    check_key(key)
     num_units, sigma = static_integer("num_units", num_units), check_covariance("covariance", covariance)
     variances, directions = (sigma, None) if sigma.ndim == 1 else jnp.linalg.eigh(sigma)
     spectrum = np.asarray(variances)

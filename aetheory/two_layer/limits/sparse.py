@@ -115,7 +115,8 @@ def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike =
 
 def _denoiser(source: SparseSource, rate: Any, alpha: Any, linear: float) -> Denoiser:
     check_source(source)
-    rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True).astype(source.sparsity.dtype)
+    rates = real_array("rate", rate, "positive, at most 1e15", minimum=0.0, maximum=1e15, strict=True)
+    rates = rates.astype(source.sparsity.dtype)
     if rates.ndim != 0:
         raise fail("rate", "a single number (map over several with `jax.vmap`)", rate)
     # τ² = c₁² r (1 + α − r) for r ≤ 1 and c₁² r α beyond, without the cancellation of m₂ − μ²
