@@ -2,4 +2,5 @@
 
 from aetheory.cli import app
 
-app(prog_name="aetheory")
+if __name__ == "__main__":
+    app(prog_name="aetheory")

@@ -186,7 +186,10 @@ def calls() -> Calls:
         "spectra.free_poisson": (spectra.free_poisson, {"rate": 0.5, "jump": 1.0}),
         "spectra.SampleCovariance": (spectra.SampleCovariance, {"variances": np.ones(3), "ratio": 0.5}),
         "expansion.resum": (ae.expansion.resum, {"series": np.ones(5), "times": times, "method": "pade"}),
-        "expansion.taylor_series": (ae.expansion.taylor_series, {"problem": problem, "order": 2}),
+        "expansion.taylor_series": (
+            ae.expansion.taylor_series,
+            {"coefficients": [ae.expansion.planar(0), ae.expansion.planar(1)], "problem": problem},
+        ),
         "citation": (lambda which: ae.citation(which), {"which": "large-data"}),
         "PathSpace": (ae.PathSpace, {"length": 3}),
         "Rotations": (ae.Rotations, {"size": 8, "number": 2, "seed": 0}),

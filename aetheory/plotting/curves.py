@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aetheory.core.checks import fail
+from aetheory.core.checks import check_instance, fail
 from aetheory.core.curve import Curve
 from aetheory.inference import Fit
 from aetheory.inference.sensitivities import Sensitivities
@@ -55,6 +55,7 @@ def plot(
     Raises:
         ValueError: a batched curve, or an unknown value.
     """
+    check_instance("curve", curve, Curve, "a Curve")
     from matplotlib.colors import to_hex
 
     if curve.batch_shape:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import as_float, check_real, static_integer
+from aetheory.core.checks import as_float, check_real, real_array, static_integer
 
 Real = float | int | Float[Array, ""]
 
@@ -231,9 +231,9 @@ def free_poisson(rate: Real, jump: Real) -> MarchenkoPastur:
 
     Source: as used in arXiv:2606.05335.
     """
-    check_real("rate", rate, "finite and positive", minimum=0.0, strict=True)
-    check_real("jump", jump, "finite and nonnegative", minimum=0.0)
-    return MarchenkoPastur(ratio=1 / as_float(rate), mean=as_float(rate) * as_float(jump))
+    rate = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
+    jump = real_array("jump", jump, "finite and nonnegative", minimum=0.0)
+    return MarchenkoPastur(ratio=1 / rate, mean=rate * jump)
 
 
 def _standard_jacobi_matrix(root: Float[Array, ""], size: int) -> Float[Array, "size size"]:

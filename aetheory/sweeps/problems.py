@@ -43,7 +43,7 @@ class _ProblemTask(Task):
     """Something at given times of the problem that a cell's parameters describe."""
 
     def __init__(self, times: Any, problem: type[AbstractProblem] = LinearProblem, **options: Any) -> None:
-        check_times(np.asarray(times, np.dtype(jax.numpy.result_type(float))))
+        check_times(times)
         self._times, self._problem, self._options = np.asarray(times), problem, options
         self.coordinates = {"time": self._times}
         self.is_own = _is_own(problem, *options.values())

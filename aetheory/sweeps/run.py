@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from aetheory.core.checks import check_key, check_real, fail, static_integer
+from aetheory.core.checks import check_choice, check_instance, check_key, check_real, fail, static_integer
 from aetheory.core.memory import device_memory
 from aetheory.sweeps.blocks import Failure, Plan, Region, num_lanes, reason, regions
 from aetheory.sweeps.engine import LostError, Queue, deferred_interrupt, progress_bar, run_blocks, threads, workers
@@ -116,10 +116,8 @@ def sweep(
     Warns:
         UserWarning: cells failed (with on_error="record").
     """
-    if on_error not in ("raise", "record"):
-        raise fail("on_error", "'raise' or 'record'", on_error)
-    if block_size is not None:
-        check_real("block_size", block_size, "positive", minimum=0.0, strict=True)
+    check_choice("on_error", on_error, ("raise", "record"))
+    block_size = None if block_size is None else static_integer("block_size", block_size)
     chosen: dict[str, Any] = {"static": static, "dims": dims, "coordinates": coordinates}
     run = prepare(function, grid, key, num_repeats, devices=devices, memory=memory, **chosen)
     run.find_outputs(on_error == "raise")
@@ -159,6 +157,7 @@ def prepare(
     """A sweep whose arguments are checked; see `sweep`."""
     num_repeats = None if num_repeats is None else static_integer("num_repeats", num_repeats)
     if memory is not None:
+        check_instance("memory", memory, int | float, "a positive number of bytes")
         check_real("memory", memory, "positive", minimum=0.0, strict=True)
     used = list(devices) if devices is not None else jax.devices()
     if not used or len({device.platform for device in used}) != 1:

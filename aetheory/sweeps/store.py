@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jaxtyping import Bool
 
-from aetheory.core.checks import fail
+from aetheory.core.checks import check_instance, fail
 from aetheory.sweeps.blocks import FAILED, Plan, Region, regions
 from aetheory.sweeps.programs import Output, Results
 
@@ -173,6 +173,7 @@ def open_store(path: str | os.PathLike[str]) -> "xarray.Dataset":
     """
     import xarray
 
+    check_instance("path", path, (str, os.PathLike), "the path of a sweep's store")
     arrays = _results(Path(path), "r")
     for region in regions(arrays[_DONE].shape, arrays[_DONE].chunks):
         missing = [name for name, array in arrays.items() if not _chunk(array, region).exists()]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from aetheory.core.checks import as_float, check_times, common_float_dtype, fail, is_concrete
+from aetheory.core.checks import at_run_time, check_array, check_choice, check_times, common_float_dtype, is_concrete
 
 Series = Float[Array, " order_plus_one"]
 
@@ -61,13 +61,16 @@ def resum(series: Any, times: Any, method: str = "conformal-pade") -> Resummatio
 
     Source: G. A. Baker, P. Graves-Morris, "Padé approximants", 1996; the radius: C. Domb, M. F. Sykes (1957).
     """
-    if method not in _SUMS:
-        raise fail("method", f"one of {', '.join(map(repr, _SUMS))}", method)
+    check_choice("method", method, _SUMS)
     coefficients = _check_series(series)
     times = check_times(times)
     dtype = common_float_dtype(coefficients, times)
     result = _resum(coefficients.astype(dtype), times.astype(dtype), method)
-    radius = result.radius
+    radius, unsummed = result.radius, ~jnp.isfinite(result.values).all()
+    message = f"Argument `series` must have a sum in the range of {dtype}, but its coefficients are too large."
+    if is_concrete(unsummed) and unsummed:
+        raise ValueError(message)
+    result = Resummation(at_run_time(result.values, unsummed, message), radius)
     if method == "taylor" and is_concrete(radius) and is_concrete(times) and radius.size and times[-1] > radius.min():
         warnings.warn(
             f"The Taylor series is summed up to time {float(times[-1]):.3g}, beyond its estimated radius of "
@@ -79,16 +82,9 @@ def resum(series: Any, times: Any, method: str = "conformal-pade") -> Resummatio
 
 
 def _check_series(series: Any) -> Float[Array, "*batch order_plus_one"]:
-    coefficients = as_float(series)
-    if coefficients.ndim == 0 or coefficients.size == 0:
-        raise ValueError(f"Argument `series` must be a non-empty array, but got shape {coefficients.shape}.")
+    coefficients = check_array("series", series, "a non-empty, finite array")
     invalid = ~jnp.all(jnp.isfinite(coefficients))
-    if is_concrete(invalid) and invalid:
-        raise fail("series", "finite", series)
-    checked: Float[Array, "*batch order_plus_one"] = eqx.error_if(
-        coefficients, invalid, "Argument `series` must be finite."
-    )
-    return checked
+    return at_run_time(coefficients, invalid, "Argument `series` must be a non-empty, finite array.")
 
 
 @eqx.filter_jit

@@ -174,6 +174,11 @@ def taylor_series(
         ValueError: the coefficients are not those of consecutive orders from 0, or not of any covariance where the
             problem has one.
     """
+    kinds = ExactCoefficient | PlanarCoefficient
+    if not (isinstance(coefficients, Sequence) and all(isinstance(one, kinds) for one in coefficients)):
+        raise fail(
+            "coefficients", "a sequence of coefficients, as `planar` and `coefficients` return them", coefficients
+        )
     orders = [coefficient.order for coefficient in coefficients]
     if not orders or orders != list(range(len(orders))):
         raise ValueError(f"Argument `coefficients` must be of orders 0, 1, 2, …, but got orders {orders}.")
