@@ -142,7 +142,8 @@ def population_curve(problem: Any, times: Any) -> Curve:
         ValueError: what `predict` refuses, or a batch of problems.
 
     Source: derived for this library, on the loss and the group ReLU of arXiv:2102.07003. At n = 475 the averages
-    enclosed the correlation of simulations at c₀ = .2, .25 and .3; at c₀ = .4, and at λ = 3.5, it was outside by .0004 and by .010.
+    enclosed the correlation of simulations at c₀ = .2, .25 and .3; at c₀ = .4, and at λ = 3.5, it was outside by .0004
+    and by .010.
     """
     correlation = problem.start_correlation
     if np.ndim(correlation):
