@@ -1,5 +1,6 @@
 """Run every test under strict types and shapes; both precisions where a test asks for them."""
 
+import gc
 import os
 import sys
 
@@ -34,6 +35,14 @@ def pytest_configure(config):
         compile_quickly()
     if config.option.shake:
         shake()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_file():
+    """Forget them when it ends: thousands of compiled programs exhaust the memory maps that a process may have."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture(params=[32, 64], ids=["float32", "float64"])
