@@ -83,7 +83,7 @@ def published_gradient(
     Raises:
         ValueError: shapes that differ, or a number out of its range.
 
-    Source: arXiv:2102.07003, the expected gradient (28)–(32) of the approximate one (27), and Theorem 1, eqs.
+    Source: arXiv:2102.07003, the expected gradient (28), (29), (30), (31), (32) of the approximate one (27), and Theorem 1, eqs.
     (33)–(34), on its direction; compare `expected_gradient`.
     """
     learnt, truth = check_pair(dictionary, reference)

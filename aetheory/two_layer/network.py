@@ -1,8 +1,8 @@
 """The two-layer nonlinear autoencoder and its exact population risk under Gaussian inputs.
 
-Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, with the model of eq. (1.1). Here in the
-form for any covariance Σ of the inputs: with pre-activations of unit variance, K = B Σ Bᵀ, f the kernel and c₁ the
-linear coefficient of σ,
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; the model, eq. (1.1), is the class
+`TwoLayerAutoencoder`. The risk stands here in the form for any covariance Σ of the inputs: with pre-activations of unit
+variance, K = B Σ Bᵀ, f the kernel and c₁ the linear coefficient of σ,
 
     R(A, B) = (1/d) [tr Σ − 2 c₁ tr(A B Σ) + tr(A f(K) Aᵀ)].
 

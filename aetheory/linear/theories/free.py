@@ -1,4 +1,7 @@
-"""Free, pσ² → ∞: the target drops out, R = (1/p) tr MSM; M and S do not commute."""
+"""Free, pσ² → ∞: the target drops out, R = (1/p) tr MSM; M and S do not commute.
+
+Source: arXiv:2606.05335, free regime. It has no closed form: `interior.BracketedTheory.curve` computes it.
+"""
 
 from aetheory.core.theory import Citation
 from aetheory.linear.theories.interior import BracketedTheory
@@ -30,4 +33,4 @@ FREE = BracketedTheory(
         error_per_share=0.75,
     ),
 )
-"""pσ² → ∞."""
+"""Ṁ = −[2MSM + SM² + M²S] from free Wishart elements M and S: arXiv:2606.05335, free regime, pσ² → ∞."""
