@@ -83,8 +83,8 @@ def published_gradient(
     Raises:
         ValueError: shapes that differ, or a number out of its range.
 
-    Source: arXiv:2102.07003, the expected gradient (28), (29), (30), (31), (32) of the approximate one (27), and Theorem 1, eqs.
-    (33)–(34), on its direction; compare `expected_gradient`.
+    Source: arXiv:2102.07003, the expected gradient (28), (29), (30), (31), (32) of the approximate one (27), and
+    Theorem 1, eqs. (33)–(34), on its direction; compare `expected_gradient`.
     """
     learnt, truth = check_pair(dictionary, reference)
     groups, true_groups = as_groups(learnt, group_size), as_groups(truth, group_size)

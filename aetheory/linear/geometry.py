@@ -71,7 +71,8 @@ def pareto_monomials(order: int, risk: str = "train") -> tuple[Monomial, ...]:
     """The monomials of E R^{(s)}(0) that no other exceeds in p, H and N at the same power of σ².
 
     They are found by comparing all monomials of the exact coefficient; a monomial in p, H, σ² and N is as large as
-    another one when none of its exponents of p, H and N is smaller.
+    another one when none of its exponents of p, H and N is smaller. Theorem 4.1: those without N fill the triangle
+    1 ≤ n ≤ m ≤ s + 2.
 
     Arguments:
         order: s, from 0 to 10.
