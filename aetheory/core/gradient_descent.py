@@ -77,7 +77,6 @@ def gradient_descent(
     """
     num_steps = static_integer("num_steps", num_steps)
     check_instance("optimizer", optimizer, optax.GradientTransformation, "an Optax transformation")
-    check_training(autoencoder, loss, None if sample is not None else data)
     if key is not None:
         check_key(key)
     if sample is not None and batch_size is not None:
@@ -96,20 +95,21 @@ def gradient_descent(
 
     key = jax.random.key(0) if key is None else key  # full batch: never used
     measure = loss if metrics is None else metrics
-    run, failed_step = _descend(
-        autoencoder,
-        loss,
-        measure,
-        optimizer,
-        data,
-        key,
-        sample,
-        batch_size,
-        num_steps,
-        recorded_steps,
-        optimizer_state,
-        jnp.asarray(first_step),
-    )
+    with check_training(autoencoder, loss):
+        run, failed_step = _descend(
+            autoencoder,
+            loss,
+            measure,
+            optimizer,
+            data,
+            key,
+            sample,
+            batch_size,
+            num_steps,
+            recorded_steps,
+            optimizer_state,
+            jnp.asarray(first_step),
+        )
     if not throw:
         return run
     if is_concrete(failed_step):

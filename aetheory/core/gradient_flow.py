@@ -55,7 +55,6 @@ def gradient_flow(
         RuntimeError: the flow ran out of steps or left the finite numbers (with `throw`).
     """
     vector = check_times(times)
-    check_training(autoencoder, loss, data)
     check_solver_options(rtol, max_steps)
     if step_size is not None:
         max_steps = steps_needed(times, step_size, max_steps)
@@ -64,7 +63,8 @@ def gradient_flow(
     vector = vector.astype(dtype)
     step_size = None if step_size is None else as_float(step_size).astype(dtype)
     measure = loss if metrics is None else metrics
-    run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint)
+    with check_training(autoencoder, loss):
+        run = _follow(autoencoder, loss, measure, vector, data, as_float(rtol), step_size, max_steps, adjoint)
     return require_finished(run, run.stats, (run.values, run.module)) if throw else run
 
 

@@ -263,5 +263,5 @@ def test_a_bad_argument(option, value, requirement):
 
 
 def test_a_loss_that_is_not_a_scalar_is_refused():
-    with pytest.raises(TypeError, match="scalar-output"):
+    with pytest.raises(ValueError, match="scalar-output"):
         gradient_flow(jnp.ones(2), lambda theta, data: theta, TIMES)

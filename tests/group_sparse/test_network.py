@@ -134,7 +134,7 @@ def test_group_relu_under_jit_and_vmap(x64):
         ((CODES, -0.1, 3), "`threshold` must be finite and nonnegative, but got -0.1."),
         ((CODES, math.nan, 3), "`threshold` must be finite and nonnegative, but got nan."),
         ((CODES, np.ones(3), 3), "`threshold` must be a number or of shape (4,), one a group, but got shape (3,)."),
-        ((np.float32(1.0), 0.1, 1), "`codes` must be an array with at least one axis, but got "),
+        ((np.float32(1.0), 0.1, 1), "`codes` must be a finite, non-empty array with at least one axis, but got "),
     ],
 )
 def test_a_bad_argument_of_group_relu(arguments, message):

@@ -225,10 +225,10 @@ CELL = {"input_dim": [8], "latent_dim": [3], "num_samples": [20], "init_scale": 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"on_error": "ignore"}, "`on_error` must be 'raise' or 'record'"),
+        ({"on_error": "ignore"}, "`on_error` must be one of 'raise', 'record', but got 'ignore'"),
         ({"num_repeats": 0}, "`num_repeats` must be a positive integer"),
         ({"memory": -1}, "`memory` must be positive"),
-        ({"block_size": 0}, "`block_size` must be positive"),
+        ({"block_size": 0}, "`block_size` must be a positive integer, but got 0"),
         ({"devices": []}, "`devices` must be devices of one kind"),
         ({"function": 3}, "`function` must be a function"),
         ({"function": lambda parameters, key: {}}, "`function` must be a function that returns arrays"),

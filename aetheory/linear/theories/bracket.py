@@ -22,11 +22,14 @@ class Estimate(NamedTuple):
 def combine(first: Estimate, second: Estimate) -> Estimate:
     """At every time the mean of two estimates, weighted by the inverse squares of their half-widths.
 
-    Derivatives are the same weighted mean of theirs, with the weights held fixed.
+    Where they are further apart than four half-widths of the second, the rest is counted as an error of the first: a
+    truncation can be far off within a narrow bracket, where the second's is two standard errors. Derivatives are the
+    same weighted mean of theirs, with the weights held fixed.
     """
 
     def one(a: Any, b: Any, width_a: Any, width_b: Any) -> tuple[Any, Any]:
-        square_a, square_b = width_a**2, width_b**2 + float(np.finfo(width_b.dtype).tiny)
+        apart = jax.lax.stop_gradient(jnp.maximum(jnp.abs(a - b) - width_a - 4 * width_b, 0))
+        square_a, square_b = (width_a + apart) ** 2, width_b**2 + float(np.finfo(width_b.dtype).tiny)
         total = square_a + square_b
         return (a * square_b + b * square_a) / total, jnp.sqrt(square_a * square_b / total)
 

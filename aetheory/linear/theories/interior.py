@@ -26,6 +26,9 @@ from aetheory.linear.theories.theory import Face, Solver, Times, check_penalty, 
 _LENGTHS = (9, 11, 13)
 """Shorter lengths of the truncation pairs that are tried in turn; the last has 127 + 255 states."""
 
+_NARROW = 0.5
+"""Of H/p: below it all truncations go the same wrong way once columns align, which no bracket of theirs tells."""
+
 
 @dataclass(frozen=True)
 class Combined:
@@ -85,8 +88,8 @@ class BracketedTheory(AbstractTheory):
             method: `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
                 `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
                 `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket meets
-                the tolerance, and combined where none up to 13 does; combined at 11 where values are traced. For inputs
-                with a covariance of their own rotations are the only one.
+                the tolerance, and combined where none up to 13 does or H/p < 1/2; combined at 11 where values are
+                traced. For inputs with a covariance of their own rotations are the only one.
             tolerance: half-width of the bracket to aim for, as a share of the initial risk.
             rtol: relative tolerance of the flow.
             max_steps: the most steps the solver may take.
@@ -98,7 +101,8 @@ class BracketedTheory(AbstractTheory):
             RuntimeError: a flow ran out of steps (with `throw`).
 
         Warns:
-            UserWarning: the bracket is wider than the tolerance (not where values are traced).
+            UserWarning: the bracket is wider than the tolerance, or one of path space at H/p < 1/2, where it was seen
+                to miss the curve by a quarter of the initial risk at late times (not where values are traced).
         """
         if method is not None and not isinstance(method, Approximation):
             raise fail("method", f"a PathSpace, Rotations or Combined, or None, for the {self.name} regime", method)
@@ -134,10 +138,18 @@ class BracketedTheory(AbstractTheory):
         """The curve by the method asked for, or by the cheapest that meets the tolerance."""
         if not all(map(is_concrete, jax.tree.leaves((ratios, times)))):
             return self._run(ratios, times, method or Combined(), solver)
+        narrow = bool(jnp.min(ratios.latent_ratio) < _NARROW)
         if method is None:
-            tried: tuple[Approximation, ...] = (*map(PathSpace, _LENGTHS), Combined(PathSpace(_LENGTHS[-1])))
+            longest: tuple[Approximation, ...] = (Combined(PathSpace(_LENGTHS[-1])),)
+            tried = longest if narrow else (*map(PathSpace, _LENGTHS), *longest)
         else:
             tried = tuple(map(PathSpace, _LENGTHS)) if method == PathSpace() else (method,)
+        if narrow and isinstance(tried[0], PathSpace):
+            warnings.warn(
+                f"The bracket of path space is too narrow for H/p = {float(jnp.min(ratios.latent_ratio)):.2g}, below "
+                f"{_NARROW:g}, but at early times. Use `method=ae.Combined()` or `ae.Rotations()`.",
+                stacklevel=4,
+            )
         for one in tried:
             estimate, stats = self._run(ratios, times, one, solver)
             width = float(jnp.max(half_width(estimate, ratios.initial_risk(self.target_free))))

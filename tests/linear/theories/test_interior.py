@@ -153,3 +153,19 @@ def test_free_face_is_within_one_percent_of_simulation(x64, latent_ratio, sample
         allowed = noise + 1 / 300  # 1/p: the size of the first finite-size correction
         assert (simulated > np.asarray(getattr(curve.lower, risk)) / start - allowed).all(), risk
         assert (simulated < np.asarray(getattr(curve.upper, risk)) / start + allowed).all(), risk
+
+
+def test_truncations_that_go_wrong_together_do_not_outweigh_rotations(x64):
+    """At H/p = .12 and late times both truncations are off by .3 of the initial risk, a hundredth of it apart."""
+    ratios, times = ae.LinearRatios(0.26, 0.12, 0.45), jnp.asarray([0.36, 1.43])
+    with pytest.warns(UserWarning, match=r"bracket of path space is too narrow for H/p = 0.12, below 0.5"):
+        paths = ae.predict(ratios, times, "interior", method=ae.PathSpace(5), tolerance=10.0)
+    method = ae.Combined(ae.PathSpace(5), ae.Rotations(48, 4))
+    both, rotations = (
+        ae.predict(ratios, times, "interior", method=one, tolerance=10.0) for one in (method, method.rotations)
+    )
+    for name in ("train", "population"):
+        assert float(paths.upper[name][1]) < float(rotations.lower[name][1])
+        middle = (rotations.lower[name] + rotations.upper[name]) / 2
+        assert (jnp.abs(both.values[name] - middle) < rotations.upper[name] - middle).all()
+        assert ((both.lower[name] < rotations.upper[name]) & (both.upper[name] > rotations.lower[name])).all()
