@@ -59,11 +59,17 @@ def linear_case(theory: AbstractTheory) -> Case:
     if theory.name == "decoupled-modes":
         # in float32 the spectrum is tabulated 1e-5 above the axis, which blurs its edges by √1e-5
         case = case._replace(make=anisotropic, condition=14.0)
+    if theory.name == "untied-modes":
+        case = Case(untied, (1e-3, 0.7, 1.3), (0.0, 1.0, 3.0), {"num_nodes": 6}, condition=14.0)
     return case
 
 
 def anisotropic(*ratios):
     return ae.LinearRatios(*ratios, covariance=power_law(12, 1.5))
+
+
+def untied(*ratios):
+    return ae.LinearRatios(*ratios, covariance=power_law(12, 1.5), tied=False)
 
 
 def nonlinear(**inputs):

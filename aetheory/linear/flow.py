@@ -53,10 +53,10 @@ class Ensemble(eqx.Module):
         follow_map: let the state of the flow be M in place of W (one block, with the target): cheaper where W has as
             many columns as rows, and as good where all eigenvalues of M are well above 0 (and without a penalty).
         penalty: weight decay and input noise, which act on all rows; `None` for none.
-        tied: otherwise M = W₂ W₁, and `weights` holds W₂ and W₁ᵀ, shape (2, rows, columns) (one block, with the target).
+        tied: otherwise M = W₂ W₁, and `weights` holds W₂ and W₁ᵀ, shape (2, rows, columns) (one block, with a target).
     """
 
-    weights: Float[Array, "*blocks rows columns"]
+    weights: Float[Array, "*blocks_or_factors rows columns"]
     spectrum: Float[Array, "*blocks rank"]
     scale: Float[Array, "*blocks"]
     train_offset: Float[Array, ""]
@@ -154,7 +154,7 @@ def untied_vector_field(
     Source: A. Pretorius, S. Kroon, H. Kamper, arXiv:1806.05413, linear denoising autoencoders.
     """
     rank, rows = ensemble.spectrum.shape[-1], factors.shape[-1]
-    seen = jnp.pad(ensemble.times_covariance(factors[..., :rank]), ((0, 0), (0, 0), (0, rows - rank)))
+    seen = jnp.pad(jax.vmap(ensemble.times_covariance)(factors[..., :rank]), ((0, 0), (0, 0), (0, rows - rank)))
     decoder, encoder = factors
     driven = seen[1] if ensemble.penalty is None else seen[1] + ensemble.penalty.input_noise * encoder
     towards_decoder = seen[1] - _symmetric_product(driven, encoder) @ decoder
@@ -330,9 +330,8 @@ def evolve(
     """
     # Euler's step of W is none of M, and under a penalty eigenvalues of M fall to 0
     follow_map = ensemble.follow_map and step_size is None and ensemble.penalty is None
-    field, observe = (map_vector_field, map_risks) if follow_map else (vector_field, risks)
-    if not ensemble.tied:
-        field, observe = untied_vector_field, untied_risks
+    field: Any = map_vector_field if follow_map else vector_field if ensemble.tied else untied_vector_field
+    observe: Any = map_risks if follow_map else risks if ensemble.tied else untied_risks
     # float32 products on an accelerator are otherwise rounded to ten bits, far above the solver's tolerance
     with jax.default_matmul_precision("highest"):
         state = _symmetric_product(ensemble.weights, ensemble.weights) if follow_map else ensemble.weights.mT

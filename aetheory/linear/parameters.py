@@ -65,9 +65,13 @@ class AbstractLinear(AbstractProblem):
         return jnp.asarray(self.init_scale * self.latent_ratio)
 
     def initial_risk(self, target_free: bool = False) -> Float[Array, "*batch"]:
-        """τ̄ (1 − 2xy + x²y(1+y)), of both risks at the start, τ̄ = tr Σ/p; τ̄ x²y(1+y) without the target."""
-        spread = jnp.asarray(self.init_scale**2 * self.latent_ratio * (1 + self.latent_ratio))
-        isotropic = spread if target_free else 1 - 2 * self.init_strength + spread
+        """τ̄ (1 − 2xy + x²y(1+y)), of both risks at the start, τ̄ = tr Σ/p; τ̄ x²y(1+y) without the target.
+
+        Untied, τ̄ (1 + x²y): the mean of W₂ W₁ is 0.
+        """
+        mean = self.init_strength if self.tied else 0.0
+        spread = jnp.asarray(self.init_scale**2 * self.latent_ratio) + mean**2
+        isotropic = spread if target_free else 1 - 2 * mean + spread
         return isotropic if self.covariance is None else jnp.mean(self.covariance) * isotropic
 
 

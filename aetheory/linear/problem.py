@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -32,6 +33,9 @@ _PENALTIES = ("weight_decay", "input_noise")
 
 _NOTABLE = 0.05
 """Estimated error of a named regime that is worth a warning, as a share of max(1, initial risk)."""
+
+_LARGEST_START = 0.02
+"""Hσ² up to which untied modes were measured to hold; beyond, they are off by about Hσ² of the initial risk."""
 
 _CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
 
@@ -172,6 +176,8 @@ class LinearProblem(AbstractLinear):
             ValueError: as `ae.locate`.
         """
         if not self.tied:
+            if (said := self.caveat(UNTIED_MODES, {})) is not None:
+                warnings.warn(said, stacklevel=3)
             return UNTIED_MODES
         regime = locate(self).regime
         if self.covariance is None or regime not in (INTERIOR.name, LARGE_DATA.name):
@@ -181,10 +187,16 @@ class LinearProblem(AbstractLinear):
     def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
         """What `ae.locate` says against a regime: an estimated error of its curve beyond 5 % of max(1, initial risk).
 
-        The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H.
+        The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H. Untied modes
+        want a small start.
         """
+        if theory is UNTIED_MODES:
+            strength = self.init_strength
+            large = is_concrete(strength) and float(jnp.max(strength)) > _LARGEST_START
+            return f"The untied-modes curve is of a start Hσ² ≪ 1, but here Hσ² = {strength}." if large else None
         faces = [face for face in theory.name.split(" ∩ ") if face in FACES]
-        if not (faces and self.tied) or self.penalty is not None or options.get("data") is not None or not is_single(self):
+        unknown = self.penalty is not None or options.get("data") is not None or not self.tied
+        if not faces or unknown or not is_single(self):
             return None
         where = locate(self)
         error = max(where.errors[face] for face in faces)

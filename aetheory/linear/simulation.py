@@ -25,7 +25,7 @@ from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.core.solve import SolverStats, check_solver_options, steps_needed
 from aetheory.linear import ensembles
 from aetheory.linear.data import DataCovariance, check_data
-from aetheory.linear.flow import evolve
+from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.modes import Penalty, mode_error
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.sampling import sample_laguerre_spectrum
@@ -133,16 +133,8 @@ class LinearExperiment(AbstractExperiment):
         """One draw, along its flow."""
         if self.is_explicit:
             return self._modes(key)
-        if self.variances is not None:
-            ensemble = ensembles.general(key, self.variances, self.dimensions, self.shapes, self.init_variance)
-        elif self.covariance is None:
-            ensemble = ensembles.gaussian(key, self.dimensions, self.shapes, self.init_variance)
-        else:
-            ensemble = ensembles.gaussian_weights(
-                key, self.covariance, self.dimensions, self.shapes, self.init_variance
-            )
         values, stats = evolve(
-            replace(ensemble, penalty=self.penalty),
+            self.draw(key),
             self.times,
             rtol=self.rtol,
             step_size=self.step_size,
@@ -151,6 +143,17 @@ class LinearExperiment(AbstractExperiment):
             turn=self.turn,
         )
         return Outcome(values, stats)
+
+    def draw(self, key: PRNGKeyArray) -> Ensemble:
+        """Weights and S at the start, with the penalty."""
+        rest = (self.dimensions, self.shapes, self.init_variance)
+        if self.variances is not None:
+            ensemble = ensembles.general(key, self.variances, *rest)
+        elif self.covariance is None:
+            ensemble = ensembles.gaussian(key, *rest)
+        else:
+            ensemble = ensembles.gaussian_weights(key, self.covariance, *rest)
+        return replace(ensemble, penalty=self.penalty)
 
     @property
     def is_explicit(self) -> bool:

@@ -47,7 +47,8 @@ def untied_risks(times: Times, ratios: AbstractLinear, num_nodes: int, *_: Any) 
     law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
     spectrum, seen = law.atoms(size, jax.lax.stop_gradient(jnp.round(size * (1 - law.atom))))
     order = jnp.argsort(-spectrum)
-    error = untied_mode_error(small_starts(ratios, size), spectrum[order], times[:, None], ratios.penalty)
+    starts, variances = small_starts(ratios, size)[None, :], spectrum[order][None, :]
+    error = untied_mode_error(starts, variances, times[:, None], ratios.penalty)
     train, population = (error**2 @ weights[order] / size for weights in (spectrum, seen))
     objective = train
     if ratios.penalty is not None:
@@ -60,8 +61,10 @@ UNTIED_MODES = LinearTheory(
     name="untied-modes",
     formula="R = ∫ s (u−1)² dF, u = bE/[(s+ε)(E−1) + b/u(0)], E = e^{2bt}, b = s − γ",
     citations=(Citation("pretorius2018learning"),),
-    tested="TODO",
-    error="TODO",
+    tested="MNIST's second moment, H = 256, σ = 10⁻⁴, γ, ε = 0 and .5, published descents of 4900 steps; power laws "
+    "i^(−a), a = .5 and 1.5, p = 100, H = 40 and 150, Hσ² = 10⁻⁶ to .5, means of four simulations",
+    error="within .45 % of the published MNIST losses; power laws, Hσ² ≤ .01, N = ∞: within 1 % of R(0) at H = 150, "
+    "4 % at H = 40, whose own times vary; off by Hσ² beyond. At N = 2p and a = 1.5 by 10 %, as top eigenvalues vary",
     general=untied_risks,
     # all of them: which are learnt is decided one by one
     general_nodes=2**20,
