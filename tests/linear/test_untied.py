@@ -162,7 +162,7 @@ def test_what_is_not_known_of_untied_weights_says_so():
     with pytest.raises(ValueError, match="`problem` must be of tied weights"):
         ae.locate(problem)
     with pytest.raises(ValueError, match="`problem` must be of tied weights"):
-        ae.taylor_series([ae.coefficients(0)], ae.LinearProblem(6, 3, 9, 1e-4, tied=False))
+        ae.expansion.coefficients(1).evaluate(ae.LinearProblem(6, 3, 9, 1e-4, tied=False))
     for name in (None, "untied-modes"):
         with pytest.warns(UserWarning, match=r"of a start Hσ² ≪ 1, but here Hσ² = 3\.0"):
             ae.predict(ae.LinearProblem(6, 3, 9, 1.0, VARIANCES, tied=False), [1.0], name)
