@@ -59,11 +59,17 @@ def linear_case(theory: AbstractTheory) -> Case:
     if theory.name == "decoupled-modes":
         # in float32 the spectrum is tabulated 1e-5 above the axis, which blurs its edges by √1e-5
         case = case._replace(make=anisotropic, condition=14.0)
+    if theory.name == "untied-modes":
+        case = Case(untied, (1e-2, 0.7), (0.0, 0.3, 1.0), {"num_nodes": 6})
     return case
 
 
 def anisotropic(*ratios):
     return ae.LinearRatios(*ratios, covariance=power_law(12, 1.5))
+
+
+def untied(init_scale, latent_ratio):
+    return ae.LinearRatios(init_scale, latent_ratio, 0.0, covariance=power_law(12, 1.5), tied=False)
 
 
 def nonlinear(**inputs):

@@ -28,6 +28,7 @@ class Reduction(NamedTuple):
         outside_factor: more than H rows lie outside, and an H × H factor replaces them.
         population: S = I.
         follow_map: the flow follows M = W Wᵀ in place of W.
+        tied: otherwise W₂ and W₁ are drawn, of all rows and all H columns.
     """
 
     rank: int
@@ -37,16 +38,19 @@ class Reduction(NamedTuple):
     outside_factor: bool
     population: bool
     follow_map: bool = False
+    tied: bool = True
 
     @property
     def size(self) -> int:
         """Entries of the weights."""
-        return (self.rank + self.outside) * self.columns
+        return (self.rank + self.outside) * self.columns * (1 if self.tied else 2)
 
     @property
     def flops(self) -> int:
         """Of the matrix products in one evaluation of the vector field, by the grouping that it chooses."""
         rank, rows, columns = self.rank, self.rank + self.outside, self.columns
+        if not self.tied:
+            return 7 * columns**2 * rows
         if self.follow_map:
             return 2 * rank * rows * (2 * rows - rank)
         if rank == rows and 5 * columns > 3 * rows:
@@ -66,9 +70,13 @@ _SMALLEST_FOLLOWED_MAP = 32
 """Below, the smallest eigenvalue of a random M varies much, and may by chance be within the solver's error of 0."""
 
 
-def reduction(input_dim: int, latent_dim: int, num_samples: int | float, rank: int | None = None) -> Reduction:
+def reduction(
+    input_dim: int, latent_dim: int, num_samples: int | float, rank: int | None = None, tied: bool = True
+) -> Reduction:
     """The law-exact reduction of a problem; `rank` overrides the min(p, N) nonzero eigenvalues of S."""
     rank = min(input_dim, int(min(num_samples, input_dim))) if rank is None else rank
+    if not tied:
+        return Reduction(rank, input_dim - rank, latent_dim, False, False, math.isinf(num_samples), tied=False)
     latent_factor = latent_dim >= input_dim
     outside_factor = not latent_factor and input_dim - rank > latent_dim
     return Reduction(
@@ -122,6 +130,7 @@ def gaussian_weights(
         coupling=None if data.factor is None else data.factor.diagonal[:-1] * data.factor.below,
         factor=data.factor,
         follow_map=shapes.follow_map,
+        tied=shapes.tied,
     )
 
 
@@ -159,6 +168,7 @@ def general(
         population_offset=jnp.sum(variances) / dimensions.input_dim,
         population_covariance=seen,
         follow_map=shapes.follow_map,
+        tied=shapes.tied,
     )
 
 
@@ -183,8 +193,12 @@ def _sampled(
     return jnp.maximum(spectrum, 0), within @ turned
 
 
-def _standard_weights(key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction) -> Float[Array, "rows columns"]:
+def _standard_weights(
+    key: PRNGKeyArray, dimensions: Dimensions, shapes: Reduction
+) -> Float[Array, "*factors rows columns"]:
     input_dim, latent_dim, _ = dimensions
+    if not shapes.tied:
+        return jax.random.normal(key, (2, shapes.rank + shapes.outside, shapes.columns), input_dim.dtype)
     if shapes.latent_factor:  # W = L Q, and the flow never moves Q
         return sample_bartlett_factor(key, shapes.columns, latent_dim)
     if not shapes.outside_factor:

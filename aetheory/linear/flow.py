@@ -53,9 +53,10 @@ class Ensemble(eqx.Module):
         follow_map: let the state of the flow be M in place of W (one block, with the target): cheaper where W has as
             many columns as rows, and as good where all eigenvalues of M are well above 0 (and without a penalty).
         penalty: weight decay and input noise, which act on all rows; `None` for none.
+        tied: otherwise M = W₂ W₁, and `weights` holds W₂ and W₁ᵀ, shape (2, rows, columns) (one block, with a target).
     """
 
-    weights: Float[Array, "*blocks rows columns"]
+    weights: Float[Array, "*blocks_or_factors rows columns"]
     spectrum: Float[Array, "*blocks rank"]
     scale: Float[Array, "*blocks"]
     train_offset: Float[Array, ""]
@@ -66,6 +67,7 @@ class Ensemble(eqx.Module):
     target_free: bool = eqx.field(static=True, default=False)
     follow_map: bool = eqx.field(static=True, default=False)
     penalty: Penalty | None = None
+    tied: bool = eqx.field(static=True, default=True)
 
     def target(self, num_rows: int) -> Float[Array, "*blocks num_rows rows"]:
         """The first rows of the identity, for each block."""
@@ -140,6 +142,38 @@ def _reconstruction_field(
     if rank == rows:
         return moved - cubic
     return (-cubic).at[..., :rank].add(moved)
+
+
+def untied_vector_field(
+    time: Any, factors: Float[Array, "2 columns rows"], ensemble: Ensemble
+) -> Float[Array, "2 columns rows"]:
+    """d(W₂ᵀ, W₁)/dt, minus the gradients of ½ tr (M−I)S(M−I)ᵀ + (ε/2) ‖M‖² + (γ/2) (‖W₁‖² + ‖W₂‖²), M = W₂ W₁.
+
+    With T = S + ε that is dW₂ᵀ = W₁ S − (W₁ T W₁ᵀ) W₂ᵀ − γ W₂ᵀ and dW₁ = W₂ᵀ S − (W₂ᵀ W₂) W₁ T − γ W₁.
+
+    Source: A. Pretorius, S. Kroon, H. Kamper, arXiv:1806.05413, linear denoising autoencoders.
+    """
+    rank, rows = ensemble.spectrum.shape[-1], factors.shape[-1]
+    seen = jnp.pad(jax.vmap(ensemble.times_covariance)(factors[..., :rank]), ((0, 0), (0, 0), (0, rows - rank)))
+    decoder, encoder = factors
+    driven = seen[1] if ensemble.penalty is None else seen[1] + ensemble.penalty.input_noise * encoder
+    towards_decoder = seen[1] - _symmetric_product(driven, encoder) @ decoder
+    velocity = jnp.stack([towards_decoder, seen[0] - _symmetric_product(decoder, decoder) @ driven])
+    return velocity if ensemble.penalty is None else velocity - ensemble.penalty.weight_decay * factors
+
+
+def untied_risks(time: Any, factors: Float[Array, "2 columns rows"], ensemble: Ensemble) -> Values:
+    """Both risks at M = W₂ W₁ as sums of squares, and `objective`, the train risk with the penalties (2L/p)."""
+    rank, rows = ensemble.spectrum.shape[-1], factors.shape[-1]
+    product = factors[0].T @ factors[1]
+    error = product - jnp.eye(rows, dtype=product.dtype)
+    seen = error if ensemble.population_covariance is None else error @ ensemble.population_covariance
+    train = ensemble.scale * _train_squares(error.T[:rank], ensemble)
+    objective = train
+    if ensemble.penalty is not None:
+        decay, noise = ensemble.penalty
+        objective = train + ensemble.scale * (noise * jnp.sum(product**2) + decay * jnp.sum(factors**2))
+    return Values(train=train, population=ensemble.scale * jnp.sum(seen * error), objective=objective)
 
 
 def map_vector_field(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble) -> Float[Array, "rows rows"]:
@@ -296,7 +330,8 @@ def evolve(
     """
     # Euler's step of W is none of M, and under a penalty eigenvalues of M fall to 0
     follow_map = ensemble.follow_map and step_size is None and ensemble.penalty is None
-    field, observe = (map_vector_field, map_risks) if follow_map else (vector_field, risks)
+    field: Any = map_vector_field if follow_map else vector_field if ensemble.tied else untied_vector_field
+    observe: Any = map_risks if follow_map else risks if ensemble.tied else untied_risks
     # float32 products on an accelerator are otherwise rounded to ten bits, far above the solver's tolerance
     with jax.default_matmul_precision("highest"):
         state = _symmetric_product(ensemble.weights, ensemble.weights) if follow_map else ensemble.weights.mT

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float64
 
-from aetheory.core.checks import check_instance, is_concrete
+from aetheory.core.checks import check_instance, fail, is_concrete
 from aetheory.linear.expansion.series import coefficients
 from aetheory.linear.faces import FACES, lies_on, meet
 from aetheory.linear.parameters import AbstractLinear, of_covariance
@@ -109,7 +109,7 @@ def locate(problem: AbstractLinear) -> Location:
         problem: a single problem with concrete values.
 
     Raises:
-        ValueError: a batch, traced values, or a problem with weight decay or input noise.
+        ValueError: a batch, traced values, or a problem with weight decay, input noise or untied weights.
 
     Source: the faces: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the error estimate is empirical.
     """
@@ -119,6 +119,8 @@ def locate(problem: AbstractLinear) -> Location:
             "Argument `problem` must have neither weight decay nor input noise, for the expansion behind `locate` to "
             "hold. Name the regime."
         )
+    if not problem.tied:
+        raise fail("problem", "of tied weights, for the prism of regimes to hold", problem)
     if not is_single(problem):
         raise ValueError(
             "Argument `problem` must be a single problem with values that are known, but got a batch or traced "

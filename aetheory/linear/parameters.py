@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from jaxtyping import Real as Real_
 
-from aetheory.core.checks import as_float, check_real
+from aetheory.core.checks import as_float, check_real, fail
 from aetheory.core.problem import AbstractProblem
 from aetheory.linear.modes import Penalty
 
@@ -35,6 +35,8 @@ class AbstractLinear(AbstractProblem):
         def weight_decay(self) -> Any: ...  # noqa: D102
         @property
         def input_noise(self) -> Any: ...  # noqa: D102
+        @property
+        def tied(self) -> bool: ...  # noqa: D102
 
     @abc.abstractmethod
     def ratios(self, dtype: Any) -> "AbstractLinear":
@@ -49,8 +51,10 @@ class AbstractLinear(AbstractProblem):
         both = (self.weight_decay, self.input_noise)
         return Penalty(*(jnp.zeros_like(given) if value is None else as_float(value) for value in both))
 
-    def check_penalty(self) -> None:
-        """Raise ValueError unless γ and ε are `None`, or finite and nonnegative."""
+    def check_loss(self) -> None:
+        """Raise ValueError unless γ and ε are `None`, or finite and nonnegative, and `tied` is a truth value."""
+        if not isinstance(self.tied, bool):
+            raise fail("tied", "True or False", self.tied)
         for name in ("weight_decay", "input_noise"):
             if (value := getattr(self, name)) is not None:
                 check_real(name, value, "finite and nonnegative, or None", minimum=0.0)
@@ -61,9 +65,13 @@ class AbstractLinear(AbstractProblem):
         return jnp.asarray(self.init_scale * self.latent_ratio)
 
     def initial_risk(self, target_free: bool = False) -> Float[Array, "*batch"]:
-        """τ̄ (1 − 2xy + x²y(1+y)), of both risks at the start, τ̄ = tr Σ/p; τ̄ x²y(1+y) without the target."""
-        spread = jnp.asarray(self.init_scale**2 * self.latent_ratio * (1 + self.latent_ratio))
-        isotropic = spread if target_free else 1 - 2 * self.init_strength + spread
+        """τ̄ (1 − 2xy + x²y(1+y)), of both risks at the start, τ̄ = tr Σ/p; τ̄ x²y(1+y) without the target.
+
+        Untied, τ̄ (1 + x²y): the mean of W₂ W₁ is 0.
+        """
+        mean = self.init_strength if self.tied else 0.0
+        spread = jnp.asarray(self.init_scale**2 * self.latent_ratio) + mean**2
+        isotropic = spread if target_free else 1 - 2 * mean + spread
         return isotropic if self.covariance is None else jnp.mean(self.covariance) * isotropic
 
 

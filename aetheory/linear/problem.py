@@ -2,6 +2,7 @@
 
 import math
 import numbers
+import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from aetheory.linear.theories import THEORIES
 from aetheory.linear.theories.decoupled_modes import DECOUPLED_MODES, are_decoupled
 from aetheory.linear.theories.interior import INTERIOR
 from aetheory.linear.theories.large_data import LARGE_DATA
+from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
 _PAIRS = (("latent_dim", "latent_ratio"), ("num_samples", "sample_ratio"), ("init_variance", "init_scale"))
 """Two names each of what a problem may be given by."""
@@ -32,11 +34,14 @@ _PENALTIES = ("weight_decay", "input_noise")
 _NOTABLE = 0.05
 """Estimated error of a named regime that is worth a warning, as a share of max(1, initial risk)."""
 
+_LARGEST_START = 0.02
+"""Hσ² up to which untied modes were measured to hold; beyond, they are off by about Hσ² of the initial risk."""
+
 _CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
 
 
 class LinearProblem(AbstractLinear):
-    """A weight-tied linear autoencoder x̂ = W Wᵀ x, its training set and its initialisation.
+    """A linear autoencoder x̂ = W Wᵀ x (or untied, x̂ = W₂ W₁ x), its training set and its initialisation.
 
     W has shape (input_dim, latent_dim) with independent N(0, init_variance) entries at the start; the `num_samples`
     training inputs are independent N(0, Σ), Σ = I unless `covariance` says otherwise. Every other field is a number or
@@ -55,6 +60,8 @@ class LinearProblem(AbstractLinear):
         weight_decay, input_noise: γ and ε of the flow of ½ E‖x − W Wᵀ(x+ξ)‖² + (γ/2) ‖W‖², ξ ~ N(0, εI), nonnegative.
             The risks are measured without either. Simulations, the interior, mean-field and narrow-latent curves know
             them, and large-data ones of isotropic inputs.
+        tied: `False` for separate weights, x̂ = W₂ W₁ x, all N(0, init_variance) at the start, trained on
+            ½ E‖x − W₂ W₁ (x+ξ)‖² + (γ/2)(‖W₁‖² + ‖W₂‖²): simulations, and the untied-modes curve of a small start.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -70,6 +77,7 @@ class LinearProblem(AbstractLinear):
     covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
     weight_decay: Real | None = None
     input_noise: Real | None = None
+    tied: bool = eqx.field(static=True, default=True)
 
     theories: ClassVar = THEORIES
     citations: ClassVar = _CITATIONS
@@ -80,7 +88,7 @@ class LinearProblem(AbstractLinear):
         check_dimension("latent_dim", self.latent_dim)
         check_dimension("num_samples", self.num_samples, allow_infinity=True)
         check_real("init_variance", self.init_variance, "finite and nonnegative", minimum=0.0)
-        self.check_penalty()
+        self.check_loss()
         if self.covariance is None or not is_concrete(self.input_dim):
             return
         if np.any(np.asarray(self.input_dim) != len(self.covariance)):
@@ -162,11 +170,15 @@ class LinearProblem(AbstractLinear):
         """The regime that `ae.locate` finds.
 
         With a covariance, in place of large-data the interior: no dearer, and it knows N, on which late times depend;
-        and in place of both decoupled modes, where they are (`are_decoupled`).
+        and in place of both decoupled modes, where they are (`are_decoupled`). Untied, untied modes.
 
         Raises:
             ValueError: as `ae.locate`.
         """
+        if not self.tied:
+            if (said := self.caveat(UNTIED_MODES, {})) is not None:
+                warnings.warn(said, stacklevel=3)
+            return UNTIED_MODES
         regime = locate(self).regime
         if self.covariance is None or regime not in (INTERIOR.name, LARGE_DATA.name):
             return THEORIES[regime]
@@ -175,10 +187,16 @@ class LinearProblem(AbstractLinear):
     def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
         """What `ae.locate` says against a regime: an estimated error of its curve beyond 5 % of max(1, initial risk).
 
-        The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H.
+        The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H. Untied modes
+        want a small start.
         """
+        if theory is UNTIED_MODES:
+            strength = self.init_strength
+            large = is_concrete(strength) and float(jnp.max(strength)) > _LARGEST_START
+            return f"The untied-modes curve is of a start Hσ² ≪ 1, but here Hσ² = {strength}." if large else None
         faces = [face for face in theory.name.split(" ∩ ") if face in FACES]
-        if not faces or self.penalty is not None or options.get("data") is not None or not is_single(self):
+        unknown = self.penalty is not None or options.get("data") is not None or not self.tied
+        if not faces or unknown or not is_single(self):
             return None
         where = locate(self)
         error = max(where.errors[face] for face in faces)
@@ -241,6 +259,7 @@ class LinearRatios(AbstractLinear):
         input_dim: p, for corrections in 1/p only; infinite when omitted.
         covariance: Σ, as for a `LinearProblem`; a law whose shape stands for any p.
         weight_decay, input_noise: γ and ε, as for a `LinearProblem`.
+        tied: as for a `LinearProblem`.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -255,6 +274,7 @@ class LinearRatios(AbstractLinear):
     covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
     weight_decay: Real | None = None
     input_noise: Real | None = None
+    tied: bool = eqx.field(static=True, default=True)
 
     theories: ClassVar = THEORIES
     citations: ClassVar = _CITATIONS
@@ -265,13 +285,13 @@ class LinearRatios(AbstractLinear):
         check_real("latent_ratio", self.latent_ratio, "finite and positive", minimum=0.0, strict=True)
         check_real("sample_ratio", self.sample_ratio, "finite and nonnegative", minimum=0.0)
         check_dimension("input_dim", self.input_dim, allow_infinity=True)
-        self.check_penalty()
+        self.check_loss()
 
     @classmethod
     def of(cls, problem: LinearProblem) -> "LinearRatios":
         """Those of a problem."""
         ratios = (problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim)
-        return cls(*ratios, problem.covariance, problem.weight_decay, problem.input_noise)
+        return cls(*ratios, problem.covariance, problem.weight_decay, problem.input_noise, problem.tied)
 
     def problem(self, input_dim: int) -> LinearProblem:
         """The problem of this input dimension with the nearest whole H and N, both at least 1.
@@ -289,7 +309,7 @@ class LinearRatios(AbstractLinear):
         latent_dim = max(1, round(float(self.latent_ratio) * input_dim))
         variance = _numbers(self.init_scale)[0] / input_dim
         numbers = (input_dim, latent_dim, num_samples, variance)
-        return LinearProblem(*numbers, self.covariance, self.weight_decay, self.input_noise)
+        return LinearProblem(*numbers, self.covariance, self.weight_decay, self.input_noise, self.tied)
 
     def ratios(self, dtype: Any) -> "LinearRatios":
         """x, y, z and p as arrays of one precision and one shape."""
@@ -322,7 +342,7 @@ def _arrays(problem: AbstractLinear, dtype: Any) -> "LinearRatios":
     names += [name for name in _PENALTIES if getattr(problem, name) is not None]
     numbers = jnp.broadcast_arrays(*(jnp.asarray(getattr(problem, name)).astype(dtype) for name in names))
     covariance = None if problem.covariance is None else problem.covariance.astype(dtype)
-    return LinearRatios(**dict(zip(names, numbers, strict=True)), covariance=covariance)
+    return LinearRatios(**dict(zip(names, numbers, strict=True)), covariance=covariance, tied=problem.tied)
 
 
 def _check_parameters(parameters: Mapping[str, Any]) -> None:

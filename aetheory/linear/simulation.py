@@ -25,7 +25,7 @@ from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.core.solve import SolverStats, check_solver_options, steps_needed
 from aetheory.linear import ensembles
 from aetheory.linear.data import DataCovariance, check_data
-from aetheory.linear.flow import evolve
+from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.modes import Penalty, mode_error
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.sampling import sample_laguerre_spectrum
@@ -48,6 +48,9 @@ class LinearExperiment(AbstractExperiment):
     On the population itself (N = ∞) and isotropic inputs no flow is solved: every eigenvalue of M(0), drawn without W,
     moves alone and explicitly, and the curve's statistics count 0 steps. Late times of few samples in many dimensions
     are stiff, and crossed by a stabilised method.
+
+    Of an untied problem both factors of M = W₂ W₁ are drawn and followed, without these reductions but that of the
+    samples; see `untied_vector_field`. Its curve also has the `objective`, the train risk with the penalties.
 
     Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335, the experiments.
     """
@@ -94,7 +97,8 @@ class LinearExperiment(AbstractExperiment):
             if value is not None and jnp.ndim(value) != 0:
                 raise fail(name, "a scalar (map over several with `jax.vmap`)", value)
         dtype = common_float_dtype(vector, *numbers, data, problem.covariance)
-        shapes = ensembles.reduction(*dims, num_samples, None if covariance is None else len(covariance.spectrum))
+        rank = None if covariance is None else len(covariance.spectrum)
+        shapes = ensembles.reduction(*dims, num_samples, rank, problem.tied)
         init_variance = jnp.asarray(problem.init_variance).astype(dtype)
         return cls(
             times=vector.astype(dtype),
@@ -129,16 +133,8 @@ class LinearExperiment(AbstractExperiment):
         """One draw, along its flow."""
         if self.is_explicit:
             return self._modes(key)
-        if self.variances is not None:
-            ensemble = ensembles.general(key, self.variances, self.dimensions, self.shapes, self.init_variance)
-        elif self.covariance is None:
-            ensemble = ensembles.gaussian(key, self.dimensions, self.shapes, self.init_variance)
-        else:
-            ensemble = ensembles.gaussian_weights(
-                key, self.covariance, self.dimensions, self.shapes, self.init_variance
-            )
         values, stats = evolve(
-            replace(ensemble, penalty=self.penalty),
+            self.draw(key),
             self.times,
             rtol=self.rtol,
             step_size=self.step_size,
@@ -148,10 +144,22 @@ class LinearExperiment(AbstractExperiment):
         )
         return Outcome(values, stats)
 
+    def draw(self, key: PRNGKeyArray) -> Ensemble:
+        """Weights and S at the start, with the penalty."""
+        rest = (self.dimensions, self.shapes, self.init_variance)
+        if self.variances is not None:
+            ensemble = ensembles.general(key, self.variances, *rest)
+        elif self.covariance is None:
+            ensemble = ensembles.gaussian(key, *rest)
+        else:
+            ensemble = ensembles.gaussian_weights(key, self.covariance, *rest)
+        return replace(ensemble, penalty=self.penalty)
+
     @property
     def is_explicit(self) -> bool:
         """Whether the eigenvalues of M(0) are all that is drawn, and none of them needs a solver."""
-        return self.shapes.population and self.variances is None and self.covariance is None and self.step_size is None
+        isotropic = self.shapes.population and self.variances is None and self.covariance is None
+        return isotropic and self.step_size is None and self.shapes.tied
 
     def _modes(self, key: PRNGKeyArray) -> Outcome:
         """R = (1/p) [Σ (λ−1)² + p − n] over the n = min(p, H) eigenvalues λ(t) of M that are not 0 for good.
@@ -185,7 +193,7 @@ def _turn(problem: Any, times: Float[Array, " times"], dtype: Any) -> Float[Arra
     Stiff is a flow whose fastest rate, 4 s_max once M = I there, would cost the usual method hundreds of steps.
     """
     known = all(map(is_concrete, (times, problem.sample_ratio, problem.covariance)))
-    if problem.penalty is not None or not known:
+    if problem.penalty is not None or not known or not problem.tied:
         return None
     top = (1 + math.sqrt(float(problem.sample_ratio))) ** 2
     if problem.covariance is not None:

@@ -201,6 +201,8 @@ class _Table(NamedTuple):
 def _evaluate(tables: Sequence[_Table], problem: Any) -> Float[Array, "... k"]:
     """Σ c xᵐ yⁿ zʲ p^{−e} ∏ τ_k^{n_k} for each table at a `LinearProblem`, or at what carries its numbers."""
     covariance = getattr(problem, "covariance", None)
+    if not getattr(problem, "tied", True):
+        raise fail("problem", "of tied weights, which are expanded here", problem)
     if covariance is not None and any(table.exponents.shape[1] == 4 for table in tables):
         raise ValueError(
             "Argument `problem` must have isotropic inputs for this coefficient; those of any covariance are "

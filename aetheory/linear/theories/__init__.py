@@ -9,6 +9,7 @@ from aetheory.linear.theories.large_data import LARGE_DATA
 from aetheory.linear.theories.mean_field import MEAN_FIELD
 from aetheory.linear.theories.narrow_latent import NARROW_LATENT
 from aetheory.linear.theories.small_data import SMALL_DATA
+from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
 _FACES = (LARGE_DATA, SMALL_DATA, MEAN_FIELD, NARROW_LATENT, FREE)
 
@@ -19,6 +20,6 @@ REGIMES = (*FACES, INTERIOR.name)
 """The regimes that are no edge or vertex."""
 
 THEORIES: dict[str, AbstractTheory] = {
-    theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, *EDGES, *VERTICES)
+    theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, UNTIED_MODES, *EDGES, *VERTICES)
 }
 """Every limit of the linear system by name."""

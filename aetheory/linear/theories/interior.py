@@ -21,7 +21,7 @@ from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.bracket import Estimate, combine, half_width, together
 from aetheory.linear.theories.path_space import PathSpace
 from aetheory.linear.theories.rotations import Rotations
-from aetheory.linear.theories.theory import Face, Solver, Times, check_penalty, over_batch
+from aetheory.linear.theories.theory import Face, Solver, Times, check_loss, over_batch
 
 _LENGTHS = (9, 11, 13)
 """Shorter lengths of the truncation pairs that are tried in turn; the last has 127 + 255 states."""
@@ -110,7 +110,7 @@ class BracketedTheory(AbstractTheory):
             method = Rotations() if method is None else method
             if not isinstance(method, Rotations):
                 raise fail("method", "an `ae.Rotations` or None for inputs with a covariance of their own", method)
-        check_penalty(problem, not self.target_free, self.name)
+        check_loss(problem, not self.target_free, self.name)
         check_real("tolerance", tolerance, "finite and positive", minimum=0.0, strict=True)
         check_solver_options(rtol, max_steps)
         times = check_times(times)

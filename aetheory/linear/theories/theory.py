@@ -98,6 +98,7 @@ class LinearTheory(AbstractTheory):
             correct in 1/p and the solver; `None` where it is known for Σ = I only.
         corrected: whether the law has a first correction in 1/p.
         penalised: whether weight decay and input noise are known.
+        tied: whether it is of tied weights, W₁ = W₂ᵀ; otherwise of separate ones.
         face: the face of the prism, for a regime of one.
         accuracy: the range of the default quadrature.
     """
@@ -112,6 +113,7 @@ class LinearTheory(AbstractTheory):
     general: Callable[..., tuple[Estimate, SolverStats | None]] | None = None
     corrected: bool = False
     penalised: bool = False
+    tied: bool = True
     face: Face | None = None
     accuracy: Accuracy | None = None
 
@@ -163,9 +165,9 @@ class LinearTheory(AbstractTheory):
             ValueError: an argument is out of its range, or not known to the regime.
             RuntimeError: the flow ran out of steps (with `throw`).
         """
+        check_loss(problem, self.penalised, self.name, self.tied)
         self._check_choices(problem, method, finite_size, data, held_out)
         self._check_covariance(problem, method, data)
-        check_penalty(problem, self.penalised, self.name)
         check_solver_options(rtol, max_steps)
         times = check_times(times)
         dtype = common_float_dtype(times, *jax.tree.leaves(problem), data)
@@ -250,8 +252,11 @@ class LinearTheory(AbstractTheory):
             )
 
 
-def check_penalty(problem: AbstractLinear, known: bool, name: str) -> None:
-    """Raise ValueError for a problem with weight decay or input noise that a regime does not know."""
+def check_loss(problem: AbstractLinear, known: bool, name: str, tied: bool = True) -> None:
+    """Raise ValueError for a problem with weight decay, input noise or untied weights that a regime does not know."""
+    if problem.tied is not tied:
+        known_by = " (separate encoder and decoder weights: 'untied-modes')" if tied else ""
+        raise fail("tied", f"{tied} for the {name} regime{known_by}", problem.tied)
     if problem.penalty is not None and not known:
         raise ValueError(
             f"Arguments `weight_decay` and `input_noise` must be None for the {name} regime; the interior, mean-field, "
