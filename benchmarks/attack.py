@@ -209,7 +209,7 @@ def outcomes(function: Callable[..., Any], arguments: dict[str, Any]) -> Iterato
             except (MemoryError, Exception) as error:
                 text = str(error)
                 told = any(part in text for part in (f"`{name}", "Argument `", "must ", "There is no"))
-                ours = isinstance(error, OSError) or (told and isinstance(error, ValueError))
+                ours = isinstance(error, OSError) or (told and isinstance(error, ValueError | MemoryError))
                 yield name, label, "clear" if ours else "unclear", f"{type(error).__name__}: {text[:100]}"
             else:
                 arrays = (leaf for leaf in jax.tree.leaves(result) if isinstance(leaf, jax.Array | np.ndarray))

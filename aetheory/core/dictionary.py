@@ -17,8 +17,13 @@ def normalise_columns(dictionary: Float[Array, "input_dim latent_dim"]) -> Float
 def check_dictionary(name: str, dictionary: Float[AnyArrayLike, "..."]) -> Float[Array, "input_dim latent_dim"]:
     """`dictionary` as a floating-point matrix, checked to be finite and without zero columns (when concrete)."""
     matrix = check_array(name, dictionary, "a finite matrix of shape (input_dim, latent_dim)", 2)
-    if is_concrete(matrix) and (zeros := np.flatnonzero(~np.asarray(matrix).any(axis=0))).size:
+    if not is_concrete(matrix):
+        return matrix
+    if (zeros := np.flatnonzero(~np.asarray(matrix).any(axis=0))).size:
         raise ValueError(f"Argument `{name}` must have no column of zeros, but column {zeros[0]} is one.")
+    largest = float(np.abs(np.asarray(matrix)).max())
+    if largest > float(np.finfo(matrix.dtype).max) ** 0.5 / matrix.shape[0]:
+        raise ValueError(f"Argument `{name}` must have squares in the range of {matrix.dtype}, but has {largest:.2g}.")
     return matrix
 
 

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 from scipy.linalg import eigh
 
-from aetheory.core.checks import check_key, check_real, check_samples, fail, static_integer
+from aetheory.core.checks import check_key, check_samples, fail, real_array, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
 
 Dictionary = Float[Array, "input_dim latent_dim"]
@@ -57,8 +57,9 @@ def perturbed_dictionary(
     """
     check_key(key)
     matrix = check_dictionary("dictionary", dictionary)
-    check_real("noise_scale", noise_scale, "finite and nonnegative", minimum=0.0)
-    scale = jnp.asarray(noise_scale, matrix.dtype)
+    scale = real_array("noise_scale", noise_scale, "a finite, nonnegative number", minimum=0.0).astype(matrix.dtype)
+    if scale.ndim:
+        raise fail("noise_scale", "a finite, nonnegative number", noise_scale)
     return normalise_columns(matrix + scale * jax.random.normal(key, matrix.shape, matrix.dtype))
 
 

@@ -200,6 +200,8 @@ class _Table(NamedTuple):
 
 def _evaluate(tables: Sequence[_Table], problem: Any) -> Float[Array, "... k"]:
     """Σ c xᵐ yⁿ zʲ p^{−e} ∏ τ_k^{n_k} for each table at a `LinearProblem`, or at what carries its numbers."""
+    if not all(hasattr(problem, name) for name in ("input_dim", "latent_dim", "num_samples", "init_variance")):
+        raise fail("problem", "a LinearProblem, or what carries its numbers", problem)
     covariance = getattr(problem, "covariance", None)
     if not getattr(problem, "tied", True):
         raise fail("problem", "of tied weights, which are expanded here", problem)
