@@ -44,7 +44,7 @@ def predicted(problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, 
             continue
         risk = np.full((len(problems), len(times)), np.nan)
         for index in np.flatnonzero(~np.isnan(simulated).any(axis=1)):
-            risk[index] = ae.predict(dataclasses.replace(problems[index], method=name), times).risk
+            risk[index] = ae.predict(dataclasses.replace(problems[int(index)], method=name), times).risk
         points, line = np.split(risk[:, places], [len(_TIMES)], axis=1)
         found |= {f"predicted_{name}": (("rate", "flow_time"), points), name: (("rate", "flow_time"), simulated)}
         found[f"{name}_line"] = (("rate", "line_time"), line)
