@@ -2,7 +2,7 @@
 
 import abc
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -66,6 +66,11 @@ class AbstractProblem(eqx.Module):
         Raises:
             ValueError: the problem's values are traced or a batch, and decide it.
         """
+
+    @property
+    def candidates(self) -> Sequence[AbstractTheory]:
+        """The theories that a fit chooses from where none is named: by default the one that is meant then."""
+        return (self.default_theory(),)
 
     def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
         """What speaks against a theory that was named, as `predict` warns of it; `None` for nothing."""

@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from aetheory.core.checks import as_float, check_steps, fail, is_concrete
+from aetheory.core.checks import as_float, check_steps, check_times, fail, is_concrete
 from aetheory.core.curve import Curve, Values
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.convergence import check_share, contraction_factor, fixed_point_norm, neighbourhood_drift
-from aetheory.group_sparse.trajectories import Process, Training, descent, follow, single_entries
+from aetheory.group_sparse.trajectories import Process, Training, descent, follow, follow_flow, single_entries
 
 Steps = Int[Array, " times"]
 Bracketed = tuple[Values, Values | None, Values | None]
@@ -61,7 +62,15 @@ class TrajectoryTheory(AbstractTheory):
 
     is_explicit: ClassVar[bool] = False
 
-    def curve(self, problem: Any, times: Any, *, throw: bool = True) -> Curve:
+    def curve(
+        self,
+        problem: Any,
+        times: Any,
+        *,
+        flow: bool = False,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+        throw: bool = True,
+    ) -> Curve:
         """What a simulation of this problem would record after these numbers of steps, and how far to trust it.
 
         Besides the values of a simulation it has `false_positives`, how many inactive groups a signal activates for
@@ -71,16 +80,21 @@ class TrajectoryTheory(AbstractTheory):
             problem: a `RecoveryProblem`; its numbers may be arrays (a batch) or traced.
             times: numbers of steps, shape (num_times,). Where they are traced, their values need not be whole, and
                 derivatives are to be taken in forward mode.
+            flow: of plain descent, what small steps and large batches follow, at these flow times: η · steps.
+            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
             throw: raise where training diverges; values are infinite there otherwise.
 
         Raises:
             ValueError: bad numbers of steps; a network, an optimiser or a start that the theory does not describe; a
-                learning rate with which training diverges.
+                learning rate with which training diverges; a flow of another optimiser, or one that takes too long.
 
         Warns:
             UserWarning: more false positives than active groups, where the predicted curve is too fast.
         """
-        start, known = _start(problem, self), check_steps(times) if is_concrete(times) else None
+        if flow and self.process is not descent:
+            raise fail("flow", f"False for {self.name!r}, which has steps alone", flow)
+        check = check_times if flow else check_steps
+        start, known = _start(problem, self), check(times) if is_concrete(times) else None
         arrays, names = dataclasses.replace(problem, given=None).as_arrays(), problem.free_numbers
         dtype = arrays.threshold.dtype
         numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in names), start.astype(dtype))
@@ -92,14 +106,19 @@ class TrajectoryTheory(AbstractTheory):
 
         def one(*numbers: Array) -> tuple[Values, Array]:
             there = dataclasses.replace(arrays, **dict(zip(names, numbers[:-1], strict=True)))
-            return follow(self.process, Training.of(there, numbers[-1]), moments, last)
+            training = Training.of(there, numbers[-1])
+            return follow_flow(training, moments, adjoint) if flow else follow(self.process, training, moments, last)
 
         if shape:
             values, failed = jax.vmap(one)(*(jnp.ravel(number) for number in numbers))
             values, failed = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), (values, failed))
         else:
             values, failed = one(*numbers)
-        values = _finished(values, failed, problem, throw)
+        blamed: tuple[str, str, Any] = ("times", "early enough for the flow to get there", times)
+        if not flow:
+            rate = problem.learning_rate if isinstance(problem.optimizer, str) else problem.optimizer
+            blamed = ("learning_rate", "small enough for training not to diverge", rate)
+        values = _finished(values, failed, blamed, throw)
         return Curve(steps, values, theory=self, problem_type=type(problem), label=self.name)
 
 
@@ -130,20 +149,22 @@ def _start(problem: Any, theory: TrajectoryTheory) -> Float[Array, ""]:
     return jnp.mean(jnp.linalg.norm(network.dictionary, axis=0))
 
 
-def _finished(values: Values, failed: Int[Array, "..."], problem: Any, throw: bool) -> Values:
-    """The values of a training that stayed finite, with a warning where there is too much that they leave out."""
-    requirement = "small enough for training not to diverge"
+def _finished(values: Values, failed: Int[Array, "..."], blamed: tuple[str, str, Any], throw: bool) -> Values:
+    """The values of a training that stayed finite, with a warning where there is too much that they leave out.
+
+    What is blamed where it did not: an argument, what it must be, and what was given.
+    """
+    name, requirement, given = blamed
     if not throw:
         finite: Values = jax.tree.map(lambda leaf: jnp.where(failed[..., None] < 0, leaf, jnp.inf), values)
         return finite
     if not is_concrete(failed):
-        message = f"Argument `learning_rate` must be {requirement}, and `start_correlation` in (0, 1]."
+        message = f"Argument `{name}` must be {requirement}, and `start_correlation` in (0, 1]."
         checked: Values = eqx.error_if(values, failed >= 0, message)
         return checked
     if (first := failed[failed >= 0]).size:
-        requirement += f" (at step {int(jnp.min(first))})"
-        rate = problem.learning_rate if isinstance(problem.optimizer, str) else problem.optimizer
-        raise fail("learning_rate", requirement, rate)
+        where = f" (at step {int(jnp.min(first))})" if name == "learning_rate" else ""
+        raise fail(name, requirement + where, given)
     most = float(jnp.max(values.false_positives)) if is_concrete(values.false_positives) else 0.0
     if most > 1:
         message = f"Up to {most:.2g} false positives for each active group: the predicted curve is too fast."

@@ -6,6 +6,7 @@ Source: derived for this library in the limit n → ∞; no paper has it. See `o
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,15 @@ import scipy.special
 from jaxtyping import Array, Float, Float64, Int, PyTree
 
 from aetheory.core.curve import Values
+from aetheory.core.solve import solve_flow
 from aetheory.group_sparse.convergence import fixed_point_norm
 from aetheory.group_sparse.hearing import Scalar
 from aetheory.group_sparse.order_parameters import Drift, MeanField
 from aetheory.group_sparse.simulation import transformation
 
 NUM_ENTRIES = 20_000
+_RTOL = 1e-7
+"""Of the flow."""
 _LARGEST = 100.0
 """In units of the norm at which columns come to rest: training that passes it diverges."""
 
@@ -168,6 +172,34 @@ def follow(
     first = 0 if isinstance(last, int) else jnp.zeros_like(last)
     _, recorded, failed = jax.lax.fori_loop(first, last + 1, step, (process.start, recorded, never))
     return recorded, failed
+
+
+@eqx.filter_jit
+def follow_flow(
+    training: Training, times: Float[Array, " times"], adjoint: diffrax.AbstractAdjoint | None
+) -> tuple[Values, Int[Array, ""]]:
+    """The values at times ηk of descent with η → 0, without noise: q̇ = pY + qh, ė = he; and −1, or 0 where it failed.
+
+    The memory of the start is then what is left of e.
+    """
+    field, start = training.field, descent(training).start
+    floor, possible = distance_floor(field), (training.correlation > 0) & (training.correlation <= 1)
+
+    def seen(state: tuple[Scalar, Scalar]) -> tuple[OrderParameters, Drift]:
+        now = OrderParameters(state[0], jnp.maximum(start.excess, 0) * state[1] ** 2, state[1])
+        return now, field.drift(now.overlap, now.excess)
+
+    def velocity(_: Any, state: tuple[Scalar, Scalar], __: Any) -> tuple[Scalar, Scalar]:
+        drift = seen(state)[1]
+        return drift.alignment + drift.growth * state[0], drift.growth * state[1]
+
+    values, _, stats = solve_flow(
+        *(velocity, (start.overlap, start.memory), times, None),
+        lambda _, state, __: measured(training, *seen(state), floor),
+        rtol=jnp.asarray(_RTOL, times.dtype),
+        adjoint=adjoint,
+    )
+    return values, jnp.where(possible & stats.succeeded, jnp.int32(-1), jnp.int32(0))
 
 
 VALUES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")

@@ -78,8 +78,8 @@ def fit(
     Arguments:
         curve: `ae.Observations`, or what `ae.Observations.of` takes: a `Curve`, repeats of one (the best grounds for
             intervals), a mapping of arrays, the path of a CSV file.
-        theories: one, or several to choose from: names, or tuples of names for an edge; all that have no bracket and
-            are no edge when omitted.
+        theories: one, or several to choose from: names, or tuples of names for an edge. When omitted, all of linear
+            autoencoders that have no bracket and are no edge; of another `problem` its default theory.
         free: what to infer: "init_scale" (x = pσ²), "latent_ratio" (y = H/p) and "sample_ratio" (z = p/N), or the
             `free_numbers` of another problem; "time_unit" (flow time for one recorded unit) and "noise_floor" (a
             constant added to all risks). The problem's numbers, but for `fixed` ones, when omitted.
@@ -141,13 +141,13 @@ def fit(
 
 def _candidates(problem: AbstractProblem, theories: Any) -> tuple[AbstractTheory, ...]:
     """Every candidate once, in its order."""
-    default = [one.name for one in problem.theories.values() if not (one.is_approximate or one.is_special)]
-    listed = default if theories is None else theories
+    listed = problem.candidates if theories is None else theories
     listed = (listed,) if isinstance(listed, str | AbstractTheory) else listed
     check_instance("theories", listed, Sequence, "a theory, or a sequence of theories")
     found = tuple(dict.fromkeys(map(problem.find_theory, listed)))
     if not found or any(theory.is_approximate for theory in found):
-        raise fail("theories", f"one or several of {', '.join(map(repr, default))}, or tuples for edges", theories)
+        known = [one.name for one in problem.theories.values() if not (one.is_approximate or one.is_special)]
+        raise fail("theories", f"one or several of {', '.join(map(repr, known))}, or tuples for edges", theories)
     return found
 
 

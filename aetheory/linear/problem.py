@@ -3,7 +3,7 @@
 import math
 import numbers
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import diffrax
@@ -326,6 +326,11 @@ class LinearRatios(AbstractLinear):
             ValueError: always.
         """
         raise fail("regime", "given for `LinearRatios`, whose dimensions `locate` does not know", None)
+
+    @property
+    def candidates(self) -> Sequence[AbstractTheory]:
+        """All regimes without a bracket that are no edge."""
+        return [one for one in self.theories.values() if not (one.is_approximate or one.is_special)]
 
     def experiment(self, times: Any, **options: Any) -> LinearExperiment:
         """None: a simulation needs dimensions.

@@ -4,7 +4,6 @@ The other modules say what is computed: `prism`, `limits` and `recovery` (with `
 """
 
 import json
-import math
 import shutil
 import string
 import sys
@@ -27,7 +26,8 @@ Size = Literal["quick", "default", "full"]
 Lines = Iterable[tuple[str, str]]
 Draw = Callable[[Sequence[Axes], xarray.Dataset], None]
 
-_SECONDS_BETWEEN_VIEWS = 30.0
+_SECONDS_BETWEEN_VIEWS = 60.0
+"""Of what there is so far, and before the first: drawing one takes some seconds."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,8 @@ def run(make: Callable[[Size, int], Job], size: Size, path: Path, seed: int) -> 
     Raises:
         OSError: `path` cannot be written to; raised before any work.
     """
-    start, folder, viewed = time.perf_counter(), OutputFolder(path), -math.inf
+    start, folder = time.perf_counter(), OutputFolder(path)
+    viewed = start
     job = make(size, seed)
     store = _Store(folder, {"system": job.name, "size": size, "seed": seed, **provenance()})
     results: dict[str, xarray.Dataset] = {}

@@ -59,7 +59,7 @@ def job(size: Size, seed: int) -> Job:
         training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
         phase_panel(phases, jax.random.fold_in(key, 1)),
         published_panel(("group", "sparse"), _LEVELS[:few]),
-        basin_panel(ae.RecoveryProblem()),
+        basin_panel(ae.RecoveryProblem(), 12 if size == "quick" else 20),
     ]
     figures = {"figure": Sheet((2, 3), (16.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
     for table in tables(size):
@@ -92,7 +92,7 @@ def _train(
         trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
         dims=dict.fromkeys(_RECORDS, ("epoch",)), coordinates={"epoch": list(epochs)},
     )[list(_RECORDS)].load()  # fmt: skip
-    theory = predictions(problem, network, levels).sel(epoch=list(epochs))
+    theory = predictions(problem, network, levels, epochs)
     runs = runs.merge(theory.rename({name: f"predicted_{name}" for name in theory.data_vars}), join="exact")
     sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
     return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -33,26 +34,29 @@ PUBLISHED_DISTANCES = {
 PUBLISHED_SPARSE = {60: 85.5, 80: 38.0, 100: 23.3, 120: 19.7, 140: 19.6, 160: 20.7, 200: 24.1, 300: 33.2}
 """The same of the soft threshold, at 1 dB."""
 
-NUM_EPOCHS = 300
+PUBLISHED_EPOCHS = range(0, 301, 5)
+"""As many as those of a quick training, so that both are predicted by one compiled program."""
+
 _NAMES = ("distance", "column_norm", "found", "false_positives")
 _THRESHOLDS, _NOISES, _BUDGET = (2.0, 3.0), (1.0, 10.0), 2.0
 
 
-def predictions(problem: ae.RecoveryProblem, network: str, levels: Sequence[float]) -> xarray.Dataset:
+def predictions(
+    problem: ae.RecoveryProblem, network: str, levels: Sequence[float], epochs: Sequence[int]
+) -> xarray.Dataset:
     """The predicted curves of one network over (signal_to_noise, epoch); NaN for the one that has none.
 
     What they leave out is among them, `false_positives`, in place of a warning.
     """
-    shape = (len(levels), NUM_EPOCHS + 1)
-    values = dict.fromkeys(_NAMES, np.full(shape, np.nan))
+    values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
     if network != "relu":
         # one level after the other, which share a program
         problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            curves = [ae.predict(one, range(NUM_EPOCHS + 1)) for one in problems]
+            curves = [ae.predict(one, epochs) for one in problems]
         values = {name: np.stack([curve.values[name] for curve in curves]) for name in _NAMES}
-    axes = {"signal_to_noise": list(levels), "epoch": range(NUM_EPOCHS + 1)}
+    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
     return xarray.Dataset({name: (tuple(axes), value) for name, value in values.items()}, axes)
 
 
@@ -66,8 +70,10 @@ def published_panel(networks: Sequence[str], levels: Sequence[float]) -> Panel:
     """The theory at the published size, and what was published."""
 
     def compute(problem: ae.RecoveryProblem, _: Path) -> xarray.Dataset:
-        curves = [predictions(problem, network, levels).expand_dims(network=[network]) for network in networks]
-        return xarray.concat(curves, "network")
+        curves = [predictions(problem, network, levels, PUBLISHED_EPOCHS) for network in networks]
+        return xarray.concat(
+            [one.expand_dims(network=[name]) for one, name in zip(curves, networks, strict=True)], "network"
+        )
 
     return Panel("published", [ae.RecoveryProblem()], compute, {"figure": _draw_published}, _compare, _lines)
 
@@ -129,14 +135,15 @@ def _draw_published(axes: Sequence[Axes], curves: xarray.Dataset) -> None:
     ax.legend(frameon=False, fontsize=8)
 
 
-def basin_panel(problem: ae.RecoveryProblem) -> Panel:
+def basin_panel(problem: ae.RecoveryProblem, num_starts: int = 20) -> Panel:
     """How long recovery takes from which start, by the flow of the order parameters."""
-    return Panel("basin", [problem], _basin, {"figure": _draw_basin}, _tell_basin)
+    compute = partial(_basin, num_starts=num_starts)
+    return Panel("basin", [problem], compute, {"figure": _draw_basin}, _tell_basin)
 
 
-def _basin(problem: ae.RecoveryProblem, _: Path) -> xarray.Dataset:
+def _basin(problem: ae.RecoveryProblem, _: Path, num_starts: int) -> xarray.Dataset:
     """Times in units of 1/p over (threshold, signal_to_noise, start)."""
-    starts = np.linspace(0.12, 0.88, 20)
+    starts = np.linspace(0.12, 0.88, num_starts)
     axes = {"threshold": list(_THRESHOLDS), "signal_to_noise": list(_NOISES), "start": starts.tolist()}
     threshold, level, start = map(jnp.asarray, np.meshgrid(*axes.values(), indexing="ij"))
     grid = dataclasses.replace(

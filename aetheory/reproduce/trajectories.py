@@ -33,16 +33,18 @@ def followed(problem: ae.TwoLayerProblem, start: Float[Array, "units dim"], rate
 
 
 def predicted(problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, Any]], num_steps: int) -> Any:
-    """The flows that were followed and, at all rates, every training as predicted: variables of a dataset."""
+    """The flows that were followed, each beside its prediction, and the predicted descents: variables of a dataset."""
     units = jnp.asarray([float(one.num_units) for one in problems])
     every = dataclasses.replace(problems[0], num_units=units)
     found = {"predicted_alternating": (("rate", "step"), ae.predict(every, np.arange(num_steps + 1)).risk)}
+    times, places = np.unique(np.concatenate([_TIMES, _LINE]), return_inverse=True)
     for name in FLOWS:
         simulated = np.asarray([one[name] for one in flows])
         if np.isnan(simulated).all():
             continue
-        times, places = np.unique(np.concatenate([_TIMES, _LINE]), return_inverse=True)
-        risk = np.asarray(ae.predict(dataclasses.replace(every, method=name), times).risk)
+        risk = np.full((len(problems), len(times)), np.nan)
+        for index in np.flatnonzero(~np.isnan(simulated).any(axis=1)):
+            risk[index] = ae.predict(dataclasses.replace(problems[int(index)], method=name), times).risk
         points, line = np.split(risk[:, places], [len(_TIMES)], axis=1)
         found |= {f"predicted_{name}": (("rate", "flow_time"), points), name: (("rate", "flow_time"), simulated)}
         found[f"{name}_line"] = (("rate", "line_time"), line)

@@ -86,7 +86,10 @@ def test_groups_from_classes_span_their_best_subspaces(precision):
             lambda: orthonormal_groups_dictionary(KEY, 2, 8, 4),
             "`group_size` must be at most `input_dim` = 2, for orthonormal groups, but got 4.",
         ),
-        (lambda: perturbed_dictionary(KEY, np.eye(2), -1.0), "`noise_scale` must be finite and nonnegative, but got"),
+        (
+            lambda: perturbed_dictionary(KEY, np.eye(2), -1.0),
+            "`noise_scale` must be a finite, nonnegative number, but got",
+        ),
         (lambda: perturbed_dictionary(KEY, np.zeros((2, 2)), 1.0), "`dictionary` must have no column of zeros"),
         (
             lambda: data_dictionary(KEY, SAMPLES, 31),

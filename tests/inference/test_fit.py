@@ -222,3 +222,19 @@ def test_bad_input(x64):
         ae.fit({"time": observed["time"], "error": observed["train"]}, "large-data")
     with pytest.raises(ValueError, match="`input_dim` must be None for a TwoLayerProblem"):
         ae.fit({"time": [0, 1], "risk": [1.0, 1.0]}, "gaussian", problem=ae.TwoLayerProblem(4, 9), input_dim=4)
+
+
+def test_candidates_speak_of_the_problem():
+    """All regimes of linear autoencoders, but of another problem the theory that is meant."""
+    assert {one.name for one in ae.LinearRatios(1.0, 1.0, 1.0).candidates} == set(TRUTH)
+    for problem, name in (
+        (ae.TwoLayerProblem(20, 10, method="alternating"), "alternating descent"),
+        (ae.TwoLayerProblem(20, 10, method="joint", step_size=0.1), "joint training"),
+        (ae.RecoveryProblem(optimizer="sgd"), "order-parameter map"),
+        (ae.RecoveryProblem(), "single-entry process"),
+    ):
+        assert [one.name for one in problem.candidates] == [name]
+    ended = {"time": [0, 1], "risk": [0.7, 0.7]}
+    found = ae.fit(ended, free=["num_units"], problem=ae.TwoLayerProblem(20, 9, method="sgd"), fixed={"alpha": 0.5})
+    assert found.theory.name == "gaussian"
+    assert found.values["num_units"] == pytest.approx(20 * 0.3 * 1.5, rel=1e-3)  # R = 1 − r/(1+α)

@@ -57,7 +57,8 @@ def test_a_job_leaves_figure_summary_and_data(tmp_path, capsys):
     np.testing.assert_array_equal(stored.found, [[1, 2], [2, 4], [3, 6]])
 
 
-def test_a_job_goes_on_where_it_stopped_and_begins_anew_once_finished(tmp_path):
+def test_a_job_goes_on_where_it_stopped_and_begins_anew_once_finished(tmp_path, monkeypatch):
+    monkeypatch.setattr("aetheory.reproduce.panel._SECONDS_BETWEEN_VIEWS", 0.0)
     calls = []
     with pytest.raises(KeyboardInterrupt):
         run(job_of(calls, fail_at=3), "quick", tmp_path, seed=0)

@@ -61,7 +61,7 @@ def test_the_stored_run_of_the_published_size_is_the_published_curve():
 def test_the_theory_stands_beside_what_was_published(tmp_path):
     panel = recovery_theory.published_panel(("group",), (1.0, 10.0))
     curves = panel.compute(panel.problems[0], tmp_path)
-    assert curves.distance.shape == (1, 2, 301)
+    assert curves.distance.shape == (1, 2, 61)
     assert float(curves.false_positives.max()) < 0.01
     low, high = panel.summarise(curves)["curves"]
     assert low["published"]["20"] == 452.0

@@ -248,7 +248,7 @@ def test_a_fit_of_a_descent(x64):
     observed = ae.predict(made, np.arange(0, 13, 2))
     guess = ae.TwoLayerProblem(DIM, 90.0, "sign", "alternating", step_size=0.1)
     alpha = ae.two_layer.as_activation("sign").alpha
-    found = ae.fit(observed, "alternating descent", problem=guess, fixed={"alpha": alpha}, num_starts=1)
+    found = ae.fit(observed, problem=guess, fixed={"alpha": alpha}, num_starts=1)
     assert found.values["num_units"] == pytest.approx(70, rel=1e-4)
     assert found.values["step_size"] == pytest.approx(0.2, rel=1e-3)
     assert found.curve(np.linspace(0, 12, 7)).risk.shape == (7,)  # as it is drawn, between steps
