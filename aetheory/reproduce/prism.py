@@ -27,8 +27,8 @@ from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 # For each size of the job: the dimension of the panels where all of them are large, with their repeats, and the
 # repeats of the panels where one dimension is small, which are cheaper and noisier.
 _SCALE: dict[Size, tuple[int, int, int]] = {"quick": (100, 4, 8), "default": (400, 8, 16), "full": (2000, 2, 16)}
-# Of the panel of power laws: the dimension, and that where few samples or latent units make it cheap.
-_GENERAL: dict[Size, tuple[int, int]] = {"quick": (100, 500), "default": (160, 500), "full": (400, 2000)}
+# Of the panel of power laws: the dimension, that where few samples or latent units make it cheap, and how many regimes.
+_GENERAL: dict[Size, tuple[int, int, int]] = {"quick": (100, 500, 3), "default": (160, 500, 4), "full": (400, 2000, 5)}
 _SMALLEST_RISK = 1e-5  # smaller ones are of no use to a reader
 _ORDER = 8  # of the sums: the highest whose coefficients take about a second
 _SUMS = {"taylor": "Taylor", "pade": "Padé in $t$", "conformal-pade": r"Padé in $1-e^{-4t}$"}
@@ -92,7 +92,7 @@ def charts(size: Size) -> dict[str, tuple[Chart, int]]:
         "small-data": (_small_data(max(wide, 400)), cheap),
         "free": (_free(max(dim, 200)), dense),
         "digits": (_digits(), cheap),
-        "power-law": (_power_law(*_GENERAL[size], brief=size != "full"), 8),
+        "power-law": (_power_law(*_GENERAL[size]), 8),
     }
 
 
@@ -152,7 +152,7 @@ def _digits() -> Chart:
     return Chart(title, problems, _times(1e-2, 10.0), log_risk=True, data=data)
 
 
-def _power_law(dim: int, wide: int, brief: bool) -> Chart:
+def _power_law(dim: int, wide: int, num_regimes: int) -> Chart:
     """Variances τ_i ∝ i^{−a}: a = .5, which all regimes know, and a = 2, where the modes decouple."""
     few = max(2, wide // 250)
     shallow, steep, longer = _variances(dim, 0.5), _variances(dim, 2.0), _variances(wide, 0.5)
@@ -160,13 +160,12 @@ def _power_law(dim: int, wide: int, brief: bool) -> Chart:
         ("mean-field, $a=.5$", 1.0, _general(shallow, 1000 * dim, dim, 0.5 / 1000)),
         ("small-data, $a=.5$", few / wide, _general(longer, wide // 8, few, 0.5)),
         ("decoupled-modes, $a=2$", 1 / float(steep[0]), _general(steep, dim // 2, dim, 0.5)),
-    ]
-    if not brief:
-        rows.append(("narrow-latent, $a=.5$", 1 / float(longer[0]), _general(longer, few, 2 * wide, 0.5)))
-        rows.append(("interior, $a=.5$", 1.0, _general(shallow, dim // 2, dim, 0.5)))
+        ("narrow-latent, $a=.5$", 1 / float(longer[0]), _general(longer, few, wide // 2, 0.5)),
+        ("interior, $a=.5$", 1.0, _general(shallow, dim // 2, dim, 0.5)),
+    ][:num_regimes]
     problems = {label: problem for label, _, problem in rows}
     own = {label: (label.split(",")[0], unit) for label, unit, _ in rows}
-    return Chart(rf"$\tau_i\propto i^{{-a}}$, $p={dim}$ to ${wide}$", problems, _times(1e-2, 1.0), own=own)
+    return Chart(rf"$\tau_i\propto i^{{-a}}$, $p={dim}$ and ${wide}$", problems, _times(1e-2, 1.0), own=own)
 
 
 def _variances(dim: int, exponent: float) -> Float[Array, " dim"]:
@@ -329,7 +328,9 @@ def _decorate(axes: Sequence[Axes]) -> None:
         Line2D([], [], **dots, marker="o", label="simulation, train"),
         Line2D([], [], **dots, marker="s", markerfacecolor="none", label="simulation, population (digits: held out)"),
         Patch(
-            facecolor="0.35", alpha=0.18, label="one standard deviation over draws; bracket of the theory in (e), (g)"
+            facecolor="0.35",
+            alpha=0.18,
+            label="one standard deviation over draws; bracket of the theory in (e), interior of (g)",
         ),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)

@@ -39,6 +39,6 @@ def test_a_flow_follows_the_exact_curve_and_is_drawn(x64, key):
     assert np.abs(told["deviations"]).max() < 0.005
     ax = Figure().subplots()
     scaling_laws._draw([ax], data, place=0)
-    assert ax.get_legend_handles_labels()[1] == [r"over $\tau_1t$: exponent 0.500 (0.5)"]
+    assert ax.get_legend_handles_labels()[1] == [r"over $\tau_1t$: exponent 0.500 (predicted 0.5)"]
     (line,) = scaling_laws._lines({"time": told})
     assert line[1] == "time 0.500 (0.5)"
