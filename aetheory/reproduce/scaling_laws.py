@@ -80,10 +80,12 @@ def _exact(law: str, spectrum: PowerLaw, x: Any) -> Float[Array, " points"]:
     variances = spectrum.variances
     if law == "time":
         ratios = ae.LinearRatios(_STRENGTH / _WIDE, float(_WIDE), 0.0, covariance=variances)
-        return ae.predict(ratios, x / spectrum.top, "mean-field").population
-    if law == "samples":
-        return jax.jit(jax.vmap(lambda one: unseen_risk(variances, one, _STRENGTH)))(x)
-    return jnp.stack([tail_risk(variances, int(one)) for one in x])
+        risks: Float[Array, " points"] = ae.predict(ratios, x / spectrum.top, "mean-field").population
+    elif law == "samples":
+        risks = jax.jit(jax.vmap(lambda one: unseen_risk(variances, one, _STRENGTH)))(x)
+    else:
+        risks = jnp.stack([tail_risk(variances, int(one)) for one in x])
+    return risks
 
 
 def _simulate(
@@ -91,6 +93,7 @@ def _simulate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard error of the population risk: along one flow, or at the end of one for each size."""
     dim, top = spectrum.input_dim, spectrum.top
+    ends: list[Any]
     if law == "time":
         wide = _WIDE * dim
         problem = ae.LinearProblem(dim, wide, jnp.inf, _STRENGTH / wide, covariance=spectrum.variances)
