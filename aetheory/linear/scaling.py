@@ -110,7 +110,7 @@ def unseen_risk(covariance: Any, num_samples: Real, init_strength: Real) -> Floa
     """R(N) = (1−c)² Nκ/p, Σ_i τ_i/(τ_i+κ) = N: the population risk at t → ∞ for H = ∞; 0 for N ≥ p.
 
     It is exact as p and N grow. At p = 2000, a = 1.5, N = 10, 30, 100 and 300 within the error of 20 simulations, .2
-    to 1 %.
+    to 1 %; at p = 100, a = 2, N = 3, 6 and 10 it is 7, 5 and 4 % below the mean of 1500 draws of the samples.
 
     Arguments:
         covariance: the population variances τ, shape (p,).

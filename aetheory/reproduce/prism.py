@@ -21,11 +21,14 @@ from matplotlib.patches import Patch
 
 import aetheory as ae
 from aetheory.plotting import COLOURS, plot, plot_prism
+from aetheory.reproduce import scaling_laws
 from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
 
 # For each size of the job: the dimension of the panels where all of them are large, with their repeats, and the
 # repeats of the panels where one dimension is small, which are cheaper and noisier.
 _SCALE: dict[Size, tuple[int, int, int]] = {"quick": (100, 4, 8), "default": (400, 8, 16), "full": (2000, 2, 16)}
+# Of the panel of power laws: the dimension, that where few samples or latent units make it cheap, and how many regimes.
+_GENERAL: dict[Size, tuple[int, int, int]] = {"quick": (100, 500, 3), "default": (160, 500, 4), "full": (400, 2000, 5)}
 _SMALLEST_RISK = 1e-5  # smaller ones are of no use to a reader
 _ORDER = 8  # of the sums: the highest whose coefficients take about a second
 _SUMS = {"taylor": "Taylor", "pade": "Padé in $t$", "conformal-pade": r"Padé in $1-e^{-4t}$"}
@@ -33,18 +36,23 @@ _RISKS = ("train", "population")
 
 
 class Setting(NamedTuple):
-    """One problem with the theory that should describe it, how the legend names it, and the key of its draws."""
+    """One problem with the theory that should describe it, how the legend names it, and the key of its draws.
+
+    The times of its chart are in units of its `unit`.
+    """
 
     label: str
     problem: ae.LinearProblem
     regime: str
     key: PRNGKeyArray
+    unit: float = 1.0
 
 
 class Chart(NamedTuple):
     """Problems that share one pair of axes, their times, and for images the options of a simulation that hold them.
 
     Where the initial scale x is far from 1, `scale` = x: risks are drawn in units of x², times in units of 1/x.
+    Where problems lie in several regimes, `own` has the regime and the unit of time of each.
     """
 
     title: str
@@ -53,24 +61,28 @@ class Chart(NamedTuple):
     log_risk: bool = False
     scale: float = 1.0
     data: dict[str, Float[Array, "samples input_dim"]] | None = None
+    own: dict[str, tuple[str, float]] = {}  # noqa: RUF012  (never changed)
 
 
 def job(size: Size, seed: int) -> Job:
-    """Six panels at one of three sizes, of dimensions deep in each regime, and the sums of the loss expansion."""
+    """Panels at one of three sizes, of dimensions deep in each regime; scaling laws, and sums of the expansion."""
     panels = []
     for place, (name, (chart, num_repeats)) in enumerate(charts(size).items()):
         key, regime = jax.random.fold_in(jax.random.key(seed), place), "mean-field" if chart.data else name
-        keys = [jax.random.fold_in(key, index) for index in range(len(chart.problems))]
-        settings = [Setting(*one, regime, key) for one, key in zip(chart.problems.items(), keys, strict=True)]
+        settings = []
+        for index, (label, problem) in enumerate(chart.problems.items()):
+            own, unit = chart.own.get(label, (regime, 1.0))
+            settings.append(Setting(label, problem, own, jax.random.fold_in(key, index), unit))
         draw, compute = partial(_draw, place=place, chart=chart), partial(compare, chart=chart, num_repeats=num_repeats)
         summarise, lines = partial(_summarise, settings, not chart.data), partial(_lines, name)
         panels.append(Panel(name, settings, compute, {"figure": draw}, summarise, lines, dim="setting"))
+    panels.append(scaling_laws.panel(size, jax.random.fold_in(jax.random.key(seed), len(panels)), place=7))
     panels.append(Panel("resummation", [None], _sums, {"figure": _draw_sums}, _summarise_sums, _sums_lines))
-    return Job("prism", panels, {"figure": Sheet((2, 4), (16.5, 8.2), decorate=_decorate)})
+    return Job("prism", panels, {"figure": Sheet((2, 5), (20.5, 8.2), decorate=_decorate)})
 
 
 def charts(size: Size) -> dict[str, tuple[Chart, int]]:
-    """What the six panels show, and the repeats of their simulations."""
+    """What the panels of regimes show, and the repeats of their simulations."""
     dim, dense, cheap = _SCALE[size]
     wide = min(2 * dim, 2000)  # where one of the other dimensions is small, p costs little
     return {
@@ -80,6 +92,7 @@ def charts(size: Size) -> dict[str, tuple[Chart, int]]:
         "small-data": (_small_data(max(wide, 400)), cheap),
         "free": (_free(max(dim, 200)), dense),
         "digits": (_digits(), cheap),
+        "power-law": (_power_law(*_GENERAL[size]), 8),
     }
 
 
@@ -139,6 +152,32 @@ def _digits() -> Chart:
     return Chart(title, problems, _times(1e-2, 10.0), log_risk=True, data=data)
 
 
+def _power_law(dim: int, wide: int, num_regimes: int) -> Chart:
+    """Variances τ_i ∝ i^{−a}: a = .5, which all regimes know, and a = 2, where the modes decouple."""
+    few = max(2, wide // 250)
+    shallow, steep, longer = _variances(dim, 0.5), _variances(dim, 2.0), _variances(wide, 0.5)
+    rows = [
+        ("mean-field, $a=.5$", 1.0, _general(shallow, 1000 * dim, dim, 0.5 / 1000)),
+        ("small-data, $a=.5$", few / wide, _general(longer, wide // 8, few, 0.5)),
+        ("decoupled-modes, $a=2$", 1 / float(steep[0]), _general(steep, dim // 2, dim, 0.5)),
+        ("narrow-latent, $a=.5$", 1 / float(longer[0]), _general(longer, few, wide // 2, 0.5)),
+        ("interior, $a=.5$", 1.0, _general(shallow, dim // 2, dim, 0.5)),
+    ][:num_regimes]
+    problems = {label: problem for label, _, problem in rows}
+    own = {label: (label.split(",")[0], unit) for label, unit, _ in rows}
+    return Chart(rf"$\tau_i\propto i^{{-a}}$, $p={dim}$ and ${wide}$", problems, _times(1e-2, 1.0), own=own)
+
+
+def _variances(dim: int, exponent: float) -> Float[Array, " dim"]:
+    """Of mean 1."""
+    variances = ae.GaussianSource.power_law(dim, exponent).variances
+    return variances / jnp.mean(variances)
+
+
+def _general(variances: Float[Array, " dim"], latent_dim: int, num_samples: int, scale: float) -> ae.LinearProblem:
+    return ae.LinearProblem(len(variances), latent_dim, num_samples, scale / len(variances), covariance=variances)
+
+
 def _times(first: float, last: float) -> Float[Array, " times"]:
     """0, for the deviation at the start, and evenly spread in log t after it."""
     return jnp.concatenate([jnp.zeros(1), jnp.geomspace(first, last, 33)])
@@ -146,17 +185,18 @@ def _times(first: float, last: float) -> Float[Array, " times"]:
 
 def compare(setting: Setting, _: Path, chart: Chart, num_repeats: int) -> xarray.Dataset:
     """Theory and simulation of one setting, over (setting, time), with the problem as coordinates."""
-    label, problem, regime, key = setting
+    label, problem, regime, key, unit = setting
     data: dict[str, Any] = chart.data or {}
     curves = {
-        "theory": ae.predict(problem, chart.times, regime, **data),
-        "simulation": ae.simulate(problem, chart.times, key, num_repeats=num_repeats, **data),
+        "theory": ae.predict(problem, unit * chart.times, regime, **data),
+        "simulation": ae.simulate(problem, unit * chart.times, key, num_repeats=num_repeats, **data),
     }
     datasets = []
     for source, curve in curves.items():
         dataset = curve.to_xarray()
         datasets.append(dataset.rename({name: f"{source}_{name}" for name in dataset.data_vars}))
     both = xarray.merge(datasets, combine_attrs="drop").expand_dims(setting=1)
+    both = both.assign_coords(time=np.asarray(chart.times))  # of which all settings have the same
     names = ("input_dim", "latent_dim", "num_samples", "init_variance")
     coordinates = {name: ("setting", [float(getattr(problem, name))]) for name in names}
     return both.assign_coords({"label": ("setting", [label])} | coordinates).assign_attrs(num_repeats=num_repeats)
@@ -176,6 +216,8 @@ def _draw(axes: Sequence[Axes], data: xarray.Dataset, place: int, chart: Chart) 
         ax.set_ylim(bottom=max(_SMALLEST_RISK, ax.get_ylim()[0]))
     if chart.scale != 1:
         ax.set(xlabel=r"$p\sigma^2\, t$", ylabel=r"risk $R/(p\sigma^2)^2$")
+    if chart.own:
+        ax.set_xlabel("flow time, in units of each regime")
     ax.legend(handles=handles, frameon=False, fontsize=8)
     ax.set_title(chart.title)
 
@@ -195,8 +237,14 @@ def _curve(row: xarray.Dataset, source: str, scale: float, num_repeats: int) -> 
 def _summarise(settings: Sequence[Setting], gaussian: bool, data: xarray.Dataset) -> dict[str, Any]:
     """Each setting's deviations, and the largest of them."""
     told, count = [], data.attrs["num_repeats"]
-    for index, (label, problem, regime, _) in enumerate(settings):
-        one = {"label": label, "regime": regime, "num_repeats": count, "init_variance": float(problem.init_variance)}
+    for index, (label, problem, regime, _, unit) in enumerate(settings):
+        one = {
+            "label": label,
+            "regime": regime,
+            "num_repeats": count,
+            "time_unit": unit,
+            "init_variance": float(problem.init_variance),
+        }
         one |= {name: int(getattr(problem, name)) for name in ("input_dim", "latent_dim", "num_samples")}
         one["located"] = None
         if gaussian:  # which is all that `locate` knows
@@ -240,7 +288,7 @@ def _sums(_: None, __: Path) -> xarray.Dataset:
 
 def _draw_sums(axes: Sequence[Axes], data: xarray.Dataset) -> None:
     """The exact curve as a line, the sums as dashes, the radius of convergence as a dotted one."""
-    ax = axes[6]
+    ax = axes[8]
     ax.plot(data.time, data.exact, color="0.15", linewidth=3, alpha=0.5, label="exact")
     for colour, (method, label) in zip(COLOURS, _SUMS.items(), strict=False):
         ax.plot(data.time, data[method], color=colour, linestyle="--", linewidth=1.5, label=label)
@@ -268,10 +316,10 @@ def _sums_lines(told: dict[str, Any]) -> Lines:
 
 def _decorate(axes: Sequence[Axes]) -> None:
     """The prism itself, and below all panels what lines and marks mean."""
-    figure = axes[7].figure
-    plot_prism(ax=figure.add_subplot(axes[7].get_subplotspec(), projection="3d"))
-    axes[7].set_title("the prism of monomials")
-    axes[7].set_axis_off()
+    figure = axes[9].figure
+    plot_prism(ax=figure.add_subplot(axes[9].get_subplotspec(), projection="3d"))
+    axes[9].set_title("the prism of monomials")
+    axes[9].set_axis_off()
     look: dict[str, Any] = {"color": "0.35"}
     dots: dict[str, Any] = look | {"linestyle": "none", "markersize": 4}
     handles = [
@@ -279,6 +327,10 @@ def _decorate(axes: Sequence[Axes]) -> None:
         Line2D([], [], **look, linestyle="--", label="theory, population"),
         Line2D([], [], **dots, marker="o", label="simulation, train"),
         Line2D([], [], **dots, marker="s", markerfacecolor="none", label="simulation, population (digits: held out)"),
-        Patch(facecolor="0.35", alpha=0.18, label="one standard deviation over draws; bracket of the theory in (e)"),
+        Patch(
+            facecolor="0.35",
+            alpha=0.18,
+            label="one standard deviation over draws; bracket of the theory in (e), interior of (g)",
+        ),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=9)

@@ -88,7 +88,7 @@ def test_groups_from_classes_span_their_best_subspaces(precision):
         ),
         (
             lambda: perturbed_dictionary(KEY, np.eye(2), -1.0),
-            "`noise_scale` must be a finite, nonnegative number, but got",
+            "`noise_scale` must be a finite, nonnegative number",
         ),
         (lambda: perturbed_dictionary(KEY, np.zeros((2, 2)), 1.0), "`dictionary` must have no column of zeros"),
         (

@@ -57,6 +57,8 @@ def test_risk_over_samples(x64):
         share = float(law.over_samples(50.0, 0.0) / law.over_latents(50.0))
         known = {1.5: 1.880, 2.0: 2.467}
         assert share == pytest.approx(known.get(exponent, share), abs=5.1e-4)
+    traced = jax.jit(jax.vmap(lambda size: unseen_risk(power_law(2000, 1.5), size, 0.0)))(np.array([10.0, 300.0]))
+    np.testing.assert_allclose(traced, [exact[0], exact[-1]], rtol=1e-9)
     assert float(unseen_risk(power_law(50, 1.5), 60, 0.0)) == 0
     assert float(unseen_risk(power_law(50, 1.5), np.inf, 0.0)) == 0
 

@@ -13,12 +13,18 @@ from aetheory.reproduce import prism
 def test_panels_hold_their_regimes_and_both_risks(x64):
     for size in ("quick", "default", "full"):
         job = prism.job(size, seed=0)
-        names = ["large-data", "mean-field", "narrow-latent", "small-data", "free", "digits", "resummation"]
-        assert [panel.name for panel in job.panels] == names
-        for panel in job.panels[:-1]:
+        regimes = ["large-data", "mean-field", "narrow-latent", "small-data", "free", "digits"]
+        assert [panel.name for panel in job.panels] == [*regimes, "power-law", "scaling-laws", "resummation"]
+        for panel in job.panels[: len(regimes)]:
             assert len(panel.problems) >= 3
             assert {setting.regime for setting in panel.problems} == {panel.name.replace("digits", "mean-field")}
-    chart = job.panels[-2].compute.keywords["chart"]
+        general = job.panels[len(regimes)].problems
+        assert len({setting.regime for setting in general}) == len(general) >= 3
+        for setting in general:
+            assert setting.regime in setting.label
+            assert float(setting.problem.covariance.mean()) == pytest.approx(1)
+            assert setting.unit * float(setting.problem.covariance[0]) <= 3 or setting.unit == 1
+    chart = job.panels[len(regimes) - 1].compute.keywords["chart"]
     data = chart.data["data"]
     assert data.shape == (1297, 64)
     assert chart.data["held_out"].shape == (500, 64)
@@ -29,8 +35,8 @@ def test_panels_hold_their_regimes_and_both_risks(x64):
 
 def test_the_summary_agrees_with_the_curves(x64):
     problem, times = ae.LinearProblem(60, 30, 2, 0.5 / 60), jnp.asarray([0.0, 0.1, 0.5])
-    setting = prism.Setting("$N=2$", problem, "small-data", jax.random.key(3))
-    chart = prism.Chart("", {}, times, scale=2.0)
+    setting = prism.Setting("$N=2$", problem, "small-data", jax.random.key(3), unit=2.0)
+    chart = prism.Chart("", {}, times / 2, scale=2.0)
     data = prism.compare(setting, Path(), chart, num_repeats=3)
     assert data.sizes == {"setting": 1, "time": 3}
     assert data.input_dim.item() == 60
@@ -45,7 +51,7 @@ def test_the_summary_agrees_with_the_curves(x64):
     assert entry["located"] is None
     again = prism._curve(data.isel(setting=0), "simulation", 2.0, 3)
     np.testing.assert_allclose(again.std.train, simulation.std.train / 4)
-    np.testing.assert_allclose(again.times, 2 * times)
+    np.testing.assert_allclose(again.times, times)  # in units of the setting's own, 2, and of 1/x
 
 
 def test_sums_of_the_expansion_against_the_exact_curve(x64):
