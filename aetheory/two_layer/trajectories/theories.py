@@ -253,7 +253,7 @@ TIED = Trajectory(
     name="tied flow",
     formula="λ̇ = −4 λ(λ−m₂)/(m₂+α)², m₂ = ⟨λ²⟩, from the Marchenko–Pastur law of ratio r; R = 1 − r/(m₂+α)",
     citations=DERIVED,
-    tested="sign, erf and tanh, r from .5 to 2, d = 200, two starts; one encoder: sign and erf, d = 100",
+    tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0026 (sign), .0046 (erf, tanh), mostly as m₂(0) of a draw is; one encoder: by ≤ 4.3e-4",
     method="tied",
     training=_tied,
