@@ -96,20 +96,8 @@ def gradient_descent(
     key = jax.random.key(0) if key is None else key  # full batch: never used
     measure = loss if metrics is None else metrics
     with check_training(autoencoder, loss):
-        run, failed_step = _descend(
-            autoencoder,
-            loss,
-            measure,
-            optimizer,
-            data,
-            key,
-            sample,
-            batch_size,
-            num_steps,
-            recorded_steps,
-            optimizer_state,
-            jnp.asarray(first_step),
-        )
+        own = (sample, batch_size, num_steps, recorded_steps, optimizer_state, jnp.asarray(first_step))
+        run, failed_step = _descend(autoencoder, loss, measure, optimizer, data, key, *own)
     if not throw:
         return run
     if is_concrete(failed_step):
