@@ -129,9 +129,9 @@ def test_a_problem_is_differentiated_through_its_series(x64):
 def test_bad_input():
     with pytest.raises(ValueError, match="Argument `method` must be one of"):
         expansion.resum([1.0, 2.0], [0.1], "borel")
-    with pytest.raises(ValueError, match="Argument `series` must be finite"):
+    with pytest.raises(ValueError, match="Argument `series` must be a non-empty, finite array"):
         expansion.resum(np.array([1.0, np.nan]), np.array([0.1]))
-    with pytest.raises(ValueError, match="Argument `series` must be a non-empty array"):
+    with pytest.raises(ValueError, match="Argument `series` must be a non-empty, finite array"):
         expansion.resum(np.array(1.0), np.array([0.1]))
     with pytest.raises(ValueError, match="Argument `times` must be"):
         expansion.resum(np.array([1.0, 2.0]), np.array([0.2, 0.1]))
