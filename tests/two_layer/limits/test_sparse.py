@@ -159,7 +159,7 @@ def test_derivatives_of_the_denoised_risk(x64):
         (lambda: limits.identity_risk(sparse(0.5), 1.5), r"`rate` must be in \(0, 1\] for the identity, but got 1.5"),
         (lambda: limits.identity_risk(sparse(0.5), 0.0), r"`rate` must be in \(0, 1\] for the identity, but got 0.0"),
         (lambda: limits.rotation_risk(sparse(0.5), -1.0), "`rate` must be finite and positive, but got -1.0."),
-        (lambda: limits.denoised_risk(sparse(0.5), 0.0), "`rate` must be finite and positive, but got 0.0."),
+        (lambda: limits.denoised_risk(sparse(0.5), 0.0), "`rate` must be positive, at most 1e15, but got 0.0."),
         (lambda: limits.denoiser(sparse(0.5), jnp.ones(2)), "`rate` must be a single number"),
         (lambda: limits.denoised_risk(sparse(0.5), 1.0, "linear"), "`rate` must be below 1 for a linear activation"),
         (lambda: limits.denoised_risk(sparse(0.5), 1.0, "relu"), "`activation` must be odd"),
