@@ -80,7 +80,7 @@ def test_a_source_goes_through_jit(x64):
     [
         (lambda: GaussianSource([1.0, -1.0]), "`covariance` must be .* smallest eigenvalue is -1."),
         (lambda: GaussianSource.isotropic(0), "`input_dim` must be a positive integer, but got 0."),
-        (lambda: GaussianSource.power_law(3, -1.0), "`exponent` must be finite and nonnegative, but got -1.0."),
+        (lambda: GaussianSource.power_law(3, -1.0), "`exponent` must be a finite, nonnegative number, but got -1.0."),
         (lambda: GaussianSource.isotropic(2).sample(KEY, 0), "`num_samples` must be a positive integer, but got 0."),
     ],
 )
