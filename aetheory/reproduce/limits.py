@@ -364,6 +364,8 @@ def _draw_images(axes: Sequence[Axes], data: xarray.Dataset, name: str, colour: 
     _plot(raw, data.raw_gaussian, "descent", colour)
     _plot(raw, data.raw_held_out, "triangle", colour)
     raw.set_xscale("log")
+    raw.set_xticks([0.25, 0.5, 1.0], ["0.25", "0.5", "1"])
+    raw.minorticks_off()
     for ax, title in ((white, "whitened images, held out"), (raw, "raw images, held out")):
         ax.set(xlabel="rate $r = n/d$", ylabel=_RISK, title=title)
 
