@@ -99,6 +99,11 @@ class Curve(eqx.Module):
             )
         return self.values[name]
 
+    @classmethod
+    def predicted(cls, theory: AbstractTheory, problem: Any, times: Array, values: Values, **more: Any) -> "Curve":
+        """The curve that a theory has made of a problem, of shape (*batch, num_times); `more` are further fields."""
+        return cls(times, values, theory=theory, problem_type=type(problem), label=theory.name, **more)
+
     @property
     def standard_error(self) -> Values | None:
         """Standard deviation over √repeats: the error bar of the mean; `None` without repeats."""

@@ -45,7 +45,7 @@ class RecoveryTheory(AbstractTheory):
         numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in problem.free_numbers))
         one = dataclasses.replace(arrays, **dict(zip(problem.free_numbers, numbers, strict=True)))
         values, lower, upper = self.values(one, steps)
-        return Curve(steps, values, lower=lower, upper=upper, theory=self, problem_type=type(problem), label=self.name)
+        return Curve.predicted(self, problem, steps, values, lower=lower, upper=upper)
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class TrajectoryTheory(AbstractTheory):
             rate = problem.learning_rate if isinstance(problem.optimizer, str) else problem.optimizer
             blamed = ("learning_rate", "small enough for training not to diverge", rate)
         values = _finished(values, failed, blamed, throw)
-        return Curve(steps, values, theory=self, problem_type=type(problem), label=self.name)
+        return Curve.predicted(self, problem, steps, values)
 
 
 def check_network(problem: Any, name: str, networks: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ class EndPoint(AbstractTheory):
         risk = jnp.asarray(self.risk(problem)).astype(dtype)
         times = jnp.asarray(times)
         values = Values(risk=jnp.broadcast_to(risk[..., None], (*risk.shape, len(times))))
-        return Curve(times, values, theory=self, problem_type=type(problem), label=self.name)
+        return Curve.predicted(self, problem, times, values)
 
 
 def _isotropic(problem: Any) -> Float[Array, "*batch"]:

@@ -121,16 +121,7 @@ class BracketedTheory(AbstractTheory):
         values, lower, upper = estimate
         if throw:
             values = require_finished(values, stats, values)
-        return Curve(
-            times,
-            values,
-            lower=lower,
-            upper=upper,
-            stats=stats,
-            theory=self,
-            problem_type=type(problem),
-            label=self.name,
-        )
+        return Curve.predicted(self, problem, times, values, lower=lower, upper=upper, stats=stats)
 
     def _best(
         self, ratios: AbstractLinear, times: Times, method: Approximation | None, tolerance: float, solver: Solver

@@ -182,16 +182,7 @@ class LinearTheory(AbstractTheory):
         (values, lower, upper), stats = over_batch(evaluate, ratios, self, times, law, size, finite_size, solver)
         if throw:
             values = require_finished(values, stats, values)
-        return Curve(
-            times,
-            values,
-            lower=lower,
-            upper=upper,
-            stats=stats,
-            theory=self,
-            problem_type=type(problem),
-            label=self.name,
-        )
+        return Curve.predicted(self, problem, times, values, lower=lower, upper=upper, stats=stats)
 
     def _check_choices(self, problem: AbstractLinear, method: Any, finite_size: bool, data: Any, held_out: Any) -> None:
         allowed = [

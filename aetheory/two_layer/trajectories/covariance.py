@@ -225,13 +225,7 @@ class MatrixDescent(AbstractTheory):
         if throw:
             values = schedule.require(values, stats)
         shown = schedule.times if flow else jnp.asarray(times)
-        return Curve(
-            *(shown, values, None, lower, upper),
-            stats=stats,
-            theory=self,
-            problem_type=type(problem),
-            label=self.name,
-        )
+        return Curve.predicted(self, problem, shown, values, lower=lower, upper=upper, stats=stats)
 
 
 MATRIX = MatrixDescent(

@@ -195,7 +195,7 @@ class Trajectory(AbstractTheory):
         if throw:
             values = task.schedule.require(values, stats)
         shown = jnp.asarray(times) if stepwise else task.schedule.times
-        return Curve(shown, values, stats=stats, theory=self, problem_type=type(problem), label=self.name)
+        return Curve.predicted(self, problem, shown, values, stats=stats)
 
     def _check(self, problem: Any, finite_size: bool, quantiles: Any) -> None:
         require_method(self.name, self.method, problem)
