@@ -1,8 +1,9 @@
 """Another processor: what `pytest --shake` changes, so that no processor's rounding becomes a test's tolerance.
 
 Elsewhere the same products of matrices and the same sums are added in another order: other vectors, other blocks, no
-fused multiply-add. Here they are added backwards, and a cumulative sum is taken by a scan. Only the primitives'
-translation for the CPU changes: transformations and jaxprs stay what they are.
+fused multiply-add. Here they are added backwards, and a cumulative sum is taken by a scan. Accelerators moreover round
+the factors of a product to ten bits unless it asks for full precision; so do products in float32 here. Only the
+primitives' translation for the CPU changes: transformations and jaxprs stay what they are.
 """
 
 import os
@@ -13,9 +14,13 @@ from jax.extend.core import primitives
 from jax.extend.mlir.dialects import stablehlo
 from jax.interpreters import mlir
 
+_EXACT = [(jax.lax.Precision.HIGHEST,) * 2, jax.lax.Precision.HIGHEST]
 
-def _dot_general(context, *operands, dimension_numbers, **_):
+
+def _dot_general(context, *operands, dimension_numbers, precision=None, **_):
     summed, batch = dimension_numbers
+    if precision not in _EXACT and context.avals_in[0].dtype == jnp.float32:
+        operands = [stablehlo.reduce_precision(x, exponent_bits=8, mantissa_bits=10) for x in operands]
     numbers = stablehlo.DotDimensionNumbers.get(*map(list, [*batch, *summed]))
     (result,) = context.avals_out
     kind = mlir.ir.RankedTensorType.get(result.shape, mlir.dtype_to_ir_type(result.dtype))

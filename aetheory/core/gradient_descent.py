@@ -21,6 +21,7 @@ from aetheory.core.checks import (
     static_integer,
 )
 from aetheory.core.curve import Curve, named
+from aetheory.core.precision import exact_products
 
 Autoencoder = TypeVar("Autoencoder", bound=PyTree)
 
@@ -113,6 +114,7 @@ def gradient_descent(
 
 
 @eqx.filter_jit
+@exact_products
 def _descend(
     autoencoder: Autoencoder,
     loss: Callable[[Autoencoder, Any], Float[Array, ""]],

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from aetheory.core.checks import as_float, check_times, check_training, common_float_dtype
 from aetheory.core.curve import Curve, named
+from aetheory.core.precision import exact_products
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options, require_finished, solve_flow, steps_needed
 
 Autoencoder = TypeVar("Autoencoder", bound=PyTree)
@@ -69,6 +70,7 @@ def gradient_flow(
 
 
 @eqx.filter_jit
+@exact_products
 def _follow(
     autoencoder: Autoencoder,
     loss: Callable[[Autoencoder, Any], Float[Array, ""]],

@@ -5,9 +5,11 @@ from typing import Any
 
 from aetheory.core.checks import check_instance, check_options, keyword_only
 from aetheory.core.curve import Curve
+from aetheory.core.precision import exact_products
 from aetheory.core.problem import AbstractProblem
 
 
+@exact_products
 def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime: Any = None, **options: Any) -> Curve:
     """The curve that a theory predicts for a problem, in the limit of large dimensions unless it says otherwise.
 

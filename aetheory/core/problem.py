@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from aetheory.core.checks import fail, keyword_only
 from aetheory.core.curve import Values
+from aetheory.core.precision import exact_products
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 
@@ -40,6 +41,11 @@ class AbstractExperiment(eqx.Module):
     @abc.abstractmethod
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One random draw and its training: a pure function of the key, to be compiled."""
+
+    @exact_products
+    def outcome(self, key: PRNGKeyArray) -> Outcome:
+        """`run` as everything of the library runs it."""
+        return self.run(key)
 
     def repeats_at_once(self, num_repeats: int) -> int | None:
         """How many repeats to vectorise; `None` runs them one after the other."""

@@ -6,7 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from aetheory.core.precision import exact_products
 
+
+@exact_products
 def reconstruction_loss(
     autoencoder: Callable[[Float[Array, " input_dim"]], Float[Array, " input_dim"]],
     samples: Float[Array, "num_samples input_dim"],

@@ -74,7 +74,7 @@ def run_repeats(
     """Every repeat's outcome, with a leading axis: one compiled program for each static part of the experiment."""
 
     def one(key: PRNGKeyArray) -> Outcome:
-        outcome = experiment.run(key)
+        outcome = experiment.outcome(key)
         arrays, rest = eqx.partition(outcome.module if return_module else None, eqx.is_array)
         static.append(rest)
         return outcome._replace(module=arrays)

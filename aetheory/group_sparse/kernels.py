@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from aetheory.core.precision import exact_products
 from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.group_sparse.network import GroupSparseAutoencoder, shrink_groups
 
@@ -81,6 +82,7 @@ def _loss(
     return _forward(nonnegative, capacity, atoms, samples, threshold)[0]
 
 
+@exact_products
 def _forward(
     nonnegative: bool, capacity: int, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]
 ) -> tuple[Float[Array, ""], _Saved]:
@@ -100,6 +102,7 @@ def _forward(
     return 0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)), saved
 
 
+@exact_products
 def _backward(nonnegative: bool, _: int, saved: _Saved, cotangent: Float[Array, ""]) -> tuple[Array, Array, None]:
     saved = saved._replace(errors=cotangent / len(saved.samples) * saved.errors)
     gradients: Gradients = jax.lax.cond(

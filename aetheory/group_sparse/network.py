@@ -9,6 +9,7 @@ from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory.core.checks import check_array, real_array, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
+from aetheory.core.precision import exact_products
 
 _POWER_ITERATIONS = 100
 
@@ -130,6 +131,7 @@ class GroupSparseAutoencoder(eqx.Module):
             )
         return self._encode(self.atoms, inputs)
 
+    @exact_products
     def decode(self, codes: Float[Array, "*batch latent_dim"]) -> Float[Array, "*batch input_dim"]:
         """A x for each code x: shape (..., latent_dim) to (..., input_dim)."""
         return codes @ self.atoms.T
@@ -139,6 +141,7 @@ class GroupSparseAutoencoder(eqx.Module):
         return self.decode(self.encode(inputs))
 
     @eqx.filter_jit
+    @exact_products
     def _encode(
         self, atoms: Float[Array, "input_dim latent_dim"], inputs: Float[Array, "*batch input_dim"]
     ) -> Float[Array, "*batch latent_dim"]:

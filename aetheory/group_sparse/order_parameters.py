@@ -106,7 +106,7 @@ class MeanField(eqx.Module):
         law = heard(overlap * code[:, 0], jnp.sqrt(norm * rest / n)[pair_of], self.threshold, d)
 
         def mean(values: Nodes) -> Pair:
-            return jnp.matmul(average, law.integral(values), precision="highest")
+            return average @ law.integral(values)
 
         radius, cosine, squares, signal = law.radius, law.cosine, law.squared_cosine, overlap * code
         lost = self.threshold / radius
@@ -116,9 +116,7 @@ class MeanField(eqx.Module):
 
         on = self.num_active - jnp.concatenate([one, zero])
         others = jnp.stack([on, self.num_groups - 1 - on], axis=1)
-        kappa, taken, rebuilt = (
-            jnp.matmul(others, each, precision="highest") for each in (norm / n * trace, heard_back, norm * d * power)
-        )
+        kappa, taken, rebuilt = (others @ each for each in (norm / n * trace, heard_back, norm * d * power))
         k, left = 1 - taken / rest, jnp.maximum(rest - 2 * taken + rebuilt, 0)
 
         answer, own = k[pair_of][:, None], (1 - kappa)[pair_of][:, None]

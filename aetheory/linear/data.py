@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from aetheory.core.checks import check_covariance, check_samples, fail, is_concrete, static_integer
+from aetheory.core.precision import exact_products
 from aetheory.linear.flow import Bidiagonal
 from aetheory.linear.parameters import AbstractLinear
 
@@ -68,6 +69,7 @@ class DataCovariance(eqx.Module):
 
 
 @eqx.filter_jit
+@exact_products
 def data_covariance(
     samples: Float[Array, "samples dim"], held_out: Float[Array, "held_out dim"] | None = None
 ) -> DataCovariance:
@@ -75,13 +77,12 @@ def data_covariance(
     mean = jnp.mean(samples, axis=0, keepdims=True)
     centred = samples - mean
     num_samples, dim = samples.shape
-    with jax.default_matmul_precision("highest"):
-        if held_out is None:
-            gram = centred.T @ centred if dim <= num_samples else centred @ centred.T
-            return DataCovariance(jnp.maximum(jnp.linalg.eigvalsh(gram / num_samples), 0))
-        spectrum, basis = jnp.linalg.eigh(centred.T @ centred / num_samples)
-        projected = (held_out - mean) @ basis
-        covariance = projected.T @ projected / held_out.shape[0]
+    if held_out is None:
+        gram = centred.T @ centred if dim <= num_samples else centred @ centred.T
+        return DataCovariance(jnp.maximum(jnp.linalg.eigvalsh(gram / num_samples), 0))
+    spectrum, basis = jnp.linalg.eigh(centred.T @ centred / num_samples)
+    projected = (held_out - mean) @ basis
+    covariance = projected.T @ projected / held_out.shape[0]
     return DataCovariance(jnp.maximum(spectrum, 0), covariance)
 
 

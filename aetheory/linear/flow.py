@@ -332,25 +332,23 @@ def evolve(
     follow_map = ensemble.follow_map and step_size is None and ensemble.penalty is None
     field: Any = map_vector_field if follow_map else vector_field if ensemble.tied else untied_vector_field
     observe: Any = map_risks if follow_map else risks if ensemble.tied else untied_risks
-    # float32 products on an accelerator are otherwise rounded to ten bits, far above the solver's tolerance
-    with jax.default_matmul_precision("highest"):
-        state = _symmetric_product(ensemble.weights, ensemble.weights) if follow_map else ensemble.weights.mT
-        goal_error = None
-        if not deterministic:
-            initial = observe(0, state, ensemble).train
-            goal_error = eqx.Partial(map_train_error if follow_map else train_error, initial)
-        observed, _, stats = solve_flow(
-            field,
-            state,
-            times,
-            ensemble,
-            observe,
-            rtol=jnp.minimum(rtol, _LOOSEST_FOLLOWED_MAP) if follow_map else rtol,
-            step_size=step_size,
-            max_steps=max_steps,
-            adjoint=adjoint,
-            norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
-            goal_error=goal_error,
-            stiffness=None if turn is None or follow_map else Stiffness(turn, fastest_rate),
-        )
+    state = _symmetric_product(ensemble.weights, ensemble.weights) if follow_map else ensemble.weights.mT
+    goal_error = None
+    if not deterministic:
+        initial = observe(0, state, ensemble).train
+        goal_error = eqx.Partial(map_train_error if follow_map else train_error, initial)
+    observed, _, stats = solve_flow(
+        field,
+        state,
+        times,
+        ensemble,
+        observe,
+        rtol=jnp.minimum(rtol, _LOOSEST_FOLLOWED_MAP) if follow_map else rtol,
+        step_size=step_size,
+        max_steps=max_steps,
+        adjoint=adjoint,
+        norm=optimistix.max_norm if deterministic else optimistix.rms_norm,
+        goal_error=goal_error,
+        stiffness=None if turn is None or follow_map else Stiffness(turn, fastest_rate),
+    )
     return observed, stats

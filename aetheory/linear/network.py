@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from aetheory.core.checks import check_real, static_integer
+from aetheory.core.precision import exact_products
 
 
 class LinearAutoencoder(eqx.Module):
@@ -33,6 +34,7 @@ class LinearAutoencoder(eqx.Module):
         scale = jnp.sqrt(jnp.asarray(init_variance))
         return cls(scale * jax.random.normal(key, shape, scale.dtype))
 
+    @exact_products
     def __call__(self, inputs: Float[Array, " input_dim"]) -> Float[Array, " input_dim"]:
         """The reconstruction x̂ of one input x."""
         return self.weights @ (self.weights.T @ inputs)

@@ -86,7 +86,7 @@ def _train(
     def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
         """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
         one = dataclasses.replace(problem, network=network, **parameters)
-        return dict(one.experiment(epochs, examples_per_pass=passes).run(key).values.items())
+        return dict(one.experiment(epochs, examples_per_pass=passes).outcome(key).values.items())
 
     runs = ae.sweep(
         trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,

@@ -149,7 +149,7 @@ def _run_experiment(fixed: Any, shared: list[Any], varied: list[Any], key: PRNGK
     shape, varies, others, rest_shape, _ = fixed
     sources = iter(shared), iter(varied)
     arrays = shape.unflatten([next(sources[varied]) for varied in varies])
-    values, stats, _ = eqx.combine(arrays, rest_shape.unflatten(others)).run(jax.random.split(key, 1)[0])
+    values, stats, _ = eqx.combine(arrays, rest_shape.unflatten(others)).outcome(jax.random.split(key, 1)[0])
     return OverTime(dict(values.items()), outcome(stats))
 
 

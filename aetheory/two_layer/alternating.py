@@ -70,8 +70,7 @@ class AlternatingDescent(AbstractExperiment):
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """Alternating descent of the rows until the criterion holds."""
-        with jax.default_matmul_precision("highest"):
-            final = self._descend(self.setting.view(self.setting.first(key)).rows)
+        final = self._descend(self.setting.view(self.setting.first(key)).rows)
         places = jnp.minimum(self.times, final.step)
         values = jax.tree.map(lambda record: record[places], final.records)
         module = TwoLayerAutoencoder(final.rows, final.decoder.T, self.setting.activation)

@@ -70,24 +70,23 @@ class RiskFlow(AbstractExperiment):
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One draw, along its flow."""
-        with jax.default_matmul_precision("highest"):
-            # unit length in the metric of the flow, whatever the scale of the covariance is
-            encoder = normalised(self.setting.first(key), None)[0]
-            decoder = jnp.zeros_like(encoder.T) if self.setting.decoder is None else self.setting.decoder
-            run = gradient_flow(
-                _Weights(encoder, None if self.tied else decoder),
-                _loss,
-                self.times,
-                (self.setting, self.setting.view(encoder).rows),
-                metrics=_measured,
-                rtol=self.rtol,
-                max_steps=self.max_steps,
-                adjoint=self.adjoint,
-                throw=False,
-            )
-            view = self.setting.view(run.module.encoder)
-            decoder = view.tied()[0].T if self.tied else run.module.decoder
-            return Outcome(run.values, run.stats, TwoLayerAutoencoder(view.rows, decoder, self.setting.activation))
+        # unit length in the metric of the flow, whatever the scale of the covariance is
+        encoder = normalised(self.setting.first(key), None)[0]
+        decoder = jnp.zeros_like(encoder.T) if self.setting.decoder is None else self.setting.decoder
+        run = gradient_flow(
+            _Weights(encoder, None if self.tied else decoder),
+            _loss,
+            self.times,
+            (self.setting, self.setting.view(encoder).rows),
+            metrics=_measured,
+            rtol=self.rtol,
+            max_steps=self.max_steps,
+            adjoint=self.adjoint,
+            throw=False,
+        )
+        view = self.setting.view(run.module.encoder)
+        decoder = view.tied()[0].T if self.tied else run.module.decoder
+        return Outcome(run.values, run.stats, TwoLayerAutoencoder(view.rows, decoder, self.setting.activation))
 
 
 class RiskDescent(AbstractExperiment):
@@ -110,19 +109,18 @@ class RiskDescent(AbstractExperiment):
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One draw and its descent."""
         setting, num_steps = self.setting, max(1, self.steps[-1])
-        with jax.default_matmul_precision("highest"):
-            rows = normalised(setting.first(key), setting.covariance)[0]
-            decoder = jnp.zeros_like(rows.T) if setting.decoder is None else setting.decoder
-            run = gradient_descent(
-                _Weights(rows, decoder),
-                _loss,
-                optax.chain(optax.sgd(self.step_size), _project_rows(setting.covariance)),
-                num_steps,
-                (setting, rows),
-                metrics=_measured,
-                record_at=self.steps,
-                throw=False,
-            )
+        rows = normalised(setting.first(key), setting.covariance)[0]
+        decoder = jnp.zeros_like(rows.T) if setting.decoder is None else setting.decoder
+        run = gradient_descent(
+            _Weights(rows, decoder),
+            _loss,
+            optax.chain(optax.sgd(self.step_size), _project_rows(setting.covariance)),
+            num_steps,
+            (setting, rows),
+            metrics=_measured,
+            record_at=self.steps,
+            throw=False,
+        )
         trained = TwoLayerAutoencoder(run.module.encoder, run.module.decoder, setting.activation)
         return Outcome(run.values, steps_taken(num_steps), trained)
 
@@ -180,11 +178,9 @@ class SampleDescent(AbstractExperiment):
         key_start, key_batches = jax.random.split(key)
 
         def measured(model: TwoLayerAutoencoder, _: Any) -> Values:
-            with jax.default_matmul_precision("highest"):
-                return _measured(_Weights(model.encoder, model.decoder), (setting, rows))
+            return _measured(_Weights(model.encoder, model.decoder), (setting, rows))
 
-        with jax.default_matmul_precision("highest"):
-            rows = normalised(setting.first(key_start), setting.covariance)[0]
+        rows = normalised(setting.first(key_start), setting.covariance)[0]
         tied = activation.linear_coefficient / activation.second_moment * rows.T
         optimizer = self._optimizer(num_steps)
         run = gradient_descent(

@@ -27,6 +27,7 @@ from aetheory.core.checks import (
     is_concrete,
     static_integer,
 )
+from aetheory.core.precision import exact_products
 from aetheory.two_layer.activations import Activation, ActivationLike, as_activation
 
 Rows = Float[Array, "latent_dim input_dim"]
@@ -65,6 +66,7 @@ class TwoLayerAutoencoder(eqx.Module):
             )
         self.activation = as_activation(activation)
 
+    @exact_products
     def __call__(self, inputs: Float[Array, " input_dim"]) -> Float[Array, " input_dim"]:
         """The reconstruction x̂ of one input x."""
         return self.decoder @ self.activation(self.encoder @ inputs)
@@ -219,10 +221,10 @@ class View(eqx.Module):
 
 
 @eqx.filter_jit
+@exact_products
 def _computed(formula: Callable[..., Any], rows: Rows, sigma: Covariance, activation: Activation, *more: Any) -> Any:
     """A formula of `View`, of checked arguments."""
-    with jax.default_matmul_precision("highest"):
-        return formula(View.of(rows, sigma, activation), *more)
+    return formula(View.of(rows, sigma, activation), *more)
 
 
 def _checked(encoder: Any, activation: ActivationLike, covariance: Any) -> tuple[Rows, Covariance, Activation]:

@@ -39,7 +39,7 @@ def drawn_autoencoder(samples, basis, dtype, held_out=None):
     )
     repeat_key = jax.random.split(KEY, 1)[0]
     draw = weights_on_data(repeat_key, covariance, (INPUT_DIM, LATENT_DIM, len(samples)), VARIANCE, dtype)
-    return LinearAutoencoder(jnp.asarray(basis, dtype) @ draw.weights)
+    return LinearAutoencoder(jnp.asarray(np.asarray(basis, dtype) @ np.asarray(draw.weights)))
 
 
 def simulated(samples, dtype, held_out=None, **options):

@@ -12,13 +12,14 @@ from scipy.stats import ks_2samp
 from tolerance import rounding
 
 import aetheory as ae
+from aetheory.core.precision import exact_products
 from aetheory.core.simulate import run_repeats
 from aetheory.linear import ensembles, simulation
 from aetheory.linear.data import data_covariance
 from aetheory.linear.flow import Ensemble, evolve, risks, vector_field
 
 TIMES = np.array([0.0, 0.1, 0.5, 1.5])
-followed = eqx.filter_jit(evolve)  # a program for each shape, whatever the numbers and the tolerance
+followed = eqx.filter_jit(exact_products(evolve))  # a program for each shape, whatever the numbers and the tolerance
 
 
 def draw(rng, input_dim, latent_dim, num_samples, scale=0.5):

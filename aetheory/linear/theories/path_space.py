@@ -166,8 +166,7 @@ def evolve_paths(ensemble: Ensemble, times: Times, solver: Solver) -> tuple[Valu
     def observe(_: Any, transposed: Float[Array, "columns rows"], ensemble: Ensemble) -> Values:
         return path_risks(transposed, ensemble)
 
-    with jax.default_matmul_precision("highest"):
-        observed, _, stats = solve_flow(
-            vector_field, ensemble.weights.mT, times, ensemble, observe, **solver._asdict(), norm=optimistix.max_norm
-        )
+    observed, _, stats = solve_flow(
+        vector_field, ensemble.weights.mT, times, ensemble, observe, **solver._asdict(), norm=optimistix.max_norm
+    )
     return observed, stats

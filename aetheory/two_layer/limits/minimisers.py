@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from aetheory.core.checks import check_covariance, check_key, static_integer
+from aetheory.core.precision import exact_products
 from aetheory.two_layer.activations import ActivationLike
 from aetheory.two_layer.limits.gaussian import limit_alpha, water_filling
 from aetheory.two_layer.network import TwoLayerAutoencoder, normalised, optimal_decoder
@@ -58,11 +59,12 @@ def minimiser(
     frame = _frame(key, jnp.asarray(allocation[used]), num_units)
     encoder = jnp.zeros((num_units, len(deviations)), frame.dtype).at[:, used].set(frame / deviations[None, used])
     if directions is not None:
-        encoder = jnp.matmul(encoder, directions.T, precision=jax.lax.Precision.HIGHEST)
+        encoder = encoder @ directions.T
     return TwoLayerAutoencoder(encoder, optimal_decoder(encoder, activation, sigma), activation)
 
 
 @eqx.filter_jit
+@exact_products
 def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) -> Float[Array, "num_units used"]:
     """Rows of unit length whose columns are orthogonal with these squared lengths, which sum to the number of rows."""
 
@@ -73,8 +75,7 @@ def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) ->
         nearest: Float[Array, "num_units used"] = scaled @ (axes * jax.lax.rsqrt(squares)[None, :]) @ axes.T
         return nearest * lengths[None, :]
 
-    with jax.default_matmul_precision("highest"):
-        lengths = jnp.sqrt(squares)
-        gaussian = jax.random.normal(key, (num_units, squares.shape[0]), squares.dtype)
-        start = jnp.linalg.qr(gaussian)[0] * lengths[None, :]
-        return normalised(jax.lax.fori_loop(0, _ITERATIONS, iterate, start), None)[0]
+    lengths = jnp.sqrt(squares)
+    gaussian = jax.random.normal(key, (num_units, squares.shape[0]), squares.dtype)
+    start = jnp.linalg.qr(gaussian)[0] * lengths[None, :]
+    return normalised(jax.lax.fori_loop(0, _ITERATIONS, iterate, start), None)[0]

@@ -107,8 +107,7 @@ def random_rows(
 
 
 def _of_encoder(numbers: Numbers, inputs: Inputs, schedule: Schedule) -> tuple[Values, SolverStats]:
-    with jax.default_matmul_precision("highest"):
-        return trained(inputs, numbers, schedule)
+    return trained(inputs, numbers, schedule)
 
 
 def _of_random_rows(
@@ -135,8 +134,7 @@ def _of_random_rows(
         found, stats = jax.lax.map(at, ends)
         return jax.tree.map(lambda each: jnp.tensordot(shares, each, 1), found), stats
 
-    with jax.default_matmul_precision("highest"):
-        found, stats = jax.lax.map(one, jax.random.split(jax.random.key(seed), rotations))
+    found, stats = jax.lax.map(one, jax.random.split(jax.random.key(seed), rotations))
     mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), found)
     spread = jax.tree.map(lambda values: jnp.std(jax.lax.stop_gradient(values), axis=0, ddof=1), found)
     return mean, spread, jax.tree.map(lambda leaf: jnp.min(leaf), stats)
