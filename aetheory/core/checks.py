@@ -151,9 +151,13 @@ def check_times(times: Any) -> Float[Array, " times"]:
     """
     requirement = "a non-empty vector of finite, nonnegative times in increasing order"
     vector = check_array("times", times, requirement, 1)
+    if is_concrete(vector):
+        # in NumPy, for JAX would compile each operation
+        values = np.asarray(vector)
+        if (values < 0).any() or (values[1:] < values[:-1]).any():
+            raise fail("times", requirement, times)
+        return vector
     invalid = ~jnp.all(jnp.isfinite(vector) & (vector >= 0)) | jnp.any(vector[1:] < vector[:-1])
-    if is_concrete(invalid) and invalid:
-        raise fail("times", requirement, times)
     return at_run_time(vector, invalid, f"Argument `times` must be {requirement}.")
 
 

@@ -61,6 +61,18 @@ class SolverStats(eqx.Module):
         return f"{failures} of {self.succeeded.size} flows stopped early, out of steps or with a vanishing step size"
 
 
+_UNFINISHED = (
+    "The flow did not reach the last time: it ran out of steps (`max_steps`) or its step size vanished. An explicit "
+    "solver needs about 2·rate·time steps; a linear autoencoder relaxes at 4 times the largest eigenvalue of the "
+    "covariance. Try earlier times, a larger `max_steps` or a larger `rtol`; `throw=False` returns the curve as it is, "
+    "with the reason in `stats`."
+)
+_DIVERGED = (
+    "Training diverged: a recorded value is NaN or infinite. Try a smaller step size, learning rate or initial scale; "
+    "`throw=False` returns the values as they are."
+)
+
+
 def solve_flow(
     vector_field: Callable[[Any, PyTree, Any], PyTree],
     state: PyTree,
@@ -207,23 +219,17 @@ def steps_needed(times: Any, step_size: Any, max_steps: int) -> int:
 
 def require_finished(value: PyTree, stats: SolverStats | None, observed: PyTree) -> PyTree:
     """`value`, or an error (at run time, under `jit`) if a flow stopped early or `observed` is not finite."""
-    finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(observed) if eqx.is_inexact_array(leaf)]
-    diverged = ~jnp.all(jnp.stack(finite)) if finite else jnp.asarray(False)
-    if stats is not None:
-        value = eqx.error_if(
-            value,
-            ~stats.succeeded,
-            "The flow did not reach the last time: it ran out of steps (`max_steps`) or its step size "
-            "vanished. An explicit solver needs about 2·rate·time steps; a linear autoencoder relaxes at 4 times the "
-            "largest eigenvalue of the covariance. Try earlier times, a larger `max_steps` or a larger `rtol`; "
-            "`throw=False` returns the curve as it is, with the reason in `stats`.",
-        )
-    return eqx.error_if(
-        value,
-        diverged,
-        "Training diverged: a recorded value is NaN or infinite. Try a smaller step size, learning rate or initial "
-        "scale; `throw=False` returns the values as they are.",
-    )
+    leaves = [leaf for leaf in jax.tree.leaves(observed) if eqx.is_inexact_array(leaf)]
+    finished = True if stats is None else stats.succeeded
+    if is_concrete(finished) and all(map(is_concrete, leaves)):
+        # in NumPy, for JAX would compile each operation
+        if not np.all(finished):
+            raise RuntimeError(_UNFINISHED)
+        if not all(np.isfinite(leaf).all() for leaf in leaves):
+            raise RuntimeError(_DIVERGED)
+        return value
+    diverged = ~jnp.all(jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves])) if leaves else jnp.asarray(False)
+    return eqx.error_if(eqx.error_if(value, ~jnp.asarray(finished), _UNFINISHED), diverged, _DIVERGED)
 
 
 def _root_mean_square(state: PyTree) -> Float[Array, ""]:
