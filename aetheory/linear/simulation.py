@@ -8,6 +8,7 @@ import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from aetheory.core.checks import (
@@ -199,7 +200,7 @@ def _turn(problem: Any, times: Float[Array, " times"], dtype: Any) -> Float[Arra
     if problem.covariance is not None:
         top = float(SampleCovariance(problem.covariance, float(problem.sample_ratio)).top)
     turn = _AT_REST / top
-    return jnp.asarray(turn, dtype) if float(times[-1]) > _MUCH_LATER * turn else None
+    return jnp.asarray(turn, dtype) if float(np.asarray(times)[-1]) > _MUCH_LATER * turn else None
 
 
 def _static_num_samples(num_samples: Any) -> int | float:

@@ -71,10 +71,16 @@ def resum(series: Any, times: Any, method: str = "conformal-pade") -> Resummatio
     if is_concrete(unsummed) and unsummed:
         raise ValueError(message)
     result = Resummation(at_run_time(result.values, unsummed, message), radius)
-    if method == "taylor" and is_concrete(radius) and is_concrete(times) and radius.size and times[-1] > radius.min():
+    if (
+        method == "taylor"
+        and is_concrete(radius)
+        and is_concrete(times)
+        and radius.size
+        and np.asarray(times)[-1] > np.min(radius)
+    ):
         warnings.warn(
-            f"The Taylor series is summed up to time {float(times[-1]):.3g}, beyond its estimated radius of "
-            f"convergence {float(radius.min()):.3g}; use method='pade' or 'conformal-pade'.",
+            f"The Taylor series is summed up to time {np.asarray(times)[-1]:.3g}, beyond its estimated radius of "
+            f"convergence {np.min(radius):.3g}; use method='pade' or 'conformal-pade'.",
             RuntimeWarning,
             stacklevel=2,
         )

@@ -228,11 +228,13 @@ class LinearTheory(AbstractTheory):
             value = np.asarray(getattr(ratios, name), np.float64)
             if value.min() < lower or value.max() > upper:
                 outside.append(f"`{name}` in [{value.min():.3g}, {value.max():.3g}], tested on [{lower:g}, {upper:g}]")
-        unit = float(jnp.max(ratios.sample_ratio)) if self.accuracy.in_samples else 1.0
-        if (latest := float(times[-1]) * unit) > self.accuracy.latest_time:
+        last, unit = float(np.asarray(times)[-1]), 1.0
+        if self.accuracy.in_samples:
+            unit = float(np.max(ratios.sample_ratio))
+        if (latest := last * unit) > self.accuracy.latest_time:
             name = "t p/N" if self.accuracy.in_samples else "t"
             outside.append(f"{name} up to {latest:.3g}, tested up to {self.accuracy.latest_time:g}")
-        decay = 0.0 if ratios.penalty is None else float(jnp.max(ratios.penalty.weight_decay) * times[-1])
+        decay = 0.0 if ratios.penalty is None else float(np.max(ratios.penalty.weight_decay)) * last
         if decay > self.accuracy.latest_decay:
             outside.append(f"`weight_decay` t up to {decay:.3g}, tested up to {self.accuracy.latest_decay:g}")
         if outside:
