@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 
 from aetheory.core.checks import as_float, check_times, is_concrete
 from aetheory.core.curve import Values
-from aetheory.core.solve import SolverStats, check_solver_options, require_finished, solve_flow
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, check_solver_options, require_finished, solve_flow
 
 _DIVERGED, _COLLAPSED = 1e3, 0.5
 """A risk of more than this many times that of the zero map; a second moment that no spectrum of mean 1 has."""
@@ -35,7 +35,15 @@ class Schedule(eqx.Module):
     last: int | None = eqx.field(static=True)
 
     @classmethod
-    def of(cls, times: Any, stepwise: bool, dtype: Any, rtol: Any, max_steps: int, adjoint: Any) -> "Schedule":
+    def of(
+        cls,
+        times: Any,
+        stepwise: bool,
+        dtype: Any,
+        rtol: Any = 1e-8,
+        max_steps: int = DEFAULT_MAX_STEPS,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+    ) -> "Schedule":
         """The arguments of a `curve`, checked.
 
         Raises:
@@ -46,36 +54,24 @@ class Schedule(eqx.Module):
         last = math.ceil(np.asarray(times)[-1]) if stepwise and is_concrete(times) else None
         return cls(vector, tolerance, adjoint, max_steps, last)
 
-    @property
-    def is_descent(self) -> bool:
-        """Whether the times are numbers of steps."""
-        return self.rtol is None
-
-    def run(
-        self,
-        advance: Callable[[Any, Any], Any],
-        velocity: Callable[[Any, Any], Any],
-        observe: Callable[[Any, Any], Values],
-        state: PyTree,
-        numbers: Any,
+    def follow(
+        self, velocity: Callable[[Any], Any], observe: Callable[[Any], Values], state: PyTree
     ) -> tuple[Values, SolverStats]:
-        """What is observed along `state ← advance(state, numbers)`, or the flow of `velocity(state, numbers)`."""
-        if self.rtol is None:
-            return self._descend(lambda one: advance(one, numbers), lambda one: observe(one, numbers), state)
+        """What is observed along a flow."""
         values, _, stats = solve_flow(
-            lambda _, one, numbers: velocity(one, numbers),
-            *(state, self.times, numbers),
-            lambda _, one, numbers: observe(one, numbers),
-            rtol=self.rtol,
+            lambda _, one, __: velocity(one),
+            *(state, self.times, None),
+            lambda _, one, __: observe(one),
+            rtol=jnp.asarray(self.rtol),
             max_steps=self.max_steps,
             adjoint=self.adjoint,
         )
         return values, stats
 
-    def _descend(
+    def descend(
         self, advance: Callable[[Any], Any], observe: Callable[[Any], Values], state: PyTree
     ) -> tuple[Values, SolverStats]:
-        """Between whole numbers of steps interpolated.
+        """What is observed along a map that stands for a step; between whole numbers of steps interpolated.
 
         Where the last of them is known the loop has a known length, and is differentiated in both modes; otherwise in
         forward mode.
@@ -105,7 +101,7 @@ class Schedule(eqx.Module):
 
     def require(self, values: Values, stats: SolverStats | None) -> Values:
         """The values, or an error where they diverged or a flow did not finish."""
-        if stats is None or not self.is_descent:
+        if stats is None or self.rtol is not None:
             checked: Values = require_finished(values, stats, values)
             return checked
         requirement = "Argument `step_size` must be small enough for the descent not to diverge"

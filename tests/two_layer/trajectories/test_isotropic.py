@@ -194,21 +194,6 @@ def test_a_step_of_joint_training_is_that_of_the_risk(x64):
     np.testing.assert_allclose(jnp.linalg.norm(run.module.encoder, axis=1), 1, rtol=rounding(jnp.float64, 12))
 
 
-def test_quantiles_are_those_of_the_eigenvalues(x64):
-    levels = (0.0, 0.2, 0.6, 0.9)
-    rows = random_encoder(jax.random.key(4), 30, 60)
-    own = ae.predict(problem(2, "tied", start=None), [0.0, 60.0], quantiles=levels).spectrum
-    assert own.shape == (2, 4)
-    # the atom of r = 2, and the end, where all others are 2
-    np.testing.assert_allclose(own[:, :2], 0, atol=1e-12)
-    np.testing.assert_allclose(own[1, 2:], 2, atol=1e-5)
-    one = ae.TwoLayerProblem(30, 60, method="alternating", start=rows)
-    found = ae.predict(one, [0], quantiles=levels).spectrum[0]
-    values = np.linalg.eigvalsh(rows @ rows.T)
-    np.testing.assert_allclose(found, np.interp(levels, (np.arange(60) + 0.5) / 60, values), atol=0.15)
-    np.testing.assert_allclose(found[:2], 0, atol=1e-12)
-
-
 @pytest.mark.parametrize("method", ["alternating", *(pytest.param(one, marks=pytest.mark.slow) for one in FLOWS)])
 def test_derivatives_in_the_start_and_the_times(method, x64):
     """In forward mode, which knows traced numbers of steps too; between whole ones the curve is a polygon."""
@@ -275,8 +260,6 @@ OTHER = ae.TwoLayerAutoencoder(np.eye(10)[:5], 0.1 * np.ones((10, 5)), "erf")
         ({"method": "alternating"}, [2, 1], {}, "Argument `times` must be a non-empty vector of finite, nonnegative"),
         ({"method": "joint", "step_size": 4.0}, STEPS, {}, "Argument `step_size` must be small enough"),
         ({"method": "alternating", "step_size": 1e30}, [0, 1], {}, "Argument `step_size` must be small enough"),
-        ({}, FLOW, {"quantiles": [1.5]}, "Argument `quantiles` must be a vector of levels between 0 and 1"),
-        ({}, FLOW, {"quantiles": [0.5], "finite_size": True}, "Argument `quantiles` must be None with `finite_size`"),
         ({"start": np.eye(10)[:5]}, FLOW, {"finite_size": True}, "Argument `finite_size` must be False with `start`"),
     ],
 )
