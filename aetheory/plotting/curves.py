@@ -34,9 +34,8 @@ def plot(
     values: Sequence[str] | None = None,
     colour: str | None = None,
     label: str | None = None,
-    markers: bool | None = None,
 ) -> "Axes":
-    """Draw named values of a curve against time: the first as a line (round dots), the second dashed (square dots).
+    """Draw named values of a curve against time: the first as a line or round dots, the second dashed or square.
 
     A theory that comes with a bracket is drawn with a band between its ends, a simulation with a band of one standard
     deviation over its repeats.
@@ -47,7 +46,6 @@ def plot(
         values: which of the curve's values to draw; train and population risk where it has them, otherwise the first.
         colour: one colour for all of them; the next of the axes' cycle when omitted.
         label: the legend entry (the curve's own label when omitted), to which the name of the value is added.
-        markers: dots instead of a line; by default for simulations.
 
     Returns:
         The axes.
@@ -66,8 +64,7 @@ def plot(
     if any(name not in curve.values for name in chosen):
         raise fail("values", f"made of {', '.join(map(repr, curve.values))}", values)
     ax = new_axes() if ax is None else ax
-    markers = curve.num_repeats > 0 if markers is None else markers
-    times = np.asarray(curve.times)
+    markers, times = curve.num_repeats > 0, np.asarray(curve.times)
     for index, name in enumerate(chosen):
         line, marker = _LOOKS[index % len(_LOOKS)]
         drawn_values = np.asarray(curve.values[name])
