@@ -4,6 +4,7 @@ Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.0
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -105,9 +106,8 @@ def resting_norm(problem: ae.RecoveryProblem) -> Any:
 
 def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
     """Every run with its network and its noise."""
-    for network in runs.network.values.tolist():
-        for level in runs.signal_to_noise.values.tolist():
-            yield network, level, runs.sel(network=network, signal_to_noise=level)
+    for network, level in itertools.product(runs.network.values.tolist(), runs.signal_to_noise.values.tolist()):
+        yield network, level, runs.sel(network=network, signal_to_noise=level)
 
 
 def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
@@ -117,24 +117,18 @@ def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> d
         distances, predicted = records.distance.values, records.predicted_distance.values
         published = PUBLISHED_DISTANCES.get(level, PUBLISHED_DISTANCES[1.0])
         known = {str(epoch): value for epoch, value in published.items() if epoch < len(distances)}
-        theory = {"largest_gap_to_theory": np.abs(predicted - distances).max() / distances[0]}
-        theory["predicted_false_positives"] = records.predicted_false_positives.values.max()
+        one = {"network": network, "signal_to_noise": level}
+        one |= {"input_dim": problem.input_dim, "num_groups": problem.num_groups}
+        one["squared_distance_at"] = {epoch: float(distances[int(epoch)]) for epoch in known}
+        one["published_1000_columns"] = known
         if network != "relu":
-            theory["largest_predicted_contraction"] = ae.recovery.measured_contraction(predicted).max()
-        told.append(
-            {
-                "network": network,
-                "signal_to_noise": level,
-                "input_dim": problem.input_dim,
-                "num_groups": problem.num_groups,
-                "squared_distance_at": {epoch: float(distances[int(epoch)]) for epoch in known},
-                "published_1000_columns": known,
-                **{name: float(value) for name, value in theory.items() if network != "relu"},
-                **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
-                "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
-                "largest_measured_contraction": float(ae.recovery.measured_contraction(distances).max()),
-            }
-        )
+            one["largest_gap_to_theory"] = float(np.abs(predicted - distances).max() / distances[0])
+            one["predicted_false_positives"] = float(records.predicted_false_positives.max())
+            one["largest_predicted_contraction"] = float(ae.recovery.measured_contraction(predicted).max())
+        one |= {name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")}
+        one["fixed_point_norm"] = float(resting_norm(problem).column_norm[0])
+        one["largest_measured_contraction"] = float(ae.recovery.measured_contraction(distances).max())
+        told.append(one)
     return {"runs": told}
 
 

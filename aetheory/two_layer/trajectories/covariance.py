@@ -22,12 +22,12 @@ from jaxtyping import Array, Float
 
 from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
+from aetheory.core.schedule import Schedule
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 from aetheory.two_layer.network import normalised
-from aetheory.two_layer.trajectories.schedule import Schedule
-from aetheory.two_layer.trajectories.start import Numbers
+from aetheory.two_layer.trajectories.start import Numbers, checked_step
 from aetheory.two_layer.trajectories.theories import DERIVED, over_batch, require_method
 
 _FLOOR = 4.0
@@ -68,7 +68,7 @@ def trained(
         return scaled(rows + 2 * numbers.step_size * pull)
 
     start = scaled(rows)
-    values, stats = schedule.descend(advance, observe, start)
+    values, stats = schedule.descend(checked_step(advance, observe), start)
     return Values(**dict(values.items()) | {"risk": power * values.risk}), stats
 
 
@@ -191,7 +191,7 @@ class MatrixDescent(AbstractTheory):
             width = jax.tree.map(lambda one, size: jnp.hypot(2 * one, size), spread, sizes)
             lower, upper = (jax.tree.map(change, values, width) for change in (jnp.subtract, jnp.add))
         if throw:
-            values = schedule.require(values, stats)
+            values = schedule.require(values, stats, "step_size", problem.step_size)
         return Curve.predicted(self, problem, jnp.asarray(times), values, lower=lower, upper=upper, stats=stats)
 
 

@@ -18,23 +18,12 @@ from jaxtyping import Array, Float
 
 from aetheory.core.checks import common_float_dtype, fail, is_concrete
 from aetheory.core.curve import Curve, Values
+from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.network import normalised
-from aetheory.two_layer.trajectories.isotropic import (
-    Lengths,
-    alternating_step,
-    alternating_velocity,
-    best_risk,
-    joint_risk,
-    joint_step,
-    joint_velocity,
-    tied_lengths,
-    tied_risk,
-    tied_velocity,
-)
-from aetheory.two_layer.trajectories.schedule import Schedule
-from aetheory.two_layer.trajectories.start import Numbers, Start
+from aetheory.two_layer.trajectories import isotropic
+from aetheory.two_layer.trajectories.start import Numbers, Start, checked_step
 
 _NUM_NODES = 48
 """Of the quadrature: 1e-6 in float64, .2 ≤ r ≤ 5."""
@@ -91,11 +80,11 @@ def _trained(numbers: Numbers, method: str, rules: Rules, task: Task) -> tuple[V
     first: Any = start.lengths
     if method == "joint":
         scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
-        first = Lengths(scale * first, first)
+        first = isotropic.Lengths(scale * first, first)
     if schedule.rtol is None and rules.step is not None:
-        return schedule.descend(partial(rules.step, start, numbers), observe, first)
+        return schedule.descend(checked_step(partial(rules.step, start, numbers), observe), first)
     if method == "tied" and task.encoder is None and not task.finite_size:
-        return jax.vmap(observe)(tied_lengths(start, numbers, schedule.times)), None
+        return jax.vmap(observe)(isotropic.tied_lengths(start, numbers, schedule.times)), None
     return schedule.follow(velocity, observe, first)
 
 
@@ -173,7 +162,7 @@ class Trajectory(AbstractTheory):
         )
         values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, task)
         if throw:
-            values = task.schedule.require(values, stats)
+            values = task.schedule.require(values, stats, "step_size", problem.step_size)
         shown = jnp.asarray(times) if stepwise else task.schedule.times
         return Curve.predicted(self, problem, shown, values, stats=stats)
 
@@ -227,7 +216,7 @@ TIED = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0026 (sign), .0046 (erf, tanh), mostly as m₂(0) of a draw is; one encoder: by ≤ 4.3e-4",
     method="tied",
-    rules=Rules(tied_velocity, tied_risk, None),
+    rules=Rules(isotropic.tied_velocity, isotropic.tied_risk, None),
 )
 """B by gradient flow on spheres, A = β Bᵀ with the best β: explicit."""
 
@@ -238,7 +227,7 @@ ALTERNATING = Trajectory(
     tested="sign, η = .1 and .5, and erf, r from .5 to 2, d = 200, one or two starts; one encoder: the same at d = 100",
     error="limit: R off by ≤ .0018 (sign), .0029 (erf), mostly at the start; one encoder: by ≤ 4.5e-5",
     method="alternating",
-    rules=Rules(alternating_velocity, best_risk, alternating_step),
+    rules=Rules(isotropic.alternating_velocity, isotropic.best_risk, isotropic.alternating_step),
 )
 """Steps of B, each after the best A: the exact map at the step size of the problem."""
 
@@ -249,6 +238,6 @@ JOINT = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0014 (sign), .0043 (erf, tanh; at d = 100 .0047); one encoder: by ≤ 7.2e-5",
     method="joint",
-    rules=Rules(joint_velocity, joint_risk, joint_step),
+    rules=Rules(isotropic.joint_velocity, isotropic.joint_risk, isotropic.joint_step),
 )
 """A and B by gradient flow from A(0) = 0 or ∝ B(0)ᵀ, or by steps of one size."""

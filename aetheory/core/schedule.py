@@ -9,14 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
-from aetheory.core.checks import as_float, check_times, is_concrete
+from aetheory.core.checks import as_float, check_times, fail, is_concrete
 from aetheory.core.curve import Values
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, check_solver_options, require_finished, solve_flow
-
-_DIVERGED, _COLLAPSED = 1e3, 0.5
-"""A risk of more than this many times that of the zero map; a second moment that no spectrum of mean 1 has."""
 
 
 class Schedule(eqx.Module):
@@ -25,7 +22,7 @@ class Schedule(eqx.Module):
     Arguments:
         times: flow times or numbers of steps.
         rtol, adjoint, max_steps: of a flow; no tolerance for a descent.
-        last: the last number of steps, where it is known when the program is traced.
+        last: the last number of steps, where it is part of the program; derivatives in reverse mode need that.
     """
 
     times: Float[Array, " times"]
@@ -69,47 +66,47 @@ class Schedule(eqx.Module):
         return values, stats
 
     def descend(
-        self, advance: Callable[[Any], Any], observe: Callable[[Any], Values], state: PyTree
+        self, step: Callable[[Any, Any], tuple[Values, Bool[Array, ""], Any]], state: PyTree
     ) -> tuple[Values, SolverStats]:
-        """What is observed along a map that stands for a step; between whole numbers of steps interpolated.
+        """What is observed along a descent, between whole numbers of steps interpolated.
 
-        Where the last of them is known the loop has a known length, and is differentiated in both modes; otherwise in
-        forward mode.
+        Arguments:
+            step: of a state and its number: the values there, whether they are within all bounds, and the next state.
+            state: the first one.
         """
-        shapes, count = jax.eval_shape(observe, state), len(self.times)
-        empty = jax.tree.map(lambda one: jnp.zeros((count, *one.shape), one.dtype), shapes)
         end = jnp.asarray(jnp.ceil(self.times[-1]).astype(int) if self.last is None else self.last)
+        shapes, count = jax.eval_shape(step, state, end)[0], len(self.times)
+        empty = jax.tree.map(lambda one: jnp.zeros((count, *one.shape), one.dtype), shapes)
 
-        def step(number: Any, carry: Any) -> Any:
+        def body(number: Any, carry: Any) -> Any:
             state, records, failed = carry
-            values, distance = observe(state), jnp.abs(self.times - jnp.asarray(number, self.times.dtype))
+            values, fine, following = step(state, number)
+            distance = jnp.abs(self.times - jnp.asarray(number, self.times.dtype))
 
             def added(record: Array, one: Array) -> Array:
                 apart = distance.reshape(-1, *(1,) * one.ndim)
                 # what is not near may be infinite; at the end of its reach a value has a derivative in the time
                 return record + jnp.where(apart <= 1, jnp.maximum(1 - apart, 0) * one[None], 0)
 
-            # ⟨λ⟩ = 1, and so ⟨λ²⟩ ≥ 1, but where the scale of a step has overflown
-            fine = (values.risk <= _DIVERGED) & (values.second_moment > _COLLAPSED)
             failed = jnp.where((failed < 0) & ~fine, jnp.asarray(number, failed.dtype), failed)
-            return advance(state), jax.tree.map(added, records, values), failed
+            return following, jax.tree.map(added, records, values), failed
 
         stop = end + 1 if self.last is None else self.last + 1
-        _, records, failed = jax.lax.fori_loop(0, stop, step, (state, empty, jnp.full_like(end, -1)))
+        _, records, failed = jax.lax.fori_loop(0, stop, body, (state, empty, jnp.full_like(end, -1)))
         steps = jnp.where(failed < 0, end, failed)
         return records, SolverStats(steps, jnp.zeros_like(steps), failed < 0)
 
-    def require(self, values: Values, stats: SolverStats | None) -> Values:
-        """The values, or an error where they diverged or a flow did not finish."""
+    def require(self, values: Values, stats: SolverStats | None, name: str, given: Any) -> Values:
+        """The values, or an error where a flow did not finish, or a descent diverged, for which `name` is blamed."""
         if stats is None or self.rtol is not None:
             checked: Values = require_finished(values, stats, values)
             return checked
-        requirement = "Argument `step_size` must be small enough for the descent not to diverge"
+        requirement = "small enough for training not to diverge"
         if not is_concrete(stats.succeeded):
-            message = f"{requirement}; `throw=False` returns the values as they are."
+            message = f"Argument `{name}` must be {requirement}; `throw=False` returns the values as they are."
             bounded: Values = eqx.error_if(values, ~stats.succeeded, message)
             return bounded
         if not (succeeded := np.asarray(stats.succeeded)).all():
             step = int(np.asarray(stats.num_steps)[~succeeded].min())
-            raise ValueError(f"{requirement}, but its predicted risk leaves all bounds at step {step}.")
+            raise fail(name, f"{requirement} (at step {step})", given)
         return values
