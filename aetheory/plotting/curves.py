@@ -80,8 +80,7 @@ def plot(
         if curve.lower is not None and curve.upper is not None:
             lower, upper = (np.asarray(bound[name]) for bound in (curve.lower, curve.upper))
             ax.fill_between(times, lower, upper, color=colour, alpha=0.3, linewidth=0)
-    steps = np.issubdtype(times.dtype, np.integer)
-    ax.set_xlabel("step" if steps else r"flow time $t$")
+    ax.set_xlabel("step" if np.issubdtype(times.dtype, np.integer) else r"flow time $t$")
     risk = set(chosen) <= {"train", "population", "risk"}
     ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$" if risk else ", ".join(chosen).replace("_", " "))
     return ax
@@ -123,24 +122,20 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
         if one.identifiable and name in _SYMBOLS and not (name == "init_strength" and "init_scale" in determined)
     ]
     ax.set_title("\n".join([f"{fit.regime} regime", ", ".join(named)]), fontsize=8)
-    ax.set_xlabel("recorded time")
-    ax.set_ylabel("risk")
+    ax.set(xlabel="recorded time", ylabel="risk")
     ax.legend(frameon=False, fontsize=8)
     return ax
 
 
-def plot_sensitivities(
-    sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None, elasticity: bool = False
-) -> "Axes":
-    """Draw how a risk answers to each ratio: its derivative in the ratio's logarithm, or its elasticity.
+def plot_sensitivities(sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None) -> "Axes":
+    """Draw how a risk answers to each ratio: its derivative in the ratio's logarithm.
 
-    A band about 0 to the derivative shows what a change of the ratio by its own size would do to first order.
+    A band about 0 to it shows what a change of the ratio by its own size would do to first order.
 
     Arguments:
         sensitivities: of `ae.sensitivities`.
         ax: where to draw; new axes when omitted.
         value: which of the curve's values; the last one when omitted, which is the population risk of a linear problem.
-        elasticity: ∂log R/∂log θ instead of ∂R/∂log θ.
 
     Raises:
         ValueError: a value that the curve does not have.
@@ -150,15 +145,13 @@ def plot_sensitivities(
         raise fail("value", f"one of {', '.join(map(repr, known))}", value)
     value = known[-1] if value is None else value
     ax = new_axes() if ax is None else ax
-    shown = sensitivities.elasticities if elasticity else sensitivities.derivatives
     times = np.asarray(sensitivities.curve.times)
-    for index, (name, answer) in enumerate(shown.items()):
+    for index, (name, answer) in enumerate(sensitivities.derivatives.items()):
         colour, line, values = COLOURS[index], _LOOKS[index % len(_LOOKS)][0], np.asarray(answer[value])
         ax.plot(times, values, line, color=colour, linewidth=1.5, label=_SYMBOLS.get(name, name))
         ax.fill_between(times, 0, values, color=colour, alpha=0.12, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
-    ax.set_xlabel(r"flow time $t$")
-    ax.set_ylabel(r"$\partial\log R/\partial\log\theta$" if elasticity else r"$\partial R/\partial\log\theta$")
+    ax.set(xlabel=r"flow time $t$", ylabel=r"$\partial R/\partial\log\theta$")
     ax.set_title(f"{sensitivities.curve.label}, {value}", fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     return ax

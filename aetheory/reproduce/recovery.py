@@ -29,6 +29,7 @@ from aetheory.reproduce.recovery_theory import (
 )
 
 _LEVELS = (1.0, 5.0, 10.0)
+_SILENCE = 1e4  # dB: noise of exactly no size, in the program that also takes noise
 _RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
 _LINES = {"group": "-", "sparse": "--", "relu": ":"}
 _NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
@@ -203,41 +204,50 @@ def phase_panel(phases: Phases, key: PRNGKeyArray) -> Panel:
     return Panel("phases", [phases], compute, {"phases": _draw_phases}, _summarise_phases)
 
 
-def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
+def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
     """The probability of exact recovery over (γ, noise) and over (γ, threshold), and the ends of three intervals.
 
     These thresholds are over (γ, form, end): sound ones, published ones, and those from this very dictionary.
     """
-    dictionary_key, *keys = jax.random.split(key, 3)
+    dictionary_key, noise_key, threshold_key = jax.random.split(key, 3)
     dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, 2 * phases.num_groups, 2)
     norms = {"min_norm": 4.0, "max_norm": 5.0}
 
-    def recovered(parameters: dict[str, Any], _: PRNGKeyArray, key: PRNGKeyArray) -> dict[str, Any]:
-        """With equal signals for equal γ, so that the noise or the threshold alone differs."""
-        active, noise = parameters["num_active"], parameters.get("signal_to_noise")
-        source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=noise, **norms)
-        samples = source.draw(jax.random.fold_in(key, phases.num_active.index(active)), phases.num_samples)
-        codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), 2)
-        return {"share": ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact}
+    @partial(jax.jit, static_argnums=0)
+    def recovered(active: int, key: PRNGKeyArray, level: float, threshold: float) -> Any:
+        samples = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=level, **norms).draw(
+            key, phases.num_samples
+        )
+        codes = ae.group_relu(samples.observations @ dictionary, threshold, 2)
+        return ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact
 
-    counts, axes = list(phases.num_active), {"signal_to_noise": phases.signal_to_noise, "threshold": phases.thresholds}
-    noise, threshold = (
-        ae.sweep(partial(recovered, key=one), {"num_active": counts, name: list(axis)}, key, store=store / name)
-        for one, (name, axis) in zip(keys, axes.items(), strict=True)
-    )
+    def shares(key: PRNGKeyArray, cells: Sequence[tuple[float, float]]) -> Any:
+        """With equal signals for equal γ, so that the noise or the threshold alone differs."""
+        keys = [jax.random.fold_in(key, place) for place in range(len(phases.num_active))]
+        pairs = list(zip(phases.num_active, keys, strict=True))
+        return np.array([[recovered(active, own, *cell) for cell in cells] for active, own in pairs], float)
+
     coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
     for active in phases.num_active:
         codes: dict[str, Any] = {"group_size": 2, "num_active": active, **norms}
         three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
+    noise = shares(noise_key, [(level, 2.0) for level in phases.signal_to_noise])
+    threshold = shares(threshold_key, [(_SILENCE, threshold) for threshold in phases.thresholds])
     return xarray.Dataset(
         {
-            "recovery_noise": noise.share.load(),
-            "recovery_threshold": threshold.share.load(),
+            "recovery_noise": (("num_active", "signal_to_noise"), noise),
+            "recovery_threshold": (("num_active", "threshold"), threshold),
             "interval": (("num_active", "form", "end"), intervals),
         },
-        {"form": ["sound", "published", "dictionary"], "end": ["lower", "upper"]},
+        {
+            "num_active": list(phases.num_active),
+            "signal_to_noise": phases.signal_to_noise,
+            "threshold": phases.thresholds,
+            "form": ["sound", "published", "dictionary"],
+            "end": ["lower", "upper"],
+        },
         {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
     )
 

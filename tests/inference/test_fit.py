@@ -205,7 +205,6 @@ def test_bad_input(x64):
         ({"free": ["init_scale"], "fixed": {"init_scale": 1}}, "`fixed` must be made of .* but for the free ones"),
         ({"bounds": {"init_scale": (2.0, 1.0)}}, "`bounds` must be two finite, positive numbers"),
         ({"bounds": {"noise_floor": (0.0, 1.0)}}, "`bounds` must be given for free parameters only"),
-        ({"start": {"init_scale": 5.0}, "bounds": {"init_scale": (0.1, 1.0)}}, "`start` must be within the bounds"),
         ({"input_dim": 0}, "`input_dim` must be a positive integer"),
         ({"input_dim": 20}, "`key` must be a JAX random key: with `input_dim`, small-data is corrected"),
         ({"key": key}, "must be None without `input_dim`"),

@@ -66,8 +66,6 @@ def test_errors_of_an_averaged_curve(x64):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="`risks` must be made of the observed ones, 'train'"):
-        ae.Observations.of({"time": TIMES, "train": TIMES}, ["population"])
     for observed, message in (
         (3.0, "`curve` must be a Curve"),
         ({"train": TIMES}, "`curve` must be a mapping from 'time'"),

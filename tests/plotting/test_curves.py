@@ -93,11 +93,9 @@ def test_fit_shows_observations_with_errors_and_the_fitted_curve(x64):
 
 def test_sensitivities_have_a_line_for_each_ratio(x64):
     found = ae.sensitivities(ae.LinearRatios(0.5, 0.5, 1.0), np.linspace(0, 1, 5), "mean-field")
-    for elasticity, shown in ((False, found.derivatives), (True, found.elasticities)):
-        ax = plot_sensitivities(found, elasticity=elasticity)
-        lines = ax.get_lines()[:3]
-        for line, name in zip(lines, ("init_scale", "latent_ratio", "sample_ratio"), strict=True):
-            np.testing.assert_allclose(line.get_ydata(), shown[name].population)
+    lines = plot_sensitivities(found).get_lines()[:3]
+    for line, name in zip(lines, ("init_scale", "latent_ratio", "sample_ratio"), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), found.derivatives[name].population)
     with pytest.raises(ValueError, match="`value` must be one of 'train', 'population'"):
         plot_sensitivities(found, value="test")
     plt.close("all")
