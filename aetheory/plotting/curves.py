@@ -57,9 +57,7 @@ def plot(
     from matplotlib.colors import to_hex
 
     if curve.batch_shape:
-        raise ValueError(
-            f"Argument `curve` must be a single curve, but is a batch of {curve.batch_shape}; index it first."
-        )
+        raise fail("curve", "a single curve (index a batch of them first)", curve)
     chosen = _default_values(curve) if values is None else tuple(values)
     if any(name not in curve.values for name in chosen):
         raise fail("values", f"made of {', '.join(map(repr, curve.values))}", values)

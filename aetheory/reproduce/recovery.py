@@ -31,6 +31,7 @@ from aetheory.reproduce.recovery_theory import (
 _LEVELS = (1.0, 5.0, 10.0)
 _SILENCE = 1e4  # dB: noise of exactly no size, in the program that also takes noise
 _RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
+_ENDS = ["lower", "upper"]
 _LINES = {"group": "-", "sparse": "--", "relu": ":"}
 _NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
@@ -215,17 +216,15 @@ def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
 
     @partial(jax.jit, static_argnums=0)
     def recovered(active: int, key: PRNGKeyArray, level: float, threshold: float) -> Any:
-        samples = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=level, **norms).draw(
-            key, phases.num_samples
-        )
+        source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=level, **norms)
+        samples = source.draw(key, phases.num_samples)
         codes = ae.group_relu(samples.observations @ dictionary, threshold, 2)
         return ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact
 
     def shares(key: PRNGKeyArray, cells: Sequence[tuple[float, float]]) -> Any:
         """With equal signals for equal γ, so that the noise or the threshold alone differs."""
-        keys = [jax.random.fold_in(key, place) for place in range(len(phases.num_active))]
-        pairs = list(zip(phases.num_active, keys, strict=True))
-        return np.array([[recovered(active, own, *cell) for cell in cells] for active, own in pairs], float)
+        keys = [(active, jax.random.fold_in(key, place)) for place, active in enumerate(phases.num_active)]
+        return np.array([[recovered(*own, *cell) for cell in cells] for own in keys], float)
 
     coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
     for active in phases.num_active:
@@ -233,21 +232,16 @@ def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
         three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
-    noise = shares(noise_key, [(level, 2.0) for level in phases.signal_to_noise])
-    threshold = shares(threshold_key, [(_SILENCE, threshold) for threshold in phases.thresholds])
+    axes = {"signal_to_noise": phases.signal_to_noise, "threshold": phases.thresholds}
+    noise = shares(noise_key, [(level, 2.0) for level in axes["signal_to_noise"]])
+    threshold = shares(threshold_key, [(_SILENCE, threshold) for threshold in axes["threshold"]])
     return xarray.Dataset(
         {
             "recovery_noise": (("num_active", "signal_to_noise"), noise),
             "recovery_threshold": (("num_active", "threshold"), threshold),
             "interval": (("num_active", "form", "end"), intervals),
         },
-        {
-            "num_active": list(phases.num_active),
-            "signal_to_noise": phases.signal_to_noise,
-            "threshold": phases.thresholds,
-            "form": ["sound", "published", "dictionary"],
-            "end": ["lower", "upper"],
-        },
+        {**axes, "num_active": [*phases.num_active], "form": ["sound", "published", "dictionary"], "end": _ENDS},
         {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
     )
 

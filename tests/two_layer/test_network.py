@@ -245,7 +245,10 @@ BAD_ROWS[1] = 0
         (lambda: optimal_risk([[np.nan]]), "`encoder` must be a finite array of shape"),
         (lambda: optimal_risk(np.eye(2), "sign", [1.0, -0.1]), "`covariance` must be a non-empty vector of variances"),
         (lambda: tied_risk(np.eye(2), "sign", [[1.0, 2.0], [2.0, 1.0]]), "`covariance` must be .* eigenvalue is -1."),
-        (lambda: tied_risk(np.eye(2), "sign", np.eye(3)), "`covariance` must have the dimension of the encoder's rows"),
+        (
+            lambda: tied_risk(np.eye(2), "sign", np.eye(3)),
+            "`covariance` must be of the dimension of the encoder",
+        ),
         (lambda: optimal_risk(np.eye(2), jnp.cos), "`activation` must have a linear part, but for 'cos'"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.ones((3, 2))), "`decoder` must be of the shape"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.eye(2), "step"), "`activation` must be one of"),
