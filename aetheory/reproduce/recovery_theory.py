@@ -49,15 +49,16 @@ def predictions(
 
     What they leave out is among them, `false_positives`, in place of a warning.
     """
-    values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
-    if network != "relu":
-        # one level after the other, which share a program
-        problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
+    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
+    if network == "relu":
+        values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
+    else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
+            # one level after the other, which share a program
+            problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
             curves = [ae.predict(one, epochs) for one in problems]
         values = {name: np.stack([curve.values[name] for curve in curves]) for name in _NAMES}
-    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
     return xarray.Dataset({name: (tuple(axes), value) for name, value in values.items()}, axes)
 
 
