@@ -215,7 +215,7 @@ def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
     norms = {"min_norm": 4.0, "max_norm": 5.0}
 
     @partial(jax.jit, static_argnums=0)
-    def recovered(active: int, key: PRNGKeyArray, level: float, threshold: float) -> Any:
+    def recovered(active: int, key: PRNGKeyArray, level: Any, threshold: Any) -> Any:
         source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=level, **norms)
         samples = source.draw(key, phases.num_samples)
         codes = ae.group_relu(samples.observations @ dictionary, threshold, 2)
