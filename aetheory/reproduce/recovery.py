@@ -232,7 +232,7 @@ def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
         three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
-    axes = {"signal_to_noise": phases.signal_to_noise, "threshold": phases.thresholds}
+    axes = {"signal_to_noise": [*phases.signal_to_noise], "threshold": [*phases.thresholds]}
     noise = shares(noise_key, [(level, 2.0) for level in axes["signal_to_noise"]])
     threshold = shares(threshold_key, [(_SILENCE, threshold) for threshold in axes["threshold"]])
     return xarray.Dataset(
