@@ -56,9 +56,7 @@ def minimiser(
     deviations = np.sqrt(np.where(spectrum > _SMALLEST_SHARE * spectrum.max(), spectrum, 0))
     allocation = np.asarray(water_filling(deviations, num_units, activation).allocation)
     used = np.flatnonzero(allocation > _SMALLEST_SHARE * num_units)
-    # one unit a direction: any orthonormal rows do
-    iterations = 0 if np.allclose(allocation[used], 1) else _ITERATIONS
-    frame = _frame(key, jnp.asarray(allocation[used]), num_units, iterations)
+    frame = _frame(key, jnp.asarray(allocation[used]), num_units)
     encoder = jnp.zeros((num_units, len(deviations)), frame.dtype).at[:, used].set(frame / deviations[None, used])
     if directions is not None:
         encoder = encoder @ directions.T
@@ -67,9 +65,7 @@ def minimiser(
 
 @eqx.filter_jit
 @exact_products
-def _frame(
-    key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int, iterations: int
-) -> Float[Array, "num_units used"]:
+def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) -> Float[Array, "num_units used"]:
     """Rows of unit length whose columns are orthogonal with these squared lengths, which sum to the number of rows."""
 
     def iterate(_: Any, frame: Float[Array, "num_units used"]) -> Float[Array, "num_units used"]:
@@ -82,5 +78,4 @@ def _frame(
     lengths = jnp.sqrt(squares)
     gaussian = jax.random.normal(key, (num_units, squares.shape[0]), squares.dtype)
     start = jnp.linalg.qr(gaussian)[0] * lengths[None, :]
-    frame = jax.lax.fori_loop(0, iterations, iterate, start) if iterations else start
-    return normalised(frame, None)[0]
+    return normalised(jax.lax.fori_loop(0, _ITERATIONS, iterate, start), None)[0]
