@@ -144,6 +144,11 @@ def alternating_step(start: Start, numbers: Numbers, lengths: Float[Array, " mod
     return start.rescaled(lengths, lengths * (1 + 2 * numbers.step_size * pull))
 
 
+def alternating_velocity(start: Start, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
+    """Of the flow that small steps follow, in t = 2η · (number of steps), that of L = (d/2) R: ḃ = b (φ − ⟨λφ⟩)."""
+    return start.tangent(lengths, lengths * alternating_pull(start, numbers, lengths))
+
+
 def joint_velocity(start: Start, numbers: Numbers, lengths: Lengths) -> Lengths:
     """Of the flow of L = (d/2) R in A and B: ȧ = c₁² [b − a(b²+α)], ḃ = a − a²b − νb, ν = ⟨ab − a²b²⟩.
 

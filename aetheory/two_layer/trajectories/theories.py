@@ -35,50 +35,57 @@ _HARD_EDGE = 0.1
 right to its noise at r = .9 and 1.1 (.13), and wrong by all of it at r = 1."""
 
 
+class Task(eqx.Module):
+    """One prediction, ready to be compiled.
+
+    Arguments:
+        schedule: when to record.
+        encoder, decoder: B(0) and, as a multiple s of B(0)ᵀ/c₁, A(0); `None` for random rows, and for 0.
+        finite_size: whether the law of random rows is corrected for their number.
+    """
+
+    schedule: Schedule
+    encoder: Float[Array, "latent_dim input_dim"] | None
+    decoder: Float[Array, ""] | None
+    finite_size: bool = eqx.field(static=True)
+
+    def start(self, numbers: Numbers) -> Start:
+        """The spectrum at the start."""
+        if self.encoder is not None:
+            return Start.encoder(self.encoder)
+        return Start.random_rows(numbers.rate, numbers.num_units if self.finite_size else None, _NUM_NODES)
+
+
 class Rules(NamedTuple):
     """How the lengths of a training move and what its risk is: functions of start, numbers and lengths.
 
-    The lengths are those of B, or of A and B. A training moves by steps, by a flow, or as its problem asks.
+    The lengths are those of B, or of A and B; no `step` for what has none.
     """
 
+    velocity: Callable[[Start, Numbers, Any], Any]
     risk: Callable[[Start, Numbers, Any], Float[Array, "..."]]
-    velocity: Callable[[Start, Numbers, Any], Any] | None = None
-    step: Callable[[Start, Numbers, Any], Any] | None = None
+    step: Callable[[Start, Numbers, Any], Any] | None
 
 
-def _trained(
-    numbers: Numbers,
-    method: str,
-    rules: Rules,
-    schedule: Schedule,
-    encoder: Float[Array, "latent_dim input_dim"] | None,
-    decoder: Float[Array, ""] | None,
-    finite_size: bool,
-) -> tuple[Values, SolverStats | None]:
-    """From B(0) and, as a multiple of B(0)ᵀ/c₁, A(0); from random rows, corrected for their number, and 0 for `None`.
-
-    Tied training is explicit in the limit; everything else is a flow or a map.
-    """
-    if encoder is None:
-        start = Start.random_rows(numbers.rate, numbers.num_units if finite_size else None, _NUM_NODES)
-    else:
-        start = Start.encoder(encoder)
+def _trained(numbers: Numbers, method: str, rules: Rules, task: Task) -> tuple[Values, SolverStats | None]:
+    """Tied training is explicit in the limit; everything else is a flow or a map."""
+    start, schedule = task.start(numbers), task.schedule
+    velocity, risk = (partial(one, start, numbers) for one in (rules.velocity, rules.risk))
 
     def observe(lengths: Any) -> Values:
-        rows = lengths.encoder if method == "joint" else lengths
-        moment, overlap = start.mean(rows**4), start.mean(rows * start.lengths)
-        return Values(risk=rules.risk(start, numbers, lengths), second_moment=moment, overlap=overlap)
+        encoder = lengths.encoder if method == "joint" else lengths
+        moment, overlap = start.mean(encoder**4), start.mean(encoder * start.lengths)
+        return Values(risk=risk(lengths), second_moment=moment, overlap=overlap)
 
     first: Any = start.lengths
     if method == "joint":
-        scale = jnp.zeros_like(start.inverse_units) if decoder is None else decoder
+        scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
         first = isotropic.Lengths(scale * first, first)
-    if rules.step is not None and schedule.rtol is None:
+    if schedule.rtol is None and rules.step is not None:
         return schedule.descend(checked_step(partial(rules.step, start, numbers), observe), first)
-    if method == "tied" and encoder is None and not finite_size:
+    if method == "tied" and task.encoder is None and not task.finite_size:
         return jax.vmap(observe)(isotropic.tied_lengths(start, numbers, schedule.times)), None
-    velocity: Any = rules.velocity
-    return schedule.follow(partial(velocity, start, numbers), observe, first)
+    return schedule.follow(velocity, observe, first)
 
 
 @eqx.filter_jit
@@ -108,6 +115,7 @@ class Trajectory(AbstractTheory):
         problem: Any,
         times: Any,
         *,
+        flow: bool = False,
         finite_size: bool = False,
         rtol: float | Float[Array, ""] = 1e-8,
         max_steps: int = DEFAULT_MAX_STEPS,
@@ -126,6 +134,8 @@ class Trajectory(AbstractTheory):
                 dimensions, α and step size may be real, traced or arrays (a batch).
             times: flow times; for a problem of steps their numbers, between which the curve is interpolated. Where
                 these are traced it is differentiated in forward mode only.
+            flow: of a problem of steps the flow that small ones follow, at these flow times: step_size · steps of joint
+                training, twice that of the alternating one.
             finite_size: add the terms of order 1/n of random rows, of their spectrum and of f(K). Not for d (1−√r)²
                 below .1, where the spectrum reaches down to 0 and the expansion fails at late times.
             rtol: relative tolerance of a flow that is not explicit.
@@ -142,14 +152,18 @@ class Trajectory(AbstractTheory):
             UserWarning: `finite_size` near r = 1.
         """
         self._check(problem, finite_size)
+        stepwise = problem.is_descent and not flow
         dtype = common_float_dtype(times, problem.encoder, problem.decoder, *problem.numbers)
-        schedule = Schedule.of(times, problem.is_descent, dtype, rtol, max_steps, adjoint)
-        encoder = None if problem.encoder is None else problem.encoder.astype(dtype)
-        given = (schedule, encoder, _tied_decoder(problem, dtype), finite_size)
-        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, *given)
+        task = Task(
+            schedule=Schedule.of(times, stepwise, dtype, rtol, max_steps, adjoint),
+            encoder=None if problem.encoder is None else problem.encoder.astype(dtype),
+            decoder=_tied_decoder(problem, dtype),
+            finite_size=finite_size,
+        )
+        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, task)
         if throw:
-            values = schedule.require(values, stats, "step_size", problem.step_size)
-        shown = jnp.asarray(times) if problem.is_descent else schedule.times
+            values = task.schedule.require(values, stats, "step_size", problem.step_size)
+        shown = jnp.asarray(times) if stepwise else task.schedule.times
         return Curve.predicted(self, problem, shown, values, stats=stats)
 
     def _check(self, problem: Any, finite_size: bool) -> None:
@@ -202,7 +216,7 @@ TIED = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0026 (sign), .0046 (erf, tanh), mostly as m₂(0) of a draw is; one encoder: by ≤ 4.3e-4",
     method="tied",
-    rules=Rules(isotropic.tied_risk, isotropic.tied_velocity),
+    rules=Rules(isotropic.tied_velocity, isotropic.tied_risk, None),
 )
 """B by gradient flow on spheres, A = β Bᵀ with the best β: explicit."""
 
@@ -213,7 +227,7 @@ ALTERNATING = Trajectory(
     tested="sign, η = .1 and .5, and erf, r from .5 to 2, d = 200, one or two starts; one encoder: the same at d = 100",
     error="limit: R off by ≤ .0018 (sign), .0029 (erf), mostly at the start; one encoder: by ≤ 4.5e-5",
     method="alternating",
-    rules=Rules(isotropic.best_risk, step=isotropic.alternating_step),
+    rules=Rules(isotropic.alternating_velocity, isotropic.best_risk, isotropic.alternating_step),
 )
 """Steps of B, each after the best A: the exact map at the step size of the problem."""
 
@@ -224,6 +238,6 @@ JOINT = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0014 (sign), .0043 (erf, tanh; at d = 100 .0047); one encoder: by ≤ 7.2e-5",
     method="joint",
-    rules=Rules(isotropic.joint_risk, isotropic.joint_velocity, isotropic.joint_step),
+    rules=Rules(isotropic.joint_velocity, isotropic.joint_risk, isotropic.joint_step),
 )
 """A and B by gradient flow from A(0) = 0 or ∝ B(0)ᵀ, or by steps of one size."""
