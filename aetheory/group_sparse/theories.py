@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,10 @@ from aetheory.core.schedule import Schedule
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.convergence import check_share, contraction_factor, fixed_point_norm, neighbourhood_drift
-from aetheory.group_sparse.trajectories import Process, Training, descent, follow, single_entries
+from aetheory.group_sparse.trajectories import Process, Training, descent, follow, follow_flow, single_entries
+
+_RTOL = 1e-7
+"""Of a flow."""
 
 Steps = Int[Array, " times"]
 Bracketed = tuple[Values, Values | None, Values | None]
@@ -63,7 +67,15 @@ class TrajectoryTheory(AbstractTheory):
 
     is_explicit: ClassVar[bool] = False
 
-    def curve(self, problem: Any, times: Any, *, throw: bool = True) -> Curve:
+    def curve(
+        self,
+        problem: Any,
+        times: Any,
+        *,
+        flow: bool = False,
+        adjoint: diffrax.AbstractAdjoint | None = None,
+        throw: bool = True,
+    ) -> Curve:
         """What a simulation of this problem would record after these numbers of steps, and how far to trust it.
 
         Besides the values of a simulation it has `false_positives`, how many inactive groups a signal activates for
@@ -73,29 +85,34 @@ class TrajectoryTheory(AbstractTheory):
             problem: a `RecoveryProblem`; its numbers may be arrays (a batch) or traced.
             times: numbers of steps, shape (num_times,). Where they are traced, their values need not be whole, and
                 derivatives are to be taken in forward mode.
+            flow: of plain descent, what small steps and large batches follow, at these flow times: η · steps.
+            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
             throw: raise where training diverges; otherwise `Curve.stats` says where.
 
         Raises:
             ValueError: bad numbers of steps; a network, an optimiser or a start that the theory does not describe; a
-                learning rate with which training diverges.
-            RuntimeError: a traced number lets training diverge.
+                learning rate with which training diverges; a flow of another optimiser.
+            RuntimeError: a traced number lets training diverge, or a flow ran out of steps.
 
         Warns:
             UserWarning: more false positives than active groups, where the predicted curve is too fast.
         """
+        if flow and self.process is not descent:
+            raise fail("flow", f"False for {self.name!r}, which has steps alone", flow)
         start = _start(problem, self)
-        if is_concrete(times):
+        if is_concrete(times) and not flow:
             check_steps(times)
         arrays, names = dataclasses.replace(problem, given=None).as_arrays(), problem.free_numbers
         dtype = arrays.threshold.dtype
-        schedule = Schedule.of(times, True, dtype)
+        schedule = Schedule.of(times, not flow, dtype, _RTOL, adjoint=adjoint)
         numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in names), start.astype(dtype))
         if all(map(is_concrete, numbers)):
             schedule = dataclasses.replace(schedule, last=None)  # one program for all numbers of steps
 
         def one(*numbers: Array) -> tuple[Values, SolverStats]:
             there = dataclasses.replace(arrays, **dict(zip(names, numbers[:-1], strict=True)))
-            return follow(self.process, Training.of(there, numbers[-1]), schedule)
+            training = Training.of(there, numbers[-1])
+            return follow_flow(training, schedule) if flow else follow(self.process, training, schedule)
 
         if shape := numbers[0].shape:
             found = jax.vmap(one)(*map(jnp.ravel, numbers))

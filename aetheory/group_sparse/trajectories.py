@@ -155,6 +155,29 @@ def follow(make: Callable[[Training], Process], training: Training, schedule: Sc
     return schedule.descend(step, process.start)
 
 
+@eqx.filter_jit
+def follow_flow(training: Training, schedule: Schedule) -> tuple[Values, SolverStats]:
+    """The values at times ηk of descent with η → 0, without noise: q̇ = pY + qh, ė = he.
+
+    The memory of the start is then what is left of e.
+    """
+    field, start = training.field, descent(training).start
+    floor = distance_floor(field)
+
+    def seen(state: tuple[Scalar, Scalar]) -> tuple[OrderParameters, Drift]:
+        now = OrderParameters(state[0], jnp.maximum(start.excess, 0) * state[1] ** 2, state[1])
+        return now, field.drift(now.overlap, now.excess)
+
+    def velocity(state: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
+        drift = seen(state)[1]
+        return drift.alignment + drift.growth * state[0], drift.growth * state[1]
+
+    def observe(state: tuple[Scalar, Scalar]) -> Values:
+        return measured(training, *seen(state), floor)
+
+    return schedule.follow(velocity, observe, (start.overlap, start.memory))
+
+
 VALUES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")
 
 

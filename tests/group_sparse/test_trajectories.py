@@ -1,6 +1,7 @@
 import dataclasses
 import re
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,19 +89,36 @@ def test_traced_steps_are_those_of_a_loop_and_linear_between(x64):
     np.testing.assert_allclose(found, [*curve.distance[:2], between, curve.distance[2]], rtol=1e-10)
 
 
-def test_small_steps_and_large_batches_follow_the_flow():
-    """An independent program's, by another quadrature and SciPy, whose distance has no floors (2) and (3)."""
+def test_the_flow_is_what_small_steps_and_large_batches_follow():
+    """And an independent program's, by another quadrature and SciPy, whose distance has no floors (2) and (3)."""
     times = np.array([0.0, 5.0, 20.0, 60.0, 100.0])
+    flow = ae.predict(SMALL, times, flow=True)
+    np.testing.assert_allclose(flow.column_norm, [1, 1.195983, 1.246821, 1.233490, 1.233465], atol=2e-5)
+    above = flow.distance - np.array([440.64511, 242.56464, 35.50563, 1.21968, 1.15211])
     forgotten = np.array([0, 0.00347, 0.37053, 0.96563, 0.99852])  # (1 − e/e₀)²
-    floor = float(distance_floor(MeanField.of(SMALL.as_arrays())))
-    distance = np.array([440.64511, 242.56464, 35.50563, 1.21968, 1.15211]) + forgotten * floor
+    np.testing.assert_allclose(above, forgotten * float(distance_floor(MeanField.of(SMALL.as_arrays()))), atol=0.01)
     apart = []
     for rate in (0.25, 0.125):
-        curve = ae.predict(dataclasses.replace(SMALL, learning_rate=rate, batch_size=10**9), times / rate)
-        apart.append(np.abs(curve.distance - distance).max() / distance[0])
-    np.testing.assert_allclose(curve.column_norm, [1, 1.195983, 1.246821, 1.233490, 1.233465], atol=2e-3)
+        small = dataclasses.replace(SMALL, learning_rate=rate, batch_size=10**9)
+        apart.append(np.abs(ae.predict(small, times / rate).distance - flow.distance).max() / flow.distance[0])
     assert 0.0015 < apart[0] < 0.003
     assert apart[0] / apart[1] == pytest.approx(2, rel=0.1)
+
+
+@pytest.mark.slow
+def test_the_flow_of_traced_numbers_and_times_and_of_a_batch(x64):
+    """Its derivative in the start is a difference."""
+
+    def end(start, time=20.0, **options):
+        problem = dataclasses.replace(SMALL, start_correlation=start)
+        return ae.predict(problem, jnp.array([0.0, 1.0]) * time, flow=True, **options).correlation[..., 1]
+
+    starts = jnp.array([0.56 - 1e-4, 0.56, 0.56 + 1e-4])
+    low, middle, high = end(starts)
+    forward = {"adjoint": diffrax.ForwardMode()}
+    value, slope = jax.jit(lambda time: jax.jvp(lambda one: end(one, time, **forward), (0.56,), (1.0,)))(20.0)
+    assert float(value) == pytest.approx(float(middle), rel=1e-6)
+    assert float(slope) == pytest.approx(float(high - low) / 2e-4, rel=1e-4)
 
 
 @pytest.mark.slow
@@ -150,6 +168,11 @@ def test_a_fit_tells_start_and_noise():
 def test_what_it_does_not_describe_is_refused(change, message):
     with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}"):
         ae.predict(dataclasses.replace(SMALL, **change), range(6), "order-parameter map")
+
+
+def test_what_has_no_flow_is_refused():
+    with pytest.raises(ValueError, match="`flow` must be False for 'single-entry process', which has steps"):
+        ae.predict(ae.RecoveryProblem(), [0.5], flow=True)
 
 
 def test_a_step_before_training_diverges_is_predicted():

@@ -15,6 +15,7 @@ Source: derived for this library from the risk and the method of arXiv:2212.1346
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +24,7 @@ from jaxtyping import Array, Float
 from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
 from aetheory.core.schedule import Schedule
-from aetheory.core.solve import SolverStats
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 from aetheory.two_layer.network import normalised
@@ -61,14 +62,23 @@ def trained(
         moment, overlap = jnp.sum((rows.T @ rows) ** 2) / units, jnp.sum(rows * start) / units
         return Values(risk=risk, second_moment=moment, overlap=overlap)
 
-    def advance(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
+    def pull(rows: Float[Array, "rows dim"]) -> Any:
         resolvent = inverse(rows)
         seen = rows @ ((resolvent * variances[None, :]) @ resolvent)
-        pull = (alpha * seen + jnp.sum(seen * rows) / units * rows) / power
-        return scaled(rows + 2 * numbers.step_size * pull)
+        return (alpha * seen + jnp.sum(seen * rows) / units * rows) / power
+
+    def advance(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
+        return scaled(rows + 2 * numbers.step_size * pull(rows))
+
+    def velocity(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
+        pulled = pull(rows)
+        return pulled - jnp.sum(pulled * rows) / units * rows
 
     start = scaled(rows)
-    values, stats = schedule.descend(checked_step(advance, observe), start)
+    if schedule.rtol is None:
+        values, stats = schedule.descend(checked_step(advance, observe), start)
+    else:
+        values, stats = schedule.follow(velocity, observe, start)
     return Values(**dict(values.items()) | {"risk": power * values.risk}), stats
 
 
@@ -146,8 +156,12 @@ class MatrixDescent(AbstractTheory):
         problem: Any,
         times: Any,
         *,
+        flow: bool = False,
         size: int = 64,
         rotations: int = 4,
+        rtol: float | Float[Array, ""] = 1e-6,
+        max_steps: int = DEFAULT_MAX_STEPS,
+        adjoint: diffrax.AbstractAdjoint | None = None,
         throw: bool = True,
     ) -> Curve:
         """Risk, second moment and overlap after these numbers of steps.
@@ -159,14 +173,19 @@ class MatrixDescent(AbstractTheory):
         Arguments:
             problem: alternating, with an activation that is odd and not linear.
             times: numbers of steps.
+            flow: the flow that small steps follow, at these times t = 2 · step_size · steps.
             size: of the matrices; variances are those of the inputs where these have no more dimensions, and means of
                 equal shares of them otherwise.
             rotations: how many, at least 2, the same in every call, so that curves are smooth in their parameters.
+            rtol: relative tolerance of the flow.
+            max_steps: the most steps it may take.
+            adjoint: how Diffrax differentiates it; reverse mode when omitted.
             throw: raise when the descent diverges; otherwise `Curve.stats` says where.
 
         Raises:
             ValueError: an argument is out of its range, the theory does not speak of such a problem, or the step size
                 lets the descent diverge (with `throw`; in a traced program a RuntimeError).
+            RuntimeError: the flow ran out of steps (with `throw`).
         """
         require_method(self.name, "alternating", problem)
         size, rotations = static_integer("size", size), static_integer("rotations", rotations)
@@ -174,7 +193,7 @@ class MatrixDescent(AbstractTheory):
             raise fail("rotations", "at least 2, for their spread is the bracket", rotations)
         dtype = common_float_dtype(times, problem.encoder, problem.covariance, *problem.numbers)
         numbers = Numbers.of(problem, dtype)
-        schedule = Schedule.of(times, True, dtype)
+        schedule = Schedule.of(times, not flow, dtype, rtol, max_steps, adjoint)
         if is_concrete(numbers.alpha) and (np.asarray(numbers.alpha) <= 0).any():
             raise fail("activation", f"one that is not linear for the {self.name}", problem.activation.name)
         lower = upper = None
@@ -192,7 +211,8 @@ class MatrixDescent(AbstractTheory):
             lower, upper = (jax.tree.map(change, values, width) for change in (jnp.subtract, jnp.add))
         if throw:
             values = schedule.require(values, stats, "step_size", problem.step_size)
-        return Curve.predicted(self, problem, jnp.asarray(times), values, lower=lower, upper=upper, stats=stats)
+        shown = schedule.times if flow else jnp.asarray(times)
+        return Curve.predicted(self, problem, shown, values, lower=lower, upper=upper, stats=stats)
 
 
 MATRIX = MatrixDescent(

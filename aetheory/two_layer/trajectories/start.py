@@ -88,6 +88,14 @@ class Start(eqx.Module):
         slope = jnp.where(spread, slope, 0)
         return 2 * self.inverse_units * (change - self.mean(change) - slope * (squares - 1))
 
+    def quantiles(self, lengths: Float[Array, " modes"], levels: Float[Array, " levels"]) -> Float[Array, " levels"]:
+        """Those of all eigenvalues of K, zeros included."""
+        order = jnp.argsort(lengths)
+        shares = self.weights[order]
+        below = 1 - jnp.sum(shares)
+        middles = below + jnp.cumsum(shares) - shares / 2
+        return jnp.where(levels <= below, 0, jnp.interp(levels, middles, lengths[order] ** 2))
+
 
 class Numbers(eqx.Module):
     """The numbers that a training depends on, of one shape: of a problem, or of each in a batch.

@@ -4,7 +4,7 @@ Source: derived for this library from the risk and the methods of arXiv:2212.134
 """
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import common_float_dtype, fail, is_concrete
+from aetheory.core.checks import check_array, common_float_dtype, fail, is_concrete
 from aetheory.core.curve import Curve, Values
 from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
@@ -41,12 +41,14 @@ class Task(eqx.Module):
     Arguments:
         schedule: when to record.
         encoder, decoder: B(0) and, as a multiple s of B(0)ᵀ/c₁, A(0); `None` for random rows, and for 0.
+        levels: of the quantiles of K that are recorded too.
         finite_size: whether the law of random rows is corrected for their number.
     """
 
     schedule: Schedule
     encoder: Float[Array, "latent_dim input_dim"] | None
     decoder: Float[Array, ""] | None
+    levels: Float[Array, " levels"] | None
     finite_size: bool = eqx.field(static=True)
 
     def start(self, numbers: Numbers) -> Start:
@@ -75,7 +77,8 @@ def _trained(numbers: Numbers, method: str, rules: Rules, task: Task) -> tuple[V
     def observe(lengths: Any) -> Values:
         encoder = lengths.encoder if method == "joint" else lengths
         moment, overlap = start.mean(encoder**4), start.mean(encoder * start.lengths)
-        return Values(risk=risk(lengths), second_moment=moment, overlap=overlap)
+        spectrum = {} if task.levels is None else {"spectrum": start.quantiles(encoder, task.levels)}
+        return Values(risk=risk(lengths), second_moment=moment, overlap=overlap, **spectrum)
 
     first: Any = start.lengths
     if method == "joint":
@@ -117,6 +120,7 @@ class Trajectory(AbstractTheory):
         *,
         flow: bool = False,
         finite_size: bool = False,
+        quantiles: Sequence[float] | None = None,
         rtol: float | Float[Array, ""] = 1e-8,
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
@@ -138,6 +142,8 @@ class Trajectory(AbstractTheory):
                 training, twice that of the alternating one.
             finite_size: add the terms of order 1/n of random rows, of their spectrum and of f(K). Not for d (1−√r)²
                 below .1, where the spectrum reaches down to 0 and the expansion fails at late times.
+            quantiles: levels in [0, 1]; adds those of the eigenvalues of K as the value `spectrum`, shape
+                (num_times, num_levels).
             rtol: relative tolerance of a flow that is not explicit.
             max_steps: the most steps it may take.
             adjoint: how Diffrax differentiates it; reverse mode when omitted.
@@ -151,13 +157,14 @@ class Trajectory(AbstractTheory):
         Warns:
             UserWarning: `finite_size` near r = 1.
         """
-        self._check(problem, finite_size)
+        self._check(problem, finite_size, quantiles)
         stepwise = problem.is_descent and not flow
         dtype = common_float_dtype(times, problem.encoder, problem.decoder, *problem.numbers)
         task = Task(
             schedule=Schedule.of(times, stepwise, dtype, rtol, max_steps, adjoint),
             encoder=None if problem.encoder is None else problem.encoder.astype(dtype),
             decoder=_tied_decoder(problem, dtype),
+            levels=None if quantiles is None else _levels(quantiles).astype(dtype),
             finite_size=finite_size,
         )
         values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, task)
@@ -166,7 +173,7 @@ class Trajectory(AbstractTheory):
         shown = jnp.asarray(times) if stepwise else task.schedule.times
         return Curve.predicted(self, problem, shown, values, stats=stats)
 
-    def _check(self, problem: Any, finite_size: bool) -> None:
+    def _check(self, problem: Any, finite_size: bool, quantiles: Any) -> None:
         require_method(self.name, self.method, problem)
         if not problem.is_isotropic:
             known = "'matrix descent'" if self.method == "alternating" else "'water-filling' for the end"
@@ -175,6 +182,8 @@ class Trajectory(AbstractTheory):
             return
         if problem.encoder is not None:
             raise fail("finite_size", "False with `start`, whose own spectrum has no size to correct for", True)
+        if quantiles is not None:
+            raise fail("quantiles", "None with `finite_size`, which corrects means alone", quantiles)
         if is_concrete(problem.rate) and is_concrete(problem.input_dim):
             edge = np.asarray(problem.input_dim) * (1 - np.sqrt(np.asarray(problem.rate))) ** 2
             if np.any(edge < _HARD_EDGE):
@@ -186,6 +195,13 @@ def require_method(theory: str, method: str, problem: Any) -> None:
     """Raise unless the theory of that name, which is of this method, speaks of the problem."""
     if problem.method != method:
         raise fail("theory", f"one of the method {problem.method!r} of the problem, as None is", theory)
+
+
+def _levels(quantiles: Any) -> Float[Array, " levels"]:
+    levels = check_array("quantiles", quantiles, "a vector of levels between 0 and 1", 1)
+    if is_concrete(levels) and ((levels < 0) | (levels > 1)).any():
+        raise fail("quantiles", "a vector of levels between 0 and 1", quantiles)
+    return levels
 
 
 def _tied_decoder(problem: Any, dtype: Any) -> Float[Array, ""] | None:

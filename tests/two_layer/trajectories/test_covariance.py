@@ -54,12 +54,13 @@ def test_one_encoder_by_its_own_matrix(units, x64):
     np.testing.assert_allclose(curve.risk, simulated.risk, atol=0.02)  # at d = 14
 
 
-def test_equal_variances_are_the_isotropic_descent(x64):
+@pytest.mark.parametrize("options", [{}, pytest.param({"flow": True}, marks=pytest.mark.slow)])
+def test_equal_variances_are_the_isotropic_descent(options, x64):
     """For an encoder: exactly, but for what f(K) has beyond its linear part at finite n. For random rows: closely."""
     flat = np.full(40, 3.0)
     for rate in (0.5, 0.79):
-        found = ae.predict(problem(rate, flat), STEPS, "matrix descent", size=16, rotations=2)
-        expected = ae.predict(problem(rate, np.ones(40)), STEPS, "alternating descent")
+        found = ae.predict(problem(rate, flat), STEPS, "matrix descent", size=16, rotations=2, **options)
+        expected = ae.predict(problem(rate, np.ones(40)), STEPS, "alternating descent", **options)
         np.testing.assert_allclose(found.risk / 3, expected.risk, atol=2e-3)
         np.testing.assert_allclose(found.overlap, expected.overlap, atol=5e-3)
         assert (np.asarray(found.upper.risk - found.lower.risk) >= 0).all()
