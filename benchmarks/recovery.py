@@ -41,7 +41,7 @@ def library_epochs() -> Callable[[], Any]:
         [_EPOCHS], examples_per_pass=_EXAMPLES_PER_PASS, metrics=_nothing
     )
     # a run evaluates the loss once more at its end, which is not part of an epoch but is counted here
-    return lambda: experiment.descend(jax.random.key(0)).module.dictionary
+    return lambda: experiment.run(jax.random.key(0)).module.dictionary
 
 
 def matrix_products(dtype: Any) -> Callable[[], Any]:

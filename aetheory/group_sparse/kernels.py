@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from aetheory.core.checks import fail
 from aetheory.core.precision import exact_products
 from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.group_sparse.network import GroupSparseAutoencoder, shrink_groups
@@ -35,9 +36,7 @@ def sparse_reconstruction_loss(
     if autoencoder.num_iterations > 1 or capacity == 0 or jax.default_backend() != "cpu":
         return reconstruction_loss(autoencoder, samples)
     if samples.ndim != 2 or samples.shape[1] != autoencoder.input_dim:
-        raise ValueError(
-            f"Argument `samples` must have shape (num_samples, {autoencoder.input_dim}), but got {samples.shape}."
-        )
+        raise fail("samples", f"of shape (num_samples, {autoencoder.input_dim})", samples.shape)
     threshold = jnp.broadcast_to(jax.lax.stop_gradient(autoencoder.threshold), (autoencoder.num_groups,))
     return _loss(autoencoder.nonnegative, capacity, autoencoder.atoms, samples, threshold)
 

@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from jaxtyping import ArrayLike as AnyArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from aetheory.core.checks import is_concrete, static_integer
+from aetheory.core.checks import fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size, normalise_columns
 from aetheory.group_sparse.coherence import check_pair, group_blocks
 from aetheory.group_sparse.dictionaries import DictionaryLike
@@ -57,10 +57,8 @@ def dictionary_distance(dictionary: DictionaryLike, reference: DictionaryLike, *
     """
     learnt, truth = check_pair(dictionary, reference)
     if not (is_concrete(learnt) and is_concrete(truth)):
-        raise ValueError(
-            "Argument `dictionary` must be known when the program is traced, because matching runs on the host, but "
-            "got a traced value. `squared_distance` can be traced."
-        )
+        requirement = "known when the program is traced, for matching runs on the host (`squared_distance` does not)"
+        raise fail("dictionary", requirement, learnt)
     blocks = np.asarray(group_blocks(normalise_columns(learnt), normalise_columns(truth), group_size), np.float64)
     gains = np.linalg.norm(blocks, ord="nuc", axis=(2, 3)) if group_size > 1 else np.abs(blocks[:, :, 0, 0])
     matched = gains[linear_sum_assignment(gains, maximize=True)]

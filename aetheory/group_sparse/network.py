@@ -1,5 +1,8 @@
 """The group-sparse autoencoder: one or several steps of proximal gradient descent as encoder, tied decoder."""
 
+from functools import partial
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +13,10 @@ from jaxtyping import ArrayLike as AnyArrayLike
 from aetheory.core.checks import check_array, real_array, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
 from aetheory.core.precision import exact_products
+
+Dictionary = Float[Array, "input_dim latent_dim"]
+Signals = Float[Array, "*batch input_dim"]
+Codes = Float[Array, "*batch latent_dim"]
 
 _POWER_ITERATIONS = 100
 
@@ -45,9 +52,8 @@ def group_relu(
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(codes), axis=-1, keepdims=True))
     scale = jnp.where(largest > 0, largest, 1)
     wide = threshold.reshape((1,) * (codes.ndim - 1) + (-1,))
-    return scale * _shrink(
-        codes / scale, jnp.minimum(wide, scale * (1 + codes.shape[-1])) / scale, group_size, nonnegative
-    )
+    relative = jnp.minimum(wide, scale * (1 + codes.shape[-1])) / scale
+    return scale * _shrink(codes / scale, relative, group_size, nonnegative)
 
 
 class GroupSparseAutoencoder(eqx.Module):
@@ -75,7 +81,7 @@ class GroupSparseAutoencoder(eqx.Module):
     shrinkage-thresholding algorithm", 2009 (the unfolded form).
     """
 
-    dictionary: Float[Array, "input_dim latent_dim"]
+    dictionary: Dictionary
     threshold: Float[Array, "*groups"]
     group_size: int = eqx.field(static=True)
     num_iterations: int = eqx.field(static=True)
@@ -114,7 +120,7 @@ class GroupSparseAutoencoder(eqx.Module):
         return self.latent_dim // self.group_size
 
     @property
-    def atoms(self) -> Float[Array, "input_dim latent_dim"]:
+    def atoms(self) -> Dictionary:
         """A as it is used: the dictionary, with columns of norm 1 when `unit_norm`."""
         return normalise_columns(self.dictionary) if self.unit_norm else self.dictionary
 
@@ -125,14 +131,12 @@ class GroupSparseAutoencoder(eqx.Module):
             ValueError: inputs of another dimension.
         """
         if inputs.ndim == 0 or inputs.shape[-1] != self.input_dim:
-            raise ValueError(
-                f"Argument `inputs` must have {self.input_dim} entries along its last axis, one a row of the "
-                f"dictionary, but got shape {inputs.shape}."
-            )
+            requirement = f"have {self.input_dim} entries along its last axis, one a row of the dictionary"
+            raise ValueError(f"Argument `inputs` must {requirement}, but got shape {inputs.shape}.")
         return self._encode(self.atoms, inputs)
 
     @exact_products
-    def decode(self, codes: Float[Array, "*batch latent_dim"]) -> Float[Array, "*batch input_dim"]:
+    def decode(self, codes: Codes) -> Signals:
         """A x for each code x: shape (..., latent_dim) to (..., input_dim)."""
         return codes @ self.atoms.T
 
@@ -142,23 +146,19 @@ class GroupSparseAutoencoder(eqx.Module):
 
     @eqx.filter_jit
     @exact_products
-    def _encode(
-        self, atoms: Float[Array, "input_dim latent_dim"], inputs: Float[Array, "*batch input_dim"]
-    ) -> Float[Array, "*batch latent_dim"]:
+    def _encode(self, atoms: Dictionary, inputs: Signals) -> Codes:
         step_size = 1 / squared_spectral_norm(atoms) if self.num_iterations > 1 else jnp.ones((), atoms.dtype)
         threshold = step_size * jax.lax.stop_gradient(self.threshold)
         correlations = step_size * (inputs @ atoms)
         # One product with AᵀA costs m² a sample, two with A cost 2nm.
         gram = atoms.T @ atoms if self.num_iterations > 1 and self.latent_dim <= 2 * self.input_dim else None
 
-        def proximal(codes: Float[Array, "*batch latent_dim"]) -> Float[Array, "*batch latent_dim"]:
-            return _shrink(codes, threshold, self.group_size, self.nonnegative)
-
-        def step(codes: Float[Array, "*batch latent_dim"], _: None) -> tuple[Float[Array, "*batch latent_dim"], None]:
+        def step(codes: Codes, _: None) -> tuple[Codes, None]:
             image = codes @ gram if gram is not None else (codes @ atoms.T) @ atoms
-            return proximal(codes - step_size * image + correlations), None
+            return shrink(codes - step_size * image + correlations), None
 
-        return jax.lax.scan(step, proximal(correlations), length=self.num_iterations - 1)[0]
+        shrink = partial(_shrink, threshold=threshold, group_size=self.group_size, nonnegative=self.nonnegative)
+        return jax.lax.scan(step, shrink(correlations), length=self.num_iterations - 1)[0]
 
 
 def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
@@ -174,23 +174,17 @@ def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, 
     return jnp.asarray(value, gram.dtype)
 
 
-def _check_threshold(
-    threshold: Num[AnyArrayLike, "*groups"], latent_dim: int, group_size: int
-) -> Float[Array, "*groups"]:
+def _check_threshold(threshold: Any, latent_dim: int, group_size: int) -> Float[Array, "*groups"]:
     """`threshold` as an array, checked to be nonnegative and one for all groups or one a group."""
-    num_groups, requirement = check_group_size(group_size, latent_dim), "finite and nonnegative"
-    vector = real_array("threshold", threshold, requirement, minimum=0.0)
+    num_groups = check_group_size(group_size, latent_dim)
+    vector = real_array("threshold", threshold, "finite and nonnegative", minimum=0.0)
     if vector.shape not in ((), (num_groups,)):
-        raise ValueError(
-            f"Argument `threshold` must be a number or of shape ({num_groups},), one a group, "
-            f"but got shape {vector.shape}."
-        )
+        requirement = f"a number or of shape ({num_groups},), one a group"
+        raise ValueError(f"Argument `threshold` must be {requirement}, but got shape {vector.shape}.")
     return vector
 
 
-def _shrink(
-    codes: Float[Array, "*batch latent_dim"], threshold: Float[Array, "..."], group_size: int, nonnegative: bool
-) -> Float[Array, "*batch latent_dim"]:
+def _shrink(codes: Codes, threshold: Float[Array, "..."], group_size: int, nonnegative: bool) -> Codes:
     """`group_relu` without the checks."""
     groups = codes.reshape(*codes.shape[:-1], -1, group_size)
     return shrink_groups(groups, threshold, nonnegative).reshape(codes.shape)

@@ -1,6 +1,5 @@
 """What training does to the dictionary of a group-sparse autoencoder, against the one that the samples come from."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
 from aetheory.core.checks import is_concrete
-from aetheory.core.curve import Curve, Values
+from aetheory.core.curve import Values
 from aetheory.core.gradient_descent import gradient_descent
 from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.group_sparse.dictionaries import Dictionary, gaussian_dictionary, perturbed_dictionary
@@ -36,11 +35,6 @@ class RecoveryExperiment(AbstractExperiment):
     examples_per_pass: int = eqx.field(static=True)
     metrics: Callable[..., Any] = eqx.field(static=True)
 
-    def run(self, key: PRNGKeyArray) -> Outcome:
-        """One draw, trained; a number that is not finite shows in the values."""
-        curve = self.descend(key, throw=False)
-        return Outcome(curve.values, module=curve.module)
-
     def draw(self, key: PRNGKeyArray) -> tuple[GroupSparseSource, GroupSparseAutoencoder]:
         """The source, and the network at its start: A* + noise with columns of norm 1, the same for each kind."""
         one = self.problem
@@ -55,37 +49,24 @@ class RecoveryExperiment(AbstractExperiment):
         group_size = one.group_size if one.network == "group" else 1
         return source, GroupSparseAutoencoder(start, one.threshold, group_size, nonnegative=one.network == "relu")
 
-    def descend(self, key: PRNGKeyArray, after: Curve | None = None, throw: bool = True) -> Curve:
-        """The training from one draw, with the state of its optimiser; `simulate` averages such runs.
-
-        Arguments:
-            key: of the draw, the held-out samples and the batches.
-            after: where to go on, a curve of the same key and problem: this one's steps then count from its end, and
-                both are what one run without a cut would be.
-            throw: raise when the loss leaves the finite numbers; the message counts passes.
-
-        Raises:
-            FloatingPointError: the loss became NaN or infinite (with `throw`).
-        """
+    def run(self, key: PRNGKeyArray) -> Outcome:
+        """One draw, trained; a number that is not finite shows in the values."""
         source, start = self.draw(key)
         rate, passes = self.problem.learning_rate, self.problem.batch_size // self.examples_per_pass
         make = _kept if is_concrete(rate) else _optimizer
-        optimizer = make(self.problem.optimizer, float(rate) if is_concrete(rate) else rate, passes, rate.dtype)
         run = gradient_descent(
-            start if after is None else after.module,
+            start,
             sparse_reconstruction_loss,
-            optimizer,
+            make(self.problem.optimizer, float(rate) if is_concrete(rate) else rate, passes, rate.dtype),
             self.steps[-1] * passes,
             (source.dictionary, source.draw(jax.random.fold_in(key, 2), _HELD_OUT)),
             sample=eqx.Partial(source.sample, num_samples=self.examples_per_pass),
             key=jax.random.fold_in(key, 3),
             metrics=self.metrics,
             record_at=[step * passes for step in self.steps],
-            optimizer_state=None if after is None else after.optimizer_state,
-            first_step=0 if after is None else after.times[-1] * passes,
-            throw=throw,
+            throw=False,
         )
-        return dataclasses.replace(run, times=run.times // passes)
+        return Outcome(run.values, module=run.module)
 
 
 def _replaced(module: Any, **fields: Any) -> Any:

@@ -13,11 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from aetheory.core.checks import as_float, check_steps, check_times, fail, is_concrete
+from aetheory.core.checks import check_steps, fail, is_concrete
 from aetheory.core.curve import Curve, Values
+from aetheory.core.schedule import Schedule
+from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.convergence import check_share, contraction_factor, fixed_point_norm, neighbourhood_drift
 from aetheory.group_sparse.trajectories import Process, Training, descent, follow, follow_flow, single_entries
+
+_RTOL = 1e-7
+"""Of a flow."""
 
 Steps = Int[Array, " times"]
 Bracketed = tuple[Values, Values | None, Values | None]
@@ -82,44 +87,54 @@ class TrajectoryTheory(AbstractTheory):
                 derivatives are to be taken in forward mode.
             flow: of plain descent, what small steps and large batches follow, at these flow times: η · steps.
             adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
-            throw: raise where training diverges; values are infinite there otherwise.
+            throw: raise where training diverges; otherwise `Curve.stats` says where.
 
         Raises:
             ValueError: bad numbers of steps; a network, an optimiser or a start that the theory does not describe; a
-                learning rate with which training diverges; a flow of another optimiser, or one that takes too long.
+                learning rate with which training diverges; a flow of another optimiser.
+            RuntimeError: a traced number lets training diverge, or a flow ran out of steps.
 
         Warns:
             UserWarning: more false positives than active groups, where the predicted curve is too fast.
         """
         if flow and self.process is not descent:
             raise fail("flow", f"False for {self.name!r}, which has steps alone", flow)
-        check = check_times if flow else check_steps
-        start, known = _start(problem, self), check(times) if is_concrete(times) else None
+        start = _start(problem, self)
+        if is_concrete(times) and not flow:
+            check_steps(times)
         arrays, names = dataclasses.replace(problem, given=None).as_arrays(), problem.free_numbers
         dtype = arrays.threshold.dtype
+        schedule = Schedule.of(times, not flow, dtype, _RTOL, adjoint=adjoint)
         numbers = jnp.broadcast_arrays(*(getattr(arrays, name) for name in names), start.astype(dtype))
-        steps = times if known is None else jnp.asarray(known)
-        last: Any = jnp.ceil(times[-1]).astype(jnp.int32) if known is None else known[-1]
-        if known is not None and all(map(is_concrete, numbers)):
-            last = jnp.asarray(last, jnp.int32)  # one program for all; derivatives in reverse mode need to know it
-        shape, moments = numbers[0].shape, as_float(steps).astype(dtype)
+        if all(map(is_concrete, numbers)):
+            schedule = dataclasses.replace(schedule, last=None)  # one program for all numbers of steps
 
-        def one(*numbers: Array) -> tuple[Values, Array]:
+        def one(*numbers: Array) -> tuple[Values, SolverStats]:
             there = dataclasses.replace(arrays, **dict(zip(names, numbers[:-1], strict=True)))
             training = Training.of(there, numbers[-1])
-            return follow_flow(training, moments, adjoint) if flow else follow(self.process, training, moments, last)
+            return follow_flow(training, schedule) if flow else follow(self.process, training, schedule)
 
-        if shape:
-            values, failed = jax.vmap(one)(*(jnp.ravel(number) for number in numbers))
-            values, failed = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), (values, failed))
+        if shape := numbers[0].shape:
+            found = jax.vmap(one)(*map(jnp.ravel, numbers))
+            values, stats = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), found)
         else:
-            values, failed = one(*numbers)
-        blamed: tuple[str, str, Any] = ("times", "early enough for the flow to get there", times)
-        if not flow:
+            values, stats = one(*numbers)
+        if throw:
+            correlation = numbers[names.index("start_correlation")]
+            wrong = (correlation <= 0) | (correlation > 1)
+            if not is_concrete(wrong):
+                values = eqx.error_if(values, wrong, "Argument `start_correlation` must be in (0, 1].")
             rate = problem.learning_rate if isinstance(problem.optimizer, str) else problem.optimizer
-            blamed = ("learning_rate", "small enough for training not to diverge", rate)
-        values = _finished(values, failed, blamed, throw)
-        return Curve.predicted(self, problem, steps, values)
+            values = schedule.require(values, stats, "learning_rate", rate)
+            _warn_of_false_positives(values.false_positives)
+        return Curve.predicted(self, problem, jnp.asarray(times), values, stats=stats)
+
+
+def _warn_of_false_positives(found: Float[Array, "*batch times"]) -> None:
+    most = float(jnp.max(found)) if is_concrete(found) else 0.0
+    if most > 1:
+        message = f"Up to {most:.2g} false positives for each active group: the predicted curve is too fast."
+        warnings.warn(message, UserWarning, stacklevel=4)
 
 
 def check_network(problem: Any, name: str, networks: tuple[str, ...]) -> None:
@@ -147,29 +162,6 @@ def _start(problem: Any, theory: TrajectoryTheory) -> Float[Array, ""]:
     if is_concrete(norms) and not np.allclose(norms, 1, atol=1e-3):
         raise fail("source", f"one whose dictionary has columns of norm 1 for {theory.name!r}", source)
     return jnp.mean(jnp.linalg.norm(network.dictionary, axis=0))
-
-
-def _finished(values: Values, failed: Int[Array, "..."], blamed: tuple[str, str, Any], throw: bool) -> Values:
-    """The values of a training that stayed finite, with a warning where there is too much that they leave out.
-
-    What is blamed where it did not: an argument, what it must be, and what was given.
-    """
-    name, requirement, given = blamed
-    if not throw:
-        finite: Values = jax.tree.map(lambda leaf: jnp.where(failed[..., None] < 0, leaf, jnp.inf), values)
-        return finite
-    if not is_concrete(failed):
-        message = f"Argument `{name}` must be {requirement}, and `start_correlation` in (0, 1]."
-        checked: Values = eqx.error_if(values, failed >= 0, message)
-        return checked
-    if (first := failed[failed >= 0]).size:
-        where = f" (at step {int(jnp.min(first))})" if name == "learning_rate" else ""
-        raise fail(name, requirement + where, given)
-    most = float(jnp.max(values.false_positives)) if is_concrete(values.false_positives) else 0.0
-    if most > 1:
-        message = f"Up to {most:.2g} false positives for each active group: the predicted curve is too fast."
-        warnings.warn(message, UserWarning, stacklevel=4)
-    return values
 
 
 def resting_norms(problem: Any, steps: Steps) -> Bracketed:

@@ -6,25 +6,23 @@ Source: derived for this library in the limit n → ∞; no paper has it. See `o
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import scipy.special
-from jaxtyping import Array, Float, Float64, Int, PyTree
+from jaxtyping import Array, Bool, Float64, Int, PyTree
 
 from aetheory.core.curve import Values
-from aetheory.core.solve import solve_flow
+from aetheory.core.schedule import Schedule
+from aetheory.core.solve import SolverStats
 from aetheory.group_sparse.convergence import fixed_point_norm
 from aetheory.group_sparse.hearing import Scalar
 from aetheory.group_sparse.order_parameters import Drift, MeanField
 from aetheory.group_sparse.simulation import transformation
 
 NUM_ENTRIES = 20_000
-_RTOL = 1e-7
-"""Of the flow."""
 _LARGEST = 100.0
 """In units of the norm at which columns come to rest: training that passes it diverges."""
 
@@ -143,63 +141,41 @@ def entry_grid(count: int) -> Float64[np.ndarray, "2 count"]:
 
 
 @eqx.filter_jit
-def follow(
-    make: Callable[[Training], Process],
-    training: Training,
-    times: Float[Array, " times"],
-    last: int | Int[Array, ""],
-) -> tuple[Values, Int[Array, ""]]:
-    """The values at these numbers of steps, up to `last`, and the step at which training diverged or −1.
-
-    Between steps by linear interpolation. Derivatives in reverse mode need to know `last`.
-    """
+def follow(make: Callable[[Training], Process], training: Training, schedule: Schedule) -> tuple[Values, SolverStats]:
+    """The values of a descent."""
     field, process = training.field, make(training)
     floor, rest = distance_floor(field), resting(field)[0]
 
-    def step(number: Int[Array, ""], carry: Any) -> Any:
-        state, recorded, failed = carry
+    def step(state: Any, number: Int[Array, ""]) -> tuple[Values, Bool[Array, ""], Any]:
         now = process.read(state)
         drift = field.drift(now.overlap, now.excess)
-        share = jnp.maximum(1 - jnp.abs(times - number.astype(times.dtype)), 0)
-        values = measured(training, now, drift, floor)
-        recorded = jax.tree.map(lambda old, new: old + jnp.where(share > 0, share * new, 0), recorded, values)
-        lost = ~((now.overlap > 0) & (now.norm < _LARGEST * rest))
-        return process.move(state, drift, number), recorded, jnp.where((failed < 0) & lost, number, failed)
+        fine = (now.overlap > 0) & (now.excess >= 0) & (now.norm < _LARGEST * rest)
+        return measured(training, now, drift, floor), fine, process.move(state, drift, number)
 
-    recorded = Values(**dict.fromkeys(VALUES, jnp.zeros(times.shape, training.norm.dtype)))
-    possible = (training.correlation > 0) & (training.correlation <= 1)
-    never = jnp.where(possible, jnp.int32(-1), jnp.int32(0))
-    first = 0 if isinstance(last, int) else jnp.zeros_like(last)
-    _, recorded, failed = jax.lax.fori_loop(first, last + 1, step, (process.start, recorded, never))
-    return recorded, failed
+    return schedule.descend(step, process.start)
 
 
 @eqx.filter_jit
-def follow_flow(
-    training: Training, times: Float[Array, " times"], adjoint: diffrax.AbstractAdjoint | None
-) -> tuple[Values, Int[Array, ""]]:
-    """The values at times ηk of descent with η → 0, without noise: q̇ = pY + qh, ė = he; and −1, or 0 where it failed.
+def follow_flow(training: Training, schedule: Schedule) -> tuple[Values, SolverStats]:
+    """The values at times ηk of descent with η → 0, without noise: q̇ = pY + qh, ė = he.
 
     The memory of the start is then what is left of e.
     """
     field, start = training.field, descent(training).start
-    floor, possible = distance_floor(field), (training.correlation > 0) & (training.correlation <= 1)
+    floor = distance_floor(field)
 
     def seen(state: tuple[Scalar, Scalar]) -> tuple[OrderParameters, Drift]:
         now = OrderParameters(state[0], jnp.maximum(start.excess, 0) * state[1] ** 2, state[1])
         return now, field.drift(now.overlap, now.excess)
 
-    def velocity(_: Any, state: tuple[Scalar, Scalar], __: Any) -> tuple[Scalar, Scalar]:
+    def velocity(state: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
         drift = seen(state)[1]
         return drift.alignment + drift.growth * state[0], drift.growth * state[1]
 
-    values, _, stats = solve_flow(
-        *(velocity, (start.overlap, start.memory), times, None),
-        lambda _, state, __: measured(training, *seen(state), floor),
-        rtol=jnp.asarray(_RTOL, times.dtype),
-        adjoint=adjoint,
-    )
-    return values, jnp.where(possible & stats.succeeded, jnp.int32(-1), jnp.int32(0))
+    def observe(state: tuple[Scalar, Scalar]) -> Values:
+        return measured(training, *seen(state), floor)
+
+    return schedule.follow(velocity, observe, (start.overlap, start.memory))
 
 
 VALUES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")

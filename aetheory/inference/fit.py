@@ -61,7 +61,6 @@ def fit(
     *,
     problem: AbstractProblem | None = None,
     fixed: Numbers | None = None,
-    start: Numbers | None = None,
     bounds: Mapping[str, tuple[float | int, float | int]] | None = None,
     input_dim: int | None = None,
     key: PRNGKeyArray | None = None,
@@ -86,7 +85,6 @@ def fit(
         problem: what was trained, where it is no linear autoencoder. By default its numbers are looked for within a
             factor of 300 of those that it has.
         fixed: values of those that are known; a time unit of 1 and no noise floor by default.
-        start: where to start from, besides the points that are tried anyway.
         bounds: (lower, upper) of a parameter, positive but for the noise floor.
         input_dim: p, where known, so that intervals of a single curve include how draws differ. The large-data and
             mean-field limits are then corrected to first order in 1/p. For other regimes, the best fit is repeated on
@@ -103,35 +101,32 @@ def fit(
         converged, has run into its bounds, or is not the only one.
 
     Raises:
-        ValueError: NaN in the curve, fewer observations than parameters, bounds that exclude the start, an unknown
+        ValueError: NaN in the curve, fewer observations than parameters, an unknown
             regime or parameter, a number neither free nor fixed, a known p without a key for simulations.
         OSError: the CSV file cannot be read.
 
     Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
     """
     observations = curve if isinstance(curve, Observations) else Observations.of(curve)
-    for argument, given in {"fixed": fixed, "start": start, "bounds": bounds}.items():
+    for argument, given in {"fixed": fixed, "bounds": bounds}.items():
         check_instance(argument, given, Mapping | None, "a mapping from parameters to values")
     check_instance("free", free, Sequence | None, "a sequence of names of parameters")
     if problem is not None:
         check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
-    real, bounds, start = _LINEAR if problem is None else problem.continuous(), bounds or {}, start or {}
+    real, bounds = _LINEAR if problem is None else problem.continuous(), bounds or {}
     names, values = split_parameters(real, free, fixed or {})
-    for argument, given in (("bounds", bounds), ("start", start)):
-        if not set(given) <= set(names):
-            raise fail(argument, f"given for free parameters only ({', '.join(names)})", sorted(given))
+    if not set(bounds) <= set(names):
+        raise fail("bounds", f"given for free parameters only ({', '.join(names)})", sorted(bounds))
     if observations.values.size < len(names):
         raise fail("curve", f"of at least as many observations as free parameters, {len(names)}", observations.values)
     limits = {name: bounds.get(name, default_bounds(real, name, observations)) for name in names}
     for name, (lower, upper) in limits.items():
         if not (lower >= 0 if name in LINEAR else lower > 0) or not lower < upper < math.inf:
             raise fail("bounds", f"two finite, positive numbers in increasing order for `{name}`", (lower, upper))
-        if not lower <= start.get(name, lower) <= upper:
-            raise fail("start", f"within the bounds ({lower:g}, {upper:g}) for `{name}`", start[name])
     num_starts, theories = static_integer("num_starts", num_starts), _candidates(real, theories)
     questions = [Question(one, real, names, values, limits, observations, input_dim) for one in theories]
     batches = _keys(questions, key, num_simulations)
-    fits = [_best(question, start, num_starts) for question in questions]
+    fits = [_best(question, num_starts) for question in questions]
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
     best = fits[0]
     if batches is not None and not best.is_corrected and best.converged and not best.not_identifiable:
@@ -167,10 +162,10 @@ def _keys(questions: Sequence[Question], key: PRNGKeyArray | None, num_simulatio
     return None if key is None else jax.random.split(key, (_NUM_BATCHES, math.ceil(number / _NUM_BATCHES)))
 
 
-def _best(question: Question, start: Numbers, num_starts: int) -> Fit:
+def _best(question: Question, num_starts: int) -> Fit:
     """The best of the minima that are reached from several starts."""
     squares = question.least_squares()
-    starts = jnp.asarray(_starts(question, squares, start, num_starts), squares.times.dtype)
+    starts = jnp.asarray(_starts(question, squares, num_starts), squares.times.dtype)
     minima = [squares.minimise(one, _MAX_STEPS) for one in starts]
     minima.sort(key=lambda one: float(one.cost) if math.isfinite(one.cost) else math.inf)
     measured = _measured(question, squares, minima[0])
@@ -179,18 +174,15 @@ def _best(question: Question, start: Numbers, num_starts: int) -> Fit:
     return Fit(**vars(question), **measured, num_agreeing=agreeing, num_starts=len(minima), alternatives=alternatives)
 
 
-def _starts(
-    question: Question, squares: LeastSquares, start: Numbers, num_starts: int
-) -> Float64[np.ndarray, "starts free"]:
-    """The start that was given, and the best of the points that are tried, no two of them close together."""
+def _starts(question: Question, squares: LeastSquares, num_starts: int) -> Float64[np.ndarray, "starts free"]:
+    """The best of the points that are tried, no two of them close together."""
     lower, upper = question.ends
     count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in question.free else 1)
     if getattr(question.theory, "is_explicit", True):
         count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
     points = qmc.scale(qmc.Sobol(len(lower), seed=0).random(count), lower, upper)
     costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
-    middle = squares.parameters((squares.lower + squares.upper) / 2)
-    chosen = [question.point(middle | dict(start))] if start else []
+    chosen: list[Float64[np.ndarray, " free"]] = []
     best_first = points[np.argsort(costs, kind="stable")]
     slopes = np.abs(squares.jacobian(jnp.asarray(best_first[0], squares.times.dtype))).max(axis=(0, 1))
     matters = slopes >= _MATTERS * slopes.max()

@@ -50,19 +50,18 @@ class Observations:
         return _of_arrays(_read_columns(path, columns or {}))
 
     @classmethod
-    def of(cls, observed: Any, risks: Sequence[str] | None = None) -> "Observations":
+    def of(cls, observed: Any) -> "Observations":
         """The observations in whatever `fit` takes.
 
         Arguments:
             observed: a `Curve`, with a leading axis for repeats where it has one; a sequence of curves, one a repeat;
                 a mapping from "time" and names of risks to arrays of shape (num_times,) or (num_repeats, num_times);
                 or the path of a CSV file.
-            risks: which to keep; all when omitted.
 
         Raises:
             ValueError: NaN or infinite entries, shapes that do not fit, times that are not increasing, no risk.
         """
-        found = _of_arrays(_arrays(observed), risks)
+        found = _of_arrays(_arrays(observed))
         std, count = getattr(observed, "std", None), getattr(observed, "num_repeats", 0)
         if std is None or count < 2 or found.repeats is not None:
             return found
@@ -104,23 +103,20 @@ def _arrays(observed: Any) -> Mapping[str, Any]:
     return {"time": first.times, **{name: np.stack([one.values[name] for one in observed]) for name in first.values}}
 
 
-def _of_arrays(arrays: Mapping[str, Any], risks: Sequence[str] | None = None) -> Observations:
-    known = sorted((name for name in arrays if name != "time"), key=lambda name: name != "train")
-    if "time" not in arrays or not known:
+def _of_arrays(arrays: Mapping[str, Any]) -> Observations:
+    risks = tuple(sorted((name for name in arrays if name != "time"), key=lambda name: name != "train"))
+    if "time" not in arrays or not risks:
         raise fail("curve", "a mapping from 'time' and one or both of 'train' and 'population'", sorted(arrays))
-    chosen = tuple(known if risks is None else risks)
-    if not chosen or not set(chosen) <= set(known):
-        raise fail("risks", f"made of the observed ones, {', '.join(map(repr, known))}", risks)
     times = _finite("time", arrays["time"])
     if times.ndim != 1 or times.size == 0 or (times < 0).any() or (np.diff(times) < 0).any():
         raise fail("time", "a non-empty vector of nonnegative times in increasing order", arrays["time"])
-    columns = [_finite(risk, arrays[risk]) for risk in chosen]
-    for risk, column in zip(chosen, columns, strict=True):
+    columns = [_finite(risk, arrays[risk]) for risk in risks]
+    for risk, column in zip(risks, columns, strict=True):
         if column.ndim not in (1, 2) or column.shape[-1] != times.size or column.shape != columns[0].shape:
             shapes = f"({times.size},), or (num_repeats, {times.size}), like the other risks"
             raise ValueError(f"Argument `{risk}` must have shape {shapes}, but got shape {column.shape}.")
-    repeats = np.stack(columns, axis=-2).reshape(-1, len(chosen), times.size)
-    found = Observations(times, chosen, repeats[0])
+    repeats = np.stack(columns, axis=-2).reshape(-1, len(risks), times.size)
+    found = Observations(times, risks, repeats[0])
     return found.with_repeats(repeats) if len(repeats) > 1 else found
 
 

@@ -148,7 +148,7 @@ class Fit(Question):
         if self.uncertainty.method == "newey-west" and self.input_dim is None and self.verdict.answer == "explains":
             yield "The intervals are of this one draw: give repeats, or `input_dim` to simulate how draws differ."
         if not self.converged:
-            yield "The solver did not converge. Try other `bounds`, a `start`, more `num_starts` or fewer parameters."
+            yield "The solver did not converge. Try other `bounds`, more `num_starts` or fewer parameters."
         for name in self.free:
             if not self.estimates[name].identifiable:
                 yield f"`{name}` is not identifiable from this curve in the {self.regime} regime."
@@ -161,7 +161,7 @@ class Fit(Question):
             yield "The fit still moved when it was corrected again for the finite size. Try more `num_simulations`."
         if self.num_agreeing == 1 < self.num_starts:
             found = f"Only 1 of {self.num_starts} starts came to this minimum, and there may be a better one."
-            yield f"{found} Try more `num_starts`, narrower `bounds` or a `start`."
+            yield f"{found} Try more `num_starts` or narrower `bounds`."
         for other in self.alternatives:
             yield f"Another minimum is nearly as good: {', '.join(f'{name} {one:.4g}' for name, one in other.items())}."
 

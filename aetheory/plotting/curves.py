@@ -34,9 +34,8 @@ def plot(
     values: Sequence[str] | None = None,
     colour: str | None = None,
     label: str | None = None,
-    markers: bool | None = None,
 ) -> "Axes":
-    """Draw named values of a curve against time: the first as a line (round dots), the second dashed (square dots).
+    """Draw named values of a curve against time: the first as a line or round dots, the second dashed or square.
 
     A theory that comes with a bracket is drawn with a band between its ends, a simulation with a band of one standard
     deviation over its repeats.
@@ -47,7 +46,6 @@ def plot(
         values: which of the curve's values to draw; train and population risk where it has them, otherwise the first.
         colour: one colour for all of them; the next of the axes' cycle when omitted.
         label: the legend entry (the curve's own label when omitted), to which the name of the value is added.
-        markers: dots instead of a line; by default for simulations.
 
     Returns:
         The axes.
@@ -59,15 +57,12 @@ def plot(
     from matplotlib.colors import to_hex
 
     if curve.batch_shape:
-        raise ValueError(
-            f"Argument `curve` must be a single curve, but is a batch of {curve.batch_shape}; index it first."
-        )
+        raise fail("curve", "a single curve (index a batch of them first)", curve)
     chosen = _default_values(curve) if values is None else tuple(values)
     if any(name not in curve.values for name in chosen):
         raise fail("values", f"made of {', '.join(map(repr, curve.values))}", values)
     ax = new_axes() if ax is None else ax
-    markers = curve.num_repeats > 0 if markers is None else markers
-    times = np.asarray(curve.times)
+    markers, times = curve.num_repeats > 0, np.asarray(curve.times)
     for index, name in enumerate(chosen):
         line, marker = _LOOKS[index % len(_LOOKS)]
         drawn_values = np.asarray(curve.values[name])
@@ -83,8 +78,7 @@ def plot(
         if curve.lower is not None and curve.upper is not None:
             lower, upper = (np.asarray(bound[name]) for bound in (curve.lower, curve.upper))
             ax.fill_between(times, lower, upper, color=colour, alpha=0.3, linewidth=0)
-    steps = np.issubdtype(times.dtype, np.integer)
-    ax.set_xlabel("step" if steps else r"flow time $t$")
+    ax.set_xlabel("step" if np.issubdtype(times.dtype, np.integer) else r"flow time $t$")
     risk = set(chosen) <= {"train", "population", "risk"}
     ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$" if risk else ", ".join(chosen).replace("_", " "))
     return ax
@@ -126,24 +120,20 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
         if one.identifiable and name in _SYMBOLS and not (name == "init_strength" and "init_scale" in determined)
     ]
     ax.set_title("\n".join([f"{fit.regime} regime", ", ".join(named)]), fontsize=8)
-    ax.set_xlabel("recorded time")
-    ax.set_ylabel("risk")
+    ax.set(xlabel="recorded time", ylabel="risk")
     ax.legend(frameon=False, fontsize=8)
     return ax
 
 
-def plot_sensitivities(
-    sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None, elasticity: bool = False
-) -> "Axes":
-    """Draw how a risk answers to each ratio: its derivative in the ratio's logarithm, or its elasticity.
+def plot_sensitivities(sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None) -> "Axes":
+    """Draw how a risk answers to each ratio: its derivative in the ratio's logarithm.
 
-    A band about 0 to the derivative shows what a change of the ratio by its own size would do to first order.
+    A band about 0 to it shows what a change of the ratio by its own size would do to first order.
 
     Arguments:
         sensitivities: of `ae.sensitivities`.
         ax: where to draw; new axes when omitted.
         value: which of the curve's values; the last one when omitted, which is the population risk of a linear problem.
-        elasticity: ∂log R/∂log θ instead of ∂R/∂log θ.
 
     Raises:
         ValueError: a value that the curve does not have.
@@ -153,15 +143,13 @@ def plot_sensitivities(
         raise fail("value", f"one of {', '.join(map(repr, known))}", value)
     value = known[-1] if value is None else value
     ax = new_axes() if ax is None else ax
-    shown = sensitivities.elasticities if elasticity else sensitivities.derivatives
     times = np.asarray(sensitivities.curve.times)
-    for index, (name, answer) in enumerate(shown.items()):
+    for index, (name, answer) in enumerate(sensitivities.derivatives.items()):
         colour, line, values = COLOURS[index], _LOOKS[index % len(_LOOKS)][0], np.asarray(answer[value])
         ax.plot(times, values, line, color=colour, linewidth=1.5, label=_SYMBOLS.get(name, name))
         ax.fill_between(times, 0, values, color=colour, alpha=0.12, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
-    ax.set_xlabel(r"flow time $t$")
-    ax.set_ylabel(r"$\partial\log R/\partial\log\theta$" if elasticity else r"$\partial R/\partial\log\theta$")
+    ax.set(xlabel=r"flow time $t$", ylabel=r"$\partial R/\partial\log\theta$")
     ax.set_title(f"{sensitivities.curve.label}, {value}", fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     return ax

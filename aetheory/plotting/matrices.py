@@ -19,18 +19,16 @@ def plot_phases(
     values: Any,
     ax: "Axes | None" = None,
     *,
-    levels: Any = None,
     limits: tuple[float | int, float | int] | None = None,
     label: str | None = None,
 ) -> "Axes":
-    """Draw a phase diagram: values over two parameters as colours, with contours.
+    """Draw a phase diagram: values over two parameters as colours.
 
     Arguments:
         columns: the parameter along the horizontal axis, shape (num_columns,), increasing.
         rows: the one along the vertical axis, shape (num_rows,), increasing.
         values: shape (num_rows, num_columns); NaN where there is none yet.
         ax: where to draw; new axes when omitted.
-        levels: values to draw contours at; none when omitted.
         limits: the ends of the colour scale; those of the values when omitted.
         label: what the values are, beside the colour scale.
 
@@ -46,20 +44,16 @@ def plot_phases(
     ax = new_axes() if ax is None else ax
     low, high = (None, None) if limits is None else limits
     image = ax.pcolormesh(across, down, table, vmin=low, vmax=high, cmap="viridis", shading="nearest")
-    if levels is not None and min(table.shape) > 1:
-        drawn = ax.contour(across, down, table, levels=np.atleast_1d(levels), colors="white", linewidths=1)
-        ax.clabel(drawn, fontsize=7)
     ax.figure.colorbar(image, ax=ax, label=label or "")
     return ax
 
 
-def plot_distances(matrix: Any, ax: "Axes | None" = None, *, boundaries: Any = None) -> "Axes":
+def plot_distances(matrix: Any, ax: "Axes | None" = None) -> "Axes":
     """Draw a matrix of pairwise distances, such as of codes sorted by class; the largest hundredth is one colour.
 
     Arguments:
         matrix: shape (num_samples, num_samples), finite.
         ax: where to draw; new axes when omitted.
-        boundaries: indices at which a new class begins, marked by lines.
 
     Raises:
         ValueError: a matrix that is not square, or has NaN.
@@ -69,11 +63,7 @@ def plot_distances(matrix: Any, ax: "Axes | None" = None, *, boundaries: Any = N
         raise fail("matrix", "square", matrix)
     ax = new_axes() if ax is None else ax
     ax.imshow(distances, cmap="viridis", interpolation="nearest", vmax=np.quantile(distances, 0.99))
-    for boundary in [] if boundaries is None else np.atleast_1d(boundaries):
-        ax.axhline(boundary - 0.5, color="white", linewidth=0.6)
-        ax.axvline(boundary - 0.5, color="white", linewidth=0.6)
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     return ax
 
 
@@ -103,8 +93,7 @@ def plot_atoms(
     canvas = _canvas(atoms, (height, width), across)
     ax = new_axes() if ax is None else ax
     ax.imshow(canvas, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set(xticks=[], yticks=[])
     if size > 1:
         ax.set_yticks(np.arange(num_groups) * (height + 1) + height / 2, [str(k + 1) for k in range(num_groups)])
         ax.set_ylabel("group")

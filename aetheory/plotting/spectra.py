@@ -11,10 +11,10 @@ from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_NUM_BINS = 40
 
-def plot_spectrum(
-    law: MarchenkoPastur, ax: "Axes | None" = None, *, eigenvalues: Any = None, num_bins: int = 40
-) -> "Axes":
+
+def plot_spectrum(law: MarchenkoPastur, ax: "Axes | None" = None, *, eigenvalues: Any = None) -> "Axes":
     """Draw the density of a limiting spectral law, and under it a histogram of eigenvalues.
 
     The continuous part is drawn; an atom at 0, and the eigenvalues that make it, are told in the legend.
@@ -23,7 +23,6 @@ def plot_spectrum(
         law: of `ae.spectra`, a Marchenko–Pastur or free Poisson law.
         ax: where to draw; new axes when omitted.
         eigenvalues: those of a sample, shape (any,), nonnegative, zeros included.
-        num_bins: of the histogram.
 
     Raises:
         ValueError: eigenvalues that are negative or not finite.
@@ -34,7 +33,7 @@ def plot_spectrum(
         check_real("eigenvalues", as_float(eigenvalues), "finite and nonnegative", minimum=0.0)
         found = np.asarray(eigenvalues, np.float64).ravel()
         positive = found[found > 1e-9 * max(found.max(), 1e-300)]
-        counts, ends = np.histogram(positive, num_bins)
+        counts, ends = np.histogram(positive, _NUM_BINS)
         # normalised by all eigenvalues, zeros included, as the density of the continuous part is
         ax.stairs(
             counts / np.diff(ends) / found.size, ends, fill=True, color=COLOURS[0], alpha=0.3,
@@ -48,7 +47,6 @@ def plot_spectrum(
     ax.plot(points, density, color=COLOURS[1], linewidth=1.5, label=label)
     if lower < 1e-3 * upper:  # the density diverges there
         ax.set_ylim(0, 1.3 * float(density[points > 0.02 * upper].max()))
-    ax.set_xlabel("eigenvalue")
-    ax.set_ylabel("density")
+    ax.set(xlabel="eigenvalue", ylabel="density")
     ax.legend(frameon=False, fontsize=8)
     return ax

@@ -44,6 +44,8 @@ _SHOWN = ("raw", "sparse", "group")  # features whose distances are drawn, of so
 _NUM_SHOWN = 400
 
 Clusters = Int[np.ndarray, " num_images"]
+Dictionary = Float[Array, "input_dim latent_dim"]
+Autoencoder = ae.GroupSparseAutoencoder
 Parts = tuple[ae.ImageSource, ae.ImageSource, ae.ImageSource]
 
 
@@ -190,7 +192,7 @@ def choose(tried: Sequence[Trial]) -> Trial:
 
 def start(
     setting: Clustering, images: ae.ImageSource, clusters: Clusters, initialisation: str, nonnegative: bool, seed: int
-) -> Float[Array, "input_dim latent_dim"]:
+) -> Dictionary:
     """The first dictionary, with columns of norm 1; for signed codes they are orthogonal within a group.
 
     `"random"` has Gaussian columns; `"data"` training images; `"clusters"` for each cluster of K-subspaces a basis of
@@ -217,21 +219,19 @@ def start(
     return jnp.moveaxis(bases, 0, 1).reshape(columns.shape)
 
 
-def build(
-    network: Network, dictionary: Float[Array, "input_dim latent_dim"], group_size: int, nonnegative: bool = False
-) -> ae.GroupSparseAutoencoder:
+def build(network: Network, dictionary: Dictionary, group_size: int, nonnegative: bool = False) -> Autoencoder:
     """The network at its start; one iteration begins with the column norm at which it undoes its own shrinkage."""
     count, threshold = network
     scale = 1.0 if count > 1 else ae.recovery.fixed_point_norm(threshold, CODE_NORM).astype(dictionary.dtype)
     kind: dict[str, Any] = {"num_iterations": count, "nonnegative": nonnegative, "unit_norm": count > 1}
-    return ae.GroupSparseAutoencoder(scale * dictionary, threshold, group_size, **kind)
+    return Autoencoder(scale * dictionary, threshold, group_size, **kind)
 
 
 _optimizer = functools.cache(optax.adam)
 """The same object for equal settings, which saves compilations."""
 
 
-def train(network: ae.GroupSparseAutoencoder, samples: Array, setting: Clustering, num_epochs: int, seed: int) -> Any:
+def train(network: Autoencoder, samples: Array, setting: Clustering, num_epochs: int, seed: int) -> Any:
     """Adam on mini batches, without labels.
 
     Raises:
@@ -242,7 +242,7 @@ def train(network: ae.GroupSparseAutoencoder, samples: Array, setting: Clusterin
     return ae.gradient_descent(network, ae.reconstruction_loss, optimizer, count, samples, **options).module
 
 
-def num_active(network: ae.GroupSparseAutoencoder, images: ae.ImageSource) -> float:
+def num_active(network: Autoencoder, images: ae.ImageSource) -> float:
     """Active groups of an image, on average."""
     found = ae.recovery.active_groups(network.encode(images.samples), network.group_size)
     return float(jnp.mean(jnp.sum(found, axis=1)))

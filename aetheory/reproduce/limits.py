@@ -75,29 +75,28 @@ def job(size: Size, seed: int) -> Job:
     scale = _SCALES[size]
     dim, local = scale.dim, Path(os.environ.get(DATA_FOLDER_VARIABLE, "/nowhere"))
     sets = [one for one in _SETS if one == "digits" or size == "full" or (size == "default" and (local / one).exists())]
+    power_law = ae.GaussianSource.power_law(dim, 1.0).variances
     spectra = {
         "isotropic": (jnp.ones(dim), _draw_isotropic),
         "blocks": (block_variances(dim), partial(_draw_spectrum, colour=COLOURS[0], label="blocks")),
-        "power-law": (
-            ae.GaussianSource.power_law(dim, 1.0).variances,
-            partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$"),
-        ),
+        "power-law": (power_law, partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$")),
     }
-    tasks: list[tuple[str, Any, Any, Any, str, str]] = []
+    panels: list[Panel] = []
+
+    def add(name: str, problem: Any, compute: Any, draw: Any, what: str, entry: str) -> None:
+        key = jax.random.fold_in(jax.random.key(seed), len(panels))
+        lines = partial(_lines, f"{name}: {what}, at most", entry)
+        work = _one_thread(partial(compute, scale=scale, key=key))
+        panels.append(Panel(name, [problem], work, {"figure": draw}, _summarise, lines))
+
     for name, (variances, draw) in spectra.items():
         units = [round(rate * dim) for rate in scale.rates]
         problems = [ae.TwoLayerProblem(dim, number, "sign", "alternating", variances) for number in units]
-        said = (f"{name}: alternating descent above the limit, at most", "alternating_mean_excess")
-        tasks.append((name, problems, _descents, draw, *said))
+        add(name, problems, _descents, draw, "alternating descent above the limit", "alternating_mean_excess")
     for name, colour in zip(sets, COLOURS, strict=False):
-        said = (f"{name}: whitened images off the Gaussian limit, at most", "whitened_rotation_excess")
-        tasks.append((name, name, _images, partial(_draw_images, name=name, colour=colour), *said))
-    said = ("sparse: inputs, denoised: simulated off predicted, at most", "denoised_excess")
-    tasks.append(("sparse", 4 * dim, _sparse, _draw_sparse, *said))
-    panels = []
-    for index, (name, problem, compute, draw, what, entry) in enumerate(tasks):
-        work = _one_thread(partial(compute, scale=scale, key=jax.random.fold_in(jax.random.key(seed), index)))
-        panels.append(Panel(name, [problem], work, {"figure": draw}, _summarise, partial(_lines, what, entry)))
+        draw = partial(_draw_images, name=name, colour=colour)
+        add(name, name, _images, draw, "whitened images off the Gaussian limit", "whitened_rotation_excess")
+    add("sparse", 4 * dim, _sparse, _draw_sparse, "inputs, denoised: simulated off predicted", "denoised_excess")
     return Job("limits", panels, {"figure": Sheet((2, 4), (16.5, 8.2), decorate=_decorate)})
 
 
@@ -116,7 +115,8 @@ def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key
         keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
         starts = [ae.two_layer.random_encoder(one, dim, num_units) for one in keys]
         runs = [_descended(problem, start, scale) for start in starts]
-        minimiser = ae.population_risk(ae.limits.minimiser(keys[0], variances, num_units), variances)
+        built = ae.limits.minimiser(keys[0], variances, num_units).encoder
+        minimiser = ae.two_layer.optimal_risk(built, "sign", variances)
         sampled = math.nan
         if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
             sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
@@ -211,10 +211,8 @@ def _images(name: str, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Datas
         images = images.select(jax.random.permutation(key_choice, images.num_samples)[: scale.num_images])
     whitened, _whitening = ae.sources.whiten(images.samples, smallest_variance=_SMALLEST_VARIANCE)
     white = Images(whitened, images.labels, whitened.shape[1:], name)
-    halves, sampled = (
-        white.split(white.num_samples // 2, key_split),
-        scale.image_rates if few_pixels else _SLOW_SGD_RATES,
-    )
+    halves = white.split(white.num_samples // 2, key_split)
+    sampled = scale.image_rates if few_pixels else _SLOW_SGD_RATES
     rows = [_whitened(white, *halves, rate, rate in sampled, scale, key_run) for rate in scale.image_rates]
     centred = images.samples - jnp.mean(images.samples, axis=0, keepdims=True)
     raw = Images(centred / jnp.sqrt(jnp.mean(centred**2)), images.labels, images.image_shape, name)

@@ -4,6 +4,7 @@ Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.0
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,9 @@ from aetheory.reproduce.recovery_theory import (
 )
 
 _LEVELS = (1.0, 5.0, 10.0)
+_SILENCE = 1e4  # dB: noise of exactly no size, in the program that also takes noise
 _RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
+_ENDS = ["lower", "upper"]
 _LINES = {"group": "-", "sparse": "--", "relu": ":"}
 _NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
@@ -105,9 +108,8 @@ def resting_norm(problem: ae.RecoveryProblem) -> Any:
 
 def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
     """Every run with its network and its noise."""
-    for network in runs.network.values.tolist():
-        for level in runs.signal_to_noise.values.tolist():
-            yield network, level, runs.sel(network=network, signal_to_noise=level)
+    for network, level in itertools.product(runs.network.values.tolist(), runs.signal_to_noise.values.tolist()):
+        yield network, level, runs.sel(network=network, signal_to_noise=level)
 
 
 def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
@@ -117,24 +119,18 @@ def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> d
         distances, predicted = records.distance.values, records.predicted_distance.values
         published = PUBLISHED_DISTANCES.get(level, PUBLISHED_DISTANCES[1.0])
         known = {str(epoch): value for epoch, value in published.items() if epoch < len(distances)}
-        theory = {"largest_gap_to_theory": np.abs(predicted - distances).max() / distances[0]}
-        theory["predicted_false_positives"] = records.predicted_false_positives.values.max()
+        one = {"network": network, "signal_to_noise": level}
+        one |= {"input_dim": problem.input_dim, "num_groups": problem.num_groups}
+        one["squared_distance_at"] = {epoch: float(distances[int(epoch)]) for epoch in known}
+        one["published_1000_columns"] = known
         if network != "relu":
-            theory["largest_predicted_contraction"] = ae.recovery.measured_contraction(predicted).max()
-        told.append(
-            {
-                "network": network,
-                "signal_to_noise": level,
-                "input_dim": problem.input_dim,
-                "num_groups": problem.num_groups,
-                "squared_distance_at": {epoch: float(distances[int(epoch)]) for epoch in known},
-                "published_1000_columns": known,
-                **{name: float(value) for name, value in theory.items() if network != "relu"},
-                **{name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")},
-                "fixed_point_norm": float(resting_norm(problem).column_norm[0]),
-                "largest_measured_contraction": float(ae.recovery.measured_contraction(distances).max()),
-            }
-        )
+            one["largest_gap_to_theory"] = float(np.abs(predicted - distances).max() / distances[0])
+            one["predicted_false_positives"] = float(records.predicted_false_positives.max())
+            one["largest_predicted_contraction"] = float(ae.recovery.measured_contraction(predicted).max())
+        one |= {name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")}
+        one["fixed_point_norm"] = float(resting_norm(problem).column_norm[0])
+        one["largest_measured_contraction"] = float(ae.recovery.measured_contraction(distances).max())
+        told.append(one)
     return {"runs": told}
 
 
@@ -209,41 +205,43 @@ def phase_panel(phases: Phases, key: PRNGKeyArray) -> Panel:
     return Panel("phases", [phases], compute, {"phases": _draw_phases}, _summarise_phases)
 
 
-def _phases(phases: Phases, store: Path, key: PRNGKeyArray) -> xarray.Dataset:
+def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
     """The probability of exact recovery over (γ, noise) and over (γ, threshold), and the ends of three intervals.
 
     These thresholds are over (γ, form, end): sound ones, published ones, and those from this very dictionary.
     """
-    dictionary_key, *keys = jax.random.split(key, 3)
+    dictionary_key, noise_key, threshold_key = jax.random.split(key, 3)
     dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, 2 * phases.num_groups, 2)
     norms = {"min_norm": 4.0, "max_norm": 5.0}
 
-    def recovered(parameters: dict[str, Any], _: PRNGKeyArray, key: PRNGKeyArray) -> dict[str, Any]:
-        """With equal signals for equal γ, so that the noise or the threshold alone differs."""
-        active, noise = parameters["num_active"], parameters.get("signal_to_noise")
-        source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=noise, **norms)
-        samples = source.draw(jax.random.fold_in(key, phases.num_active.index(active)), phases.num_samples)
-        codes = ae.group_relu(samples.observations @ dictionary, parameters.get("threshold", 2.0), 2)
-        return {"share": ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact}
+    @partial(jax.jit, static_argnums=0)
+    def recovered(active: int, key: PRNGKeyArray, level: Any, threshold: Any) -> Any:
+        source = ae.GroupSparseSource(dictionary, 2, active, signal_to_noise=level, **norms)
+        samples = source.draw(key, phases.num_samples)
+        codes = ae.group_relu(samples.observations @ dictionary, threshold, 2)
+        return ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact
 
-    counts, axes = list(phases.num_active), {"signal_to_noise": phases.signal_to_noise, "threshold": phases.thresholds}
-    noise, threshold = (
-        ae.sweep(partial(recovered, key=one), {"num_active": counts, name: list(axis)}, key, store=store / name)
-        for one, (name, axis) in zip(keys, axes.items(), strict=True)
-    )
+    def shares(key: PRNGKeyArray, cells: Sequence[tuple[float, float]]) -> Any:
+        """With equal signals for equal γ, so that the noise or the threshold alone differs."""
+        keys = [(active, jax.random.fold_in(key, place)) for place, active in enumerate(phases.num_active)]
+        return np.array([[recovered(*own, *cell) for cell in cells] for own in keys], float)
+
     coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
     for active in phases.num_active:
         codes: dict[str, Any] = {"group_size": 2, "num_active": active, **norms}
         three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
+    axes = {"signal_to_noise": [*phases.signal_to_noise], "threshold": [*phases.thresholds]}
+    noise = shares(noise_key, [(level, 2.0) for level in axes["signal_to_noise"]])
+    threshold = shares(threshold_key, [(_SILENCE, threshold) for threshold in axes["threshold"]])
     return xarray.Dataset(
         {
-            "recovery_noise": noise.share.load(),
-            "recovery_threshold": threshold.share.load(),
+            "recovery_noise": (("num_active", "signal_to_noise"), noise),
+            "recovery_threshold": (("num_active", "threshold"), threshold),
             "interval": (("num_active", "form", "end"), intervals),
         },
-        {"form": ["sound", "published", "dictionary"], "end": ["lower", "upper"]},
+        {**axes, "num_active": [*phases.num_active], "form": ["sound", "published", "dictionary"], "end": _ENDS},
         {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
     )
 

@@ -4,6 +4,7 @@ Source of the published numbers: E. Theodosis, B. Tolooshams, P. Tankala, A. Tas
 """
 
 import dataclasses
+import itertools
 import json
 import warnings
 from collections.abc import Sequence
@@ -48,15 +49,16 @@ def predictions(
 
     What they leave out is among them, `false_positives`, in place of a warning.
     """
-    values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
-    if network != "relu":
-        # one level after the other, which share a program
-        problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
+    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
+    if network == "relu":
+        values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
+    else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
+            # one level after the other, which share a program
+            problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
             curves = [ae.predict(one, epochs) for one in problems]
         values = {name: np.stack([curve.values[name] for curve in curves]) for name in _NAMES}
-    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
     return xarray.Dataset({name: (tuple(axes), value) for name, value in values.items()}, axes)
 
 
@@ -88,22 +90,15 @@ def _published(network: str, level: float) -> dict[int, float]:
 def _compare(curves: xarray.Dataset) -> dict[str, Any]:
     """Predicted and published distances, and the largest difference as a share of the start."""
     told = []
-    for network in curves.network.values.tolist():
-        for level in curves.signal_to_noise.values.tolist():
-            if published := _published(network, level):
-                distances = curves.distance.sel(network=network, signal_to_noise=level)
-                predicted = {str(epoch): float(distances.sel(epoch=epoch)) for epoch in published}
-                gaps = [abs(predicted[str(epoch)] - value) for epoch, value in published.items()]
-                told.append(
-                    {
-                        "network": network,
-                        "signal_to_noise": level,
-                        "predicted": predicted,
-                        "published": {str(epoch): value for epoch, value in published.items()},
-                        "largest_difference": max(gaps) / float(distances[0]),
-                        "found": float(curves.found.sel(network=network, signal_to_noise=level)[-1]),
-                    }
-                )
+    for network, level in itertools.product(curves.network.values.tolist(), curves.signal_to_noise.values.tolist()):
+        one = curves.sel(network=network, signal_to_noise=level)
+        published = {str(epoch): value for epoch, value in _published(network, level).items()}
+        predicted = {epoch: float(one.distance.sel(epoch=int(epoch))) for epoch in published}
+        gaps = [abs(predicted[epoch] - value) for epoch, value in published.items()]
+        entry = {"network": network, "signal_to_noise": level, "predicted": predicted, "published": published}
+        if published:
+            share = max(gaps) / float(one.distance[0])
+            told.append(entry | {"largest_difference": share, "found": float(one.found[-1])})
     return {"curves": told}
 
 
@@ -125,8 +120,8 @@ def _draw_published(axes: Sequence[Axes], curves: xarray.Dataset) -> None:
     stored = stored_runs()
     for run, line in ((0, "-"), (1, "--")):
         ax.plot(stored.epoch, stored.distance[run], line, color="0.75", linewidth=3, zorder=0)
-    for style, label in ((("-", "0.35", None), "theory, groups"), (("--", "0.35", None), "theory, soft threshold")):
-        ax.plot([], [], style[0], color=style[1], label=label)
+    for line, label in (("-", "theory, groups"), ("--", "theory, soft threshold")):
+        ax.plot([], [], line, color="0.35", label=label)
     ax.plot([], [], "k+", label="published, groups")
     ax.plot([], [], "kx", label="published, soft threshold")
     ax.plot([], [], color="0.75", linewidth=3, label="simulated here, 1 dB (stored)")
@@ -156,12 +151,10 @@ def _basin(problem: ae.RecoveryProblem, _: Path, num_starts: int) -> xarray.Data
 def _tell_basin(basin: xarray.Dataset) -> dict[str, Any]:
     """The least start on the grid from which recovery takes no more than the budget."""
     told = []
-    for threshold in basin.threshold.values.tolist():
-        for level in basin.signal_to_noise.values.tolist():
-            time = basin.time.sel(threshold=threshold, signal_to_noise=level)
-            enough = basin.start.values[time.values <= _BUDGET]
-            least = float(enough.min()) if enough.size else None
-            told.append({"threshold": threshold, "signal_to_noise": level, "least_start": least})
+    for threshold, level in itertools.product(basin.threshold.values.tolist(), basin.signal_to_noise.values.tolist()):
+        enough = basin.start.values[basin.time.sel(threshold=threshold, signal_to_noise=level) <= _BUDGET]
+        least = float(enough.min()) if enough.size else None
+        told.append({"threshold": threshold, "signal_to_noise": level, "least_start": least})
     return {"budget": _BUDGET, "starts": told}
 
 

@@ -267,22 +267,18 @@ _MAKERS: dict[str, Callable[[], Activation]] = {
     ),
     "tanh": lambda: from_function(jnp.tanh, "tanh"),
     "hard_tanh": lambda: Activation(
-        "hard_tanh", _hard_tanh, _hard_tanh_kernel, 1 - math.sqrt(2 / (math.pi * math.e)), math.erf(math.sqrt(0.5))
+        "hard_tanh",
+        lambda x: jnp.clip(x, -1, 1),
+        _hard_tanh_kernel,
+        1 - math.sqrt(2 / (math.pi * math.e)),
+        math.erf(math.sqrt(0.5)),
     ),
     "sine": lambda: from_function(jnp.sin, "sine"),
     "linear": lambda: _leaky_relu(1.0, "linear"),
     "relu": lambda: leaky_relu(0.0),
     "leaky_relu": leaky_relu,
     "softplus": lambda: from_function(jax.nn.softplus, "softplus"),
-    "gelu": lambda: from_function(_gelu, "gelu"),
+    "gelu": lambda: from_function(functools.partial(jax.nn.gelu, approximate=False), "gelu"),
 }
 ACTIVATIONS = tuple(_MAKERS)
 """The names that every argument `activation` understands."""
-
-
-def _hard_tanh(inputs: Any) -> Any:
-    return jnp.clip(inputs, -1, 1)
-
-
-def _gelu(inputs: Any) -> Any:
-    return jax.nn.gelu(inputs, approximate=False)

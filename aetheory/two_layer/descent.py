@@ -150,7 +150,6 @@ class SampleDescent(AbstractExperiment):
     times: Int[Array, " times"]
     setting: Setting
     source: Any
-    learning_rate: Float[Array, ""]
     step_size: Float[Array, ""] | None
     optimizer: optax.GradientTransformation | None = eqx.field(static=True)
     batch_size: int = eqx.field(static=True)
@@ -158,18 +157,14 @@ class SampleDescent(AbstractExperiment):
 
     @classmethod
     def of(cls, problem: Any, times: Any) -> "SampleDescent":
-        """Of a problem: batches of 256 and a rate of .005 where it names none; A(0) is (c₁/f(1)) Bᵀ without one."""
-        steps = check_steps(times)
-        rate = _LEARNING_RATE if problem.learning_rate is None else problem.learning_rate
-        setting, source = Setting.of(problem, rate, problem.step_size), problem.source
+        """Of a problem: batches of 256 where it names no size; A(0) is (c₁/f(1)) Bᵀ without one."""
+        steps, setting, source = check_steps(times), Setting.of(problem, problem.step_size), problem.source
         if source is None:
             variances = jnp.ones(setting.shape[1], setting.dtype)
             source = GaussianSource(variances if setting.covariance is None else setting.covariance)
         step = None if problem.step_size is None else as_float(problem.step_size).astype(setting.dtype)
-        return cls(
-            *(jnp.asarray(steps), setting, source, as_float(rate).astype(setting.dtype), step, problem.optimizer),
-            *(problem.batch_size or BATCH_SIZE, steps),
-        )
+        size = problem.batch_size or BATCH_SIZE
+        return cls(jnp.asarray(steps), setting, source, step, problem.optimizer, size, steps)
 
     def run(self, key: PRNGKeyArray) -> Outcome:
         """One draw of the start and of all batches."""
@@ -199,7 +194,7 @@ class SampleDescent(AbstractExperiment):
     def _optimizer(self, num_steps: int) -> optax.GradientTransformation:
         if self.step_size is not None:
             return optax.sgd(self.setting.shape[1] * self.step_size)
-        return self.optimizer or optax.adam(optax.cosine_decay_schedule(self.learning_rate, num_steps))
+        return self.optimizer or optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
 
 
 def _sample_loss(autoencoder: TwoLayerAutoencoder, batch: Float[Array, "batch input_dim"]) -> Float[Array, ""]:

@@ -43,10 +43,8 @@ def hermite_coefficients(
     with jax.ensure_compile_time_eval():
         values = np.asarray(function(jnp.asarray(nodes, jnp.result_type(float))), np.float64)
     if values.shape != nodes.shape:
-        raise ValueError(
-            f"Argument `function` must return an array of the shape of its input, {nodes.shape}, "
-            f"but got {values.shape}."
-        )
+        requirement = f"return an array of the shape of its input, {nodes.shape}"
+        raise ValueError(f"Argument `function` must {requirement}, but got {values.shape}.")
     previous, current = np.zeros_like(nodes), np.ones_like(nodes)
     coefficients = []
     if not np.isfinite(values).all():

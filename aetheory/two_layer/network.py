@@ -24,6 +24,7 @@ from aetheory.core.checks import (
     check_key,
     check_samples,
     common_float_dtype,
+    fail,
     is_concrete,
     static_integer,
 )
@@ -60,10 +61,8 @@ class TwoLayerAutoencoder(eqx.Module):
         self.encoder = check_samples("encoder", encoder, shape="(latent_dim, input_dim)")
         self.decoder = check_samples("decoder", decoder, shape="(input_dim, latent_dim)")
         if self.decoder.shape != self.encoder.shape[::-1]:
-            raise ValueError(
-                f"Argument `decoder` must be of the shape of the transposed encoder, {self.encoder.shape[::-1]}, "
-                f"but got shape {self.decoder.shape}."
-            )
+            shape = f"of the shape of the transposed encoder, {self.encoder.shape[::-1]}"
+            raise fail("decoder", shape, self.decoder.shape)
         self.activation = as_activation(activation)
 
     @exact_products
@@ -242,10 +241,7 @@ def checked_encoder(encoder: Any, covariance: Any, name: str = "encoder") -> tup
     rows = check_samples(name, encoder, shape="(latent_dim, input_dim)")
     sigma = None if covariance is None else check_covariance("covariance", covariance)
     if sigma is not None and sigma.shape[0] != rows.shape[1]:
-        raise ValueError(
-            f"Argument `covariance` must have the dimension of the encoder's rows, {rows.shape[1]}, "
-            f"but got shape {sigma.shape}."
-        )
+        raise fail("covariance", f"of the dimension of the encoder's rows, {rows.shape[1]}", sigma.shape)
     dtype = common_float_dtype(rows, sigma)
     rows, sigma = rows.astype(dtype), None if sigma is None else sigma.astype(dtype)
     # which direction it has is all that counts of a row, be its entries out of the range of their squares

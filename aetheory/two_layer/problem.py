@@ -39,7 +39,7 @@ _EXPERIMENTS: dict[str, Any] = {
 _TRAJECTORIES: dict[str, AbstractTheory] = {"tied": TIED, "joint": JOINT, "alternating": ALTERNATING}
 _STEPWISE = ("alternating", "joint", "sgd")
 _OWN_NUMBERS = {
-    "step_size": _STEPWISE, "batch_size": ("sgd",), "learning_rate": ("sgd",), "optimizer": ("sgd",),
+    "step_size": _STEPWISE, "batch_size": ("sgd",), "optimizer": ("sgd",),
 }  # fmt: skip
 _TRAINING_THE_DECODER = ("joint", "sgd")
 
@@ -74,8 +74,8 @@ class TwoLayerProblem(AbstractProblem):
         step_size: positive; of the steps on d·R of "alternating", .1 when omitted; of steps on L = (d/2) R in "joint",
             a flow when omitted; of plain steps on ½ mean ‖x − x̂‖² in "sgd", where it stands for Adam.
         batch_size: of "sgd", a positive integer; 256 when omitted.
-        learning_rate: of Adam in "sgd", positive, falling to 0 along a cosine until the last time; .005 when omitted.
-        optimizer: any Optax optimiser for "sgd" instead.
+        optimizer: any Optax optimiser for "sgd"; Adam when omitted, of a rate .005 that falls to 0 along a cosine until
+            the last time.
         alpha: α of the theories, nonnegative, for instance to fit it; that of the activation when omitted. Nothing
             with another α can be simulated.
 
@@ -94,7 +94,6 @@ class TwoLayerProblem(AbstractProblem):
     start: Any = None
     step_size: Real | None = None
     batch_size: int | None = eqx.field(static=True, default=None)
-    learning_rate: Real | None = None
     optimizer: optax.GradientTransformation | None = eqx.field(static=True, default=None)
     alpha: Real | None = None
 
@@ -114,7 +113,7 @@ class TwoLayerProblem(AbstractProblem):
         self._check_start()
 
     def _check_numbers(self) -> None:
-        for name in ("input_dim", "num_units", "step_size", "learning_rate"):
+        for name in ("input_dim", "num_units", "step_size"):
             if (value := getattr(self, name)) is not None:
                 check_real(name, value, "finite and positive", minimum=0.0, strict=True)
         if self.alpha is not None:
@@ -124,9 +123,8 @@ class TwoLayerProblem(AbstractProblem):
                 raise fail(name, f"None for the method {self.method!r}", value)
         if self.batch_size is not None:
             self.batch_size = static_integer("batch_size", self.batch_size)
-        for name, other in (("learning_rate", "optimizer"), ("learning_rate", "step_size"), ("optimizer", "step_size")):
-            if getattr(self, other) is not None and (value := getattr(self, name)) is not None:
-                raise fail(name, f"None beside `{other}`, which stands for it", value)
+        if self.optimizer is not None and self.step_size is not None:
+            raise fail("optimizer", "None beside `step_size`, which stands for it", self.optimizer)
         if self.covariance is not None and is_concrete(self.input_dim) and len(self.covariance) != self.input_dim:
             raise fail("input_dim", f"{len(self.covariance)}, that of the covariance", self.input_dim)
 

@@ -115,5 +115,5 @@ def test_training_is_the_same(x64):
 
 def test_samples_of_another_dimension_are_refused():
     autoencoder, samples = problem(jnp.float32)
-    with pytest.raises(ValueError, match=r"`samples` must have shape \(num_samples, 200\), but got \(9, 199\)"):
+    with pytest.raises(ValueError, match=r"`samples` must be of shape \(num_samples, 200\), but got \(9, 199\)"):
         ae.sparse_reconstruction_loss(autoencoder, samples[:, 1:])

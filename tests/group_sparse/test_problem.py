@@ -37,7 +37,7 @@ def test_the_defaults_are_the_published_simulation():
 
 def test_repeats_are_runs_of_their_own(precision):
     curve = ae.simulate(TINY, STEPS, KEY, num_repeats=3, return_module=True)
-    single = [TINY.experiment(STEPS).descend(key) for key in jax.random.split(KEY, 3)]
+    single = [TINY.experiment(STEPS).run(key) for key in jax.random.split(KEY, 3)]
     assert curve.times.tolist() == STEPS
     assert curve.module.dictionary.shape == (3, 20, 12)
     for name in ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss"):
@@ -72,7 +72,7 @@ def test_a_step_is_that_of_the_gradient_on_the_whole_batch(optimizer, x64):
     given = {"sgd": "sgd", "transformation": optax.sgd(0.05)}[optimizer]
     problem = ae.RecoveryProblem.of(source, network, optimizer=given, learning_rate=0.05, batch_size=40)
     problem = replace(problem, threshold=0.6)
-    run = problem.experiment([2], examples_per_pass=20).descend(KEY)
+    run = problem.experiment([2], examples_per_pass=20).run(KEY)
     network = ae.GroupSparseAutoencoder(start.dictionary, 0.6, 2, num_iterations=3)
     A, batches = start.dictionary, jax.random.fold_in(KEY, 3)
     for step in range(2):

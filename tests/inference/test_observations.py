@@ -55,7 +55,6 @@ def test_repeats_from_a_batch_a_sequence_and_arrays(x64):
         np.testing.assert_allclose(found.errors[0], train.std(axis=0, ddof=1) / 3**0.5)
         assert found.repeats.shape == (3, 2, 3)
         assert found.num_repeats == 3
-    assert ae.Observations.of(arrays, ["population"]).repeats.shape == (3, 1, 3)
 
 
 def test_errors_of_an_averaged_curve(x64):
@@ -66,8 +65,6 @@ def test_errors_of_an_averaged_curve(x64):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="`risks` must be made of the observed ones, 'train'"):
-        ae.Observations.of({"time": TIMES, "train": TIMES}, ["population"])
     for observed, message in (
         (3.0, "`curve` must be a Curve"),
         ({"train": TIMES}, "`curve` must be a mapping from 'time'"),

@@ -5,28 +5,24 @@ import pytest
 from aetheory.plotting import plot_atoms, plot_distances, plot_phases
 
 
-def test_phases_show_values_contours_and_a_scale():
+def test_phases_show_values_and_a_scale():
     _, ax = plt.subplots()
     values = np.add.outer(np.arange(3.0), np.arange(4.0))
-    assert plot_phases(np.arange(4), [1, 2, 3], values, ax, levels=[2.5], limits=(0, 6), label="risk") is ax
+    assert plot_phases(np.arange(4), [1, 2, 3], values, ax, limits=(0, 6), label="risk") is ax
     mesh = ax.collections[0]
     np.testing.assert_allclose(mesh.get_array().reshape(3, 4), values)
     assert mesh.get_clim() == (0, 6)
-    contour = ax.collections[1]
-    corners = contour.get_paths()[0].vertices
-    np.testing.assert_allclose(corners[:, 0] + corners[:, 1] - 1, 2.5)
     assert ax.figure.axes[1].get_ylabel() == "risk"
     with pytest.raises(ValueError, match=r"`values` must be of shape \(3, 4\)"):
         plot_phases(np.arange(4), np.arange(3), values.T)
     plt.close("all")
 
 
-def test_distances_are_drawn_with_boundaries():
+def test_distances_are_drawn():
     points = np.arange(5.0)
     matrix = np.abs(points[:, None] - points)
-    ax = plot_distances(matrix, boundaries=[2])
+    ax = plot_distances(matrix)
     np.testing.assert_allclose(ax.images[0].get_array(), matrix)
-    assert ax.get_lines()[0].get_ydata()[0] == 1.5
     with pytest.raises(ValueError, match="`matrix` must be square"):
         plot_distances(matrix[:3])
     with pytest.raises(ValueError, match="`matrix` must be a finite array"):

@@ -89,7 +89,9 @@ def test_large_dimensions_follow_their_mean_field(method, activation, times, exp
 
 
 def test_sample_descent_learns_through_the_surrogate(promoting, precision):
-    run = simulate([0, 300, 600], method="sgd", batch_size=128, learning_rate=1e-2)
+    run = simulate(
+        [0, 300, 600], method="sgd", batch_size=128, optimizer=optax.adam(optax.cosine_decay_schedule(1e-2, 600))
+    )
     limit, error = float(limits.gaussian(UNITS / DIM)), rounding(precision, terms=UNITS**2 * DIM)
     assert run.risk.dtype == precision
     assert (np.asarray(run.risk) > limit - error).all()

@@ -61,9 +61,14 @@ def monte_carlo(autoencoder, covariance, num_samples=100_000):
     return sampled_risk(autoencoder, jnp.asarray(samples))
 
 
-@pytest.mark.parametrize("kind", ["random", "structured"])
-@pytest.mark.parametrize("covariance", COVARIANCES)
-@pytest.mark.parametrize("name", ACTIVATIONS)
+# each activation with what is hardest, and one with everything, for the rest does not know the activation
+@pytest.mark.parametrize(
+    ("name", "covariance", "kind"),
+    [
+        *((name, "full", "structured") for name in ACTIVATIONS),
+        *(("tanh", *rest) for rest in (("full", "random"), ("isotropic", "random"), ("isotropic", "structured"))),
+    ],
+)
 def test_the_population_risk_agrees_with_monte_carlo(name, covariance, kind, x64):
     sigma, sigma_name = COVARIANCES[covariance], activation(name)
     encoder = normalise_rows(encoders(kind), sigma)
@@ -240,7 +245,10 @@ BAD_ROWS[1] = 0
         (lambda: optimal_risk([[np.nan]]), "`encoder` must be a finite array of shape"),
         (lambda: optimal_risk(np.eye(2), "sign", [1.0, -0.1]), "`covariance` must be a non-empty vector of variances"),
         (lambda: tied_risk(np.eye(2), "sign", [[1.0, 2.0], [2.0, 1.0]]), "`covariance` must be .* eigenvalue is -1."),
-        (lambda: tied_risk(np.eye(2), "sign", np.eye(3)), "`covariance` must have the dimension of the encoder's rows"),
+        (
+            lambda: tied_risk(np.eye(2), "sign", np.eye(3)),
+            "`covariance` must be of the dimension of the encoder",
+        ),
         (lambda: optimal_risk(np.eye(2), jnp.cos), "`activation` must have a linear part, but for 'cos'"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.ones((3, 2))), "`decoder` must be of the shape"),
         (lambda: TwoLayerAutoencoder(np.eye(2), np.eye(2), "step"), "`activation` must be one of"),

@@ -108,10 +108,9 @@ AUTOENCODER = ae.TwoLayerAutoencoder(np.eye(DIM)[:UNITS], np.zeros((DIM, UNITS))
         ({"start": AUTOENCODER, "method": "joint"}, "`activation` must be that of `start`, but got 'sign'."),
         ({"step_size": 0.1}, "`step_size` must be None for the method 'tied', but got 0.1."),
         ({"alpha": -0.1}, "`alpha` must be finite and nonnegative, but got -0.1."),
-        ({"step_size": 0.1, "learning_rate": 0.1, "method": "sgd"}, "`learning_rate` must be None beside `step_size`"),
         ({"step_size": 0.0, "method": "alternating"}, "`step_size` must be finite and positive, but got 0.0."),
         ({"batch_size": -1, "method": "sgd"}, "`batch_size` must be a positive integer, but got -1."),
-        ({"optimizer": optax.sgd(1.0), "learning_rate": 0.1, "method": "sgd"}, "`learning_rate` must be None beside"),
+        ({"optimizer": optax.sgd(1.0), "step_size": 0.1, "method": "sgd"}, "`optimizer` must be None beside"),
     ],
 )
 def test_a_bad_field(fields, message):

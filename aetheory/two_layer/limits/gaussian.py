@@ -137,11 +137,7 @@ def principal_components(variances: Any, num_units: Any) -> Batch:
     Raises:
         ValueError: an argument is out of its range.
     """
-    return _left_by_components(*_check_spectrum("variances", variances, "num_units", num_units))
-
-
-@eqx.filter_jit
-def _left_by_components(values: Spectrum, units: Batch) -> Batch:
+    values, units = _check_spectrum("variances", variances, "num_units", num_units)
     values, _ = _descending(values)
     return jnp.mean((1 - _spanned(values, units)) * values, axis=-1)
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,64 +23,62 @@ from jaxtyping import Array, Float
 
 from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_integer
 from aetheory.core.curve import Curve, Values
+from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 from aetheory.two_layer.network import normalised
-from aetheory.two_layer.trajectories.schedule import Schedule
-from aetheory.two_layer.trajectories.start import Numbers
+from aetheory.two_layer.trajectories.start import Numbers, checked_step
 from aetheory.two_layer.trajectories.theories import DERIVED, over_batch, require_method
 
 _FLOOR = 4.0
 """What is left of the size of matrices once rotations agree, in units of 1/size² of the zero map's risk."""
 
 
-class Inputs(eqx.Module):
-    """What the map acts on.
+def trained(
+    numbers: Numbers, variances: Float[Array, " dim"], rows: Float[Array, "rows dim"], schedule: Schedule
+) -> tuple[Values, SolverStats]:
+    """Risk, tr M²/n and the overlap of the rows with their start.
 
     Arguments:
-        variances: D², shape (dim,).
+        numbers: of the problem.
+        variances: D².
         rows: B̃ of the start in those coordinates, or any rows of the same M.
+        schedule: when to record.
     """
-
-    variances: Float[Array, " dim"]
-    rows: Float[Array, "rows dim"]
-
-
-def trained(inputs: Inputs, numbers: Numbers, schedule: Schedule) -> tuple[Values, SolverStats]:
-    """Risk, tr M²/n and the overlap of the rows with their start."""
-    dim, power = len(inputs.variances), jnp.mean(inputs.variances)
+    dim, power, alpha = len(variances), jnp.mean(variances), numbers.alpha
     units = numbers.rate * dim
 
     def scaled(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
         return rows * jnp.sqrt(units / jnp.sum(rows**2))
 
-    start = scaled(inputs.rows)
-
-    def inverse(rows: Float[Array, "rows dim"], alpha: Float[Array, ""]) -> Float[Array, "dim dim"]:
+    def inverse(rows: Float[Array, "rows dim"]) -> Any:
         factor = jax.lax.linalg.cholesky(rows.T @ rows + alpha * jnp.eye(dim, dtype=rows.dtype))
-        found: Array = jax.scipy.linalg.cho_solve((factor, True), jnp.eye(dim, dtype=rows.dtype))
-        return found
+        return jax.scipy.linalg.cho_solve((factor, True), jnp.eye(dim, dtype=rows.dtype))
 
-    def observe(rows: Float[Array, "rows dim"], numbers: Numbers) -> Values:
+    def observe(rows: Float[Array, "rows dim"]) -> Values:
         # in units in which the zero map has risk 1
-        risk = numbers.alpha * jnp.mean(jnp.diagonal(inverse(rows, numbers.alpha)) * inputs.variances) / power
+        risk = alpha * jnp.mean(jnp.diagonal(inverse(rows)) * variances) / power
         moment, overlap = jnp.sum((rows.T @ rows) ** 2) / units, jnp.sum(rows * start) / units
         return Values(risk=risk, second_moment=moment, overlap=overlap)
 
-    def pull(rows: Float[Array, "rows dim"], numbers: Numbers) -> Float[Array, "rows dim"]:
-        resolvent = inverse(rows, numbers.alpha)
-        seen = rows @ ((resolvent * inputs.variances[None, :]) @ resolvent)
-        return (numbers.alpha * seen + jnp.sum(seen * rows) / units * rows) / power
+    def pull(rows: Float[Array, "rows dim"]) -> Any:
+        resolvent = inverse(rows)
+        seen = rows @ ((resolvent * variances[None, :]) @ resolvent)
+        return (alpha * seen + jnp.sum(seen * rows) / units * rows) / power
 
-    def velocity(rows: Float[Array, "rows dim"], numbers: Numbers) -> Float[Array, "rows dim"]:
-        pulled = pull(rows, numbers)
+    def advance(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
+        return scaled(rows + 2 * numbers.step_size * pull(rows))
+
+    def velocity(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
+        pulled = pull(rows)
         return pulled - jnp.sum(pulled * rows) / units * rows
 
-    values, stats = schedule.run(
-        lambda rows, numbers: scaled(rows + 2 * numbers.step_size * pull(rows, numbers)),
-        *(velocity, observe, start, numbers),
-    )
+    start = scaled(rows)
+    if schedule.rtol is None:
+        values, stats = schedule.descend(checked_step(advance, observe), start)
+    else:
+        values, stats = schedule.follow(velocity, observe, start)
     return Values(**dict(values.items()) | {"risk": power * values.risk}), stats
 
 
@@ -106,16 +103,11 @@ def random_rows(
     return square_root(shares)[:, None] * axes.T * jnp.sqrt(variances)[None, :]
 
 
-def _of_encoder(numbers: Numbers, inputs: Inputs, schedule: Schedule) -> tuple[Values, SolverStats]:
-    return trained(inputs, numbers, schedule)
-
-
 def _of_random_rows(
     numbers: Numbers,
     variances: Float[Array, " dim"],
     schedule: Schedule,
     rotations: int,
-    seed: int,
     whole: bool,
 ) -> tuple[Values, Values, SolverStats]:
     """Mean and deviation over rotations; linear in the rank between whole ones, unless it is known to be `whole`."""
@@ -128,20 +120,19 @@ def _of_random_rows(
 
     def one(key: Any) -> tuple[Values, SolverStats]:
         def at(end: Float[Array, ""]) -> tuple[Values, SolverStats]:
-            rows = random_rows(key, variances, numbers.rate, end)
-            return trained(Inputs(variances, rows), numbers, schedule)
+            return trained(numbers, variances, random_rows(key, variances, numbers.rate, end), schedule)
 
         found, stats = jax.lax.map(at, ends)
         return jax.tree.map(lambda each: jnp.tensordot(shares, each, 1), found), stats
 
-    found, stats = jax.lax.map(one, jax.random.split(jax.random.key(seed), rotations))
+    found, stats = jax.lax.map(one, jax.random.split(jax.random.key(0), rotations))
     mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), found)
     spread = jax.tree.map(lambda values: jnp.std(jax.lax.stop_gradient(values), axis=0, ddof=1), found)
     return mean, spread, jax.tree.map(lambda leaf: jnp.min(leaf), stats)
 
 
-def _encoder_inputs(problem: Any, dtype: Any) -> Inputs:
-    """B̃ in the eigenbasis of Σ; no more rows than dimensions."""
+def _of_encoder(problem: Any, dtype: Any) -> tuple[Float[Array, " dim"], Float[Array, "rows dim"]]:
+    """D² and B̃ in the eigenbasis of Σ; no more rows than dimensions."""
     encoder, covariance = problem.encoder.astype(dtype), problem.covariance
     if covariance is None:
         covariance = jnp.ones(encoder.shape[1], dtype)
@@ -151,7 +142,7 @@ def _encoder_inputs(problem: Any, dtype: Any) -> Inputs:
         variances, axes = jnp.linalg.eigh(covariance)
         covariance, rows = jnp.maximum(variances, 0), rows @ axes
     rows = rows * jnp.sqrt(covariance)[None, :]
-    return Inputs(covariance, jnp.linalg.qr(rows, mode="r") if rows.shape[0] > rows.shape[1] else rows)
+    return covariance, jnp.linalg.qr(rows, mode="r") if rows.shape[0] > rows.shape[1] else rows
 
 
 @dataclass(frozen=True)
@@ -168,7 +159,6 @@ class MatrixDescent(AbstractTheory):
         flow: bool = False,
         size: int = 64,
         rotations: int = 4,
-        seed: int = 0,
         rtol: float | Float[Array, ""] = 1e-6,
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
@@ -186,8 +176,7 @@ class MatrixDescent(AbstractTheory):
             flow: the flow that small steps follow, at these times t = 2 · step_size · steps.
             size: of the matrices; variances are those of the inputs where these have no more dimensions, and means of
                 equal shares of them otherwise.
-            rotations: how many, at least 2.
-            seed: of the rotations, which are the same in every call, so that curves are smooth in their parameters.
+            rotations: how many, at least 2, the same in every call, so that curves are smooth in their parameters.
             rtol: relative tolerance of the flow.
             max_steps: the most steps it may take.
             adjoint: how Diffrax differentiates it; reverse mode when omitted.
@@ -209,19 +198,19 @@ class MatrixDescent(AbstractTheory):
             raise fail("activation", f"one that is not linear for the {self.name}", problem.activation.name)
         lower = upper = None
         if problem.encoder is not None:
-            values, stats = over_batch(_of_encoder, numbers, _encoder_inputs(problem, dtype), schedule)
+            values, stats = over_batch(trained, numbers, *_of_encoder(problem, dtype), schedule)
         else:
             variances = equal_shares(problem.deviations.astype(dtype) ** 2, size)
             rank = len(variances) * np.asarray(numbers.rate) if is_concrete(numbers.rate) else 0.5
             whole = bool(np.all((rank == np.floor(rank)) | (rank > len(variances))))
-            settings = (variances, schedule, rotations, seed, whole)
+            settings = (variances, schedule, rotations, whole)
             values, spread, stats = over_batch(_of_random_rows, numbers, *settings)
             floor = _FLOOR / len(variances) ** 2
             sizes = Values(risk=floor * jnp.mean(variances), second_moment=floor, overlap=floor)
             width = jax.tree.map(lambda one, size: jnp.hypot(2 * one, size), spread, sizes)
             lower, upper = (jax.tree.map(change, values, width) for change in (jnp.subtract, jnp.add))
         if throw:
-            values = schedule.require(values, stats)
+            values = schedule.require(values, stats, "step_size", problem.step_size)
         shown = schedule.times if flow else jnp.asarray(times)
         return Curve.predicted(self, problem, shown, values, lower=lower, upper=upper, stats=stats)
 

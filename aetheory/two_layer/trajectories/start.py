@@ -4,15 +4,20 @@ Source: V. Marchenko, L. Pastur (1967) for the law; Z. Bai, J. Silverstein (2004
 of large-dimensional sample covariance matrices", for its correction, completed here for rows of unit length.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
+from aetheory.core.curve import Values
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 from aetheory.two_layer.network import Rows, normalised
+
+_DIVERGED, _COLLAPSED = 1e3, 0.5
+"""A risk of more than this many times that of the zero map; a second moment that no spectrum of mean 1 has."""
 
 Modes = Float[Array, "... modes"]
 
@@ -123,6 +128,17 @@ class Numbers(eqx.Module):
         rate = eqx.error_if(rate, ~good, message)
         power = problem.activation.linear_coefficient**2
         return cls(rate, num_units, alpha, step, power, problem.activation.cubic_power / power)
+
+
+def checked_step(advance: Callable[[Any], Any], observe: Callable[[Any], Values]) -> Callable[[Any, Any], Any]:
+    """A step for `Schedule.descend`, within bounds as long as ⟨λ²⟩ and the risk are those of a spectrum of mean 1."""
+
+    def step(state: Any, _: Any) -> tuple[Values, Bool[Array, ""], Any]:
+        values = observe(state)
+        # ⟨λ⟩ = 1, and so ⟨λ²⟩ ≥ 1, but where the scale of a step has overflown
+        return values, (values.risk <= _DIVERGED) & (values.second_moment > _COLLAPSED), advance(state)
+
+    return step
 
 
 def kernel(start: Start, numbers: Numbers, second_moment: Float[Array, "..."]) -> tuple[Any, Any]:

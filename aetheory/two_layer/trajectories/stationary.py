@@ -6,13 +6,12 @@ Source: derived for this library from the risk of arXiv:2212.13468.
 import functools
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float64
 
-from aetheory.core.checks import as_float, fail, is_concrete
+from aetheory.core.checks import as_float, at_run_time, fail, is_concrete
 from aetheory.two_layer.activations import Activation
 from aetheory.two_layer.descent import BATCH_SIZE
 from aetheory.two_layer.hermite import PANEL_WIDTH, gaussian_quadrature
@@ -60,21 +59,17 @@ def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
     rate, step = jnp.asarray(problem.rate), as_float(problem.step_size)
     outward, symmetric, antisymmetric = noise_modes(problem.activation)
     steepest = float(max(mode.curvatures.max() for mode in (outward, symmetric, antisymmetric)))
-    step = _require("step_size", step, step * steepest < 2, f"below {2 / steepest:.3g}, where the noise grows")
-    rate = _require("num_units", rate, rate <= 1, f"at most `input_dim` = {problem.input_dim} for the stationary risk")
+    for name, wrong, requirement in (
+        ("step_size", step * steepest >= 2, f"below {2 / steepest:.3g}, where the noise grows"),
+        ("num_units", rate > 1, f"at most `input_dim` = {problem.input_dim} for the stationary risk"),
+    ):
+        if is_concrete(wrong) and wrong.any():
+            raise fail(name, requirement, getattr(problem, name))
+        rate = at_run_time(rate, wrong, f"Argument `{name}` must be {requirement}.")
     scale = step * problem.input_dim / (BATCH_SIZE if problem.batch_size is None else problem.batch_size)
     inside = (symmetric.spread(step) + antisymmetric.spread(step)) / 2
     excess: Array = scale / 2 * (rate * (1 - rate) * outward.spread(step) + rate**2 * inside)
     return gaussian(rate, problem.nonlinearity) + excess
-
-
-def _require(name: str, value: Array, good: Array, requirement: str) -> Array:
-    if not is_concrete(good):
-        checked: Array = eqx.error_if(value, ~good, f"Argument `{name}` must be {requirement}.")
-        return checked
-    if not bool(jnp.all(good)):
-        raise ValueError(f"Argument `{name}` must be {requirement}.")
-    return value
 
 
 @functools.cache

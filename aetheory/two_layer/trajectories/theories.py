@@ -6,7 +6,8 @@ Source: derived for this library from the risk and the methods of arXiv:2212.134
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -15,27 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_array, common_float_dtype, fail, is_concrete, static_integer
+from aetheory.core.checks import check_array, common_float_dtype, fail, is_concrete
 from aetheory.core.curve import Curve, Values
+from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.network import normalised
-from aetheory.two_layer.trajectories.isotropic import (
-    Lengths,
-    alternating_step,
-    alternating_velocity,
-    best_risk,
-    joint_risk,
-    joint_step,
-    joint_velocity,
-    tied_lengths,
-    tied_risk,
-    tied_velocity,
-)
-from aetheory.two_layer.trajectories.schedule import Schedule
-from aetheory.two_layer.trajectories.start import Numbers, Start
+from aetheory.two_layer.trajectories import isotropic
+from aetheory.two_layer.trajectories.start import Numbers, Start, checked_step
 
-NUM_NODES = 48
+_NUM_NODES = 48
+"""Of the quadrature: 1e-6 in float64, .2 ≤ r ≤ 5."""
 DERIVED = (Citation("shevchenko2023fundamental", derived=True),)
 _TIED_DECODER = 1e-4
 """Share of A(0) that may be off (s/c₁) B(0)ᵀ."""
@@ -51,7 +42,6 @@ class Task(eqx.Module):
         schedule: when to record.
         encoder, decoder: B(0) and, as a multiple s of B(0)ᵀ/c₁, A(0); `None` for random rows, and for 0.
         levels: of the quantiles of K that are recorded too.
-        num_nodes: of the quadrature.
         finite_size: whether the law of random rows is corrected for their number.
     """
 
@@ -59,57 +49,46 @@ class Task(eqx.Module):
     encoder: Float[Array, "latent_dim input_dim"] | None
     decoder: Float[Array, ""] | None
     levels: Float[Array, " levels"] | None
-    num_nodes: int = eqx.field(static=True)
     finite_size: bool = eqx.field(static=True)
 
     def start(self, numbers: Numbers) -> Start:
         """The spectrum at the start."""
         if self.encoder is not None:
             return Start.encoder(self.encoder)
-        return Start.random_rows(numbers.rate, numbers.num_units if self.finite_size else None, self.num_nodes)
-
-    def values(self, start: Start, lengths: Float[Array, " modes"], risk: Float[Array, ""]) -> Values:
-        """What is recorded at one time."""
-        moment, overlap = start.mean(lengths**4), start.mean(lengths * start.lengths)
-        values = {"risk": risk, "second_moment": moment, "overlap": overlap}
-        if self.levels is not None:
-            values["spectrum"] = start.quantiles(lengths, self.levels)
-        return Values(**values)
+        return Start.random_rows(numbers.rate, numbers.num_units if self.finite_size else None, _NUM_NODES)
 
 
-def _tied(numbers: Numbers, task: Task) -> tuple[Values, SolverStats | None]:
-    """Explicit in the limit; at finite n a flow."""
-    start = task.start(numbers)
-    if task.encoder is not None or task.finite_size:
-        return task.schedule.run(
-            lambda lengths, _: lengths,  # has no steps
-            lambda lengths, numbers: tied_velocity(start, numbers, lengths),
-            lambda lengths, numbers: task.values(start, lengths, tied_risk(start, numbers, lengths)),
-            *(start.lengths, numbers),
-        )
-    lengths = tied_lengths(start, numbers, task.schedule.times)
-    return jax.vmap(lambda one: task.values(start, one, tied_risk(start, numbers, one)))(lengths), None
+class Rules(NamedTuple):
+    """How the lengths of a training move and what its risk is: functions of start, numbers and lengths.
+
+    The lengths are those of B, or of A and B; no `step` for what has none.
+    """
+
+    velocity: Callable[[Start, Numbers, Any], Any]
+    risk: Callable[[Start, Numbers, Any], Float[Array, "..."]]
+    step: Callable[[Start, Numbers, Any], Any] | None
 
 
-def _alternating(numbers: Numbers, task: Task) -> tuple[Values, SolverStats]:
-    start = task.start(numbers)
-    return task.schedule.run(
-        lambda lengths, numbers: alternating_step(start, numbers, lengths),
-        lambda lengths, numbers: alternating_velocity(start, numbers, lengths),
-        lambda lengths, numbers: task.values(start, lengths, best_risk(start, numbers, lengths)),
-        *(start.lengths, numbers),
-    )
+def _trained(numbers: Numbers, method: str, rules: Rules, task: Task) -> tuple[Values, SolverStats | None]:
+    """Tied training is explicit in the limit; everything else is a flow or a map."""
+    start, schedule = task.start(numbers), task.schedule
+    velocity, risk = (partial(one, start, numbers) for one in (rules.velocity, rules.risk))
 
+    def observe(lengths: Any) -> Values:
+        encoder = lengths.encoder if method == "joint" else lengths
+        moment, overlap = start.mean(encoder**4), start.mean(encoder * start.lengths)
+        spectrum = {} if task.levels is None else {"spectrum": start.quantiles(encoder, task.levels)}
+        return Values(risk=risk(lengths), second_moment=moment, overlap=overlap, **spectrum)
 
-def _joint(numbers: Numbers, task: Task) -> tuple[Values, SolverStats]:
-    start = task.start(numbers)
-    scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
-    return task.schedule.run(
-        lambda lengths, numbers: joint_step(start, numbers, lengths),
-        lambda lengths, numbers: joint_velocity(start, numbers, lengths),
-        lambda lengths, numbers: task.values(start, lengths.encoder, joint_risk(start, numbers, lengths)),
-        *(Lengths(scale * start.lengths, start.lengths), numbers),
-    )
+    first: Any = start.lengths
+    if method == "joint":
+        scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
+        first = isotropic.Lengths(scale * first, first)
+    if schedule.rtol is None and rules.step is not None:
+        return schedule.descend(checked_step(partial(rules.step, start, numbers), observe), first)
+    if method == "tied" and task.encoder is None and not task.finite_size:
+        return jax.vmap(observe)(isotropic.tied_lengths(start, numbers, schedule.times)), None
+    return schedule.follow(velocity, observe, first)
 
 
 @eqx.filter_jit
@@ -128,11 +107,11 @@ class Trajectory(AbstractTheory):
 
     Arguments:
         method: of the problems that it speaks of.
-        training: the curve of one problem.
+        rules: of one problem.
     """
 
     method: str
-    training: Callable[[Numbers, Task], tuple[Values, SolverStats | None]]
+    rules: Rules
 
     def curve(
         self,
@@ -142,7 +121,6 @@ class Trajectory(AbstractTheory):
         flow: bool = False,
         finite_size: bool = False,
         quantiles: Sequence[float] | None = None,
-        num_nodes: int = NUM_NODES,
         rtol: float | Float[Array, ""] = 1e-8,
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
@@ -166,7 +144,6 @@ class Trajectory(AbstractTheory):
                 below .1, where the spectrum reaches down to 0 and the expansion fails at late times.
             quantiles: levels in [0, 1]; adds those of the eigenvalues of K as the value `spectrum`, shape
                 (num_times, num_levels).
-            num_nodes: size of the quadrature. The default holds 1e-6 in float64, .2 ≤ r ≤ 5.
             rtol: relative tolerance of a flow that is not explicit.
             max_steps: the most steps it may take.
             adjoint: how Diffrax differentiates it; reverse mode when omitted.
@@ -188,12 +165,11 @@ class Trajectory(AbstractTheory):
             encoder=None if problem.encoder is None else problem.encoder.astype(dtype),
             decoder=_tied_decoder(problem, dtype),
             levels=None if quantiles is None else _levels(quantiles).astype(dtype),
-            num_nodes=static_integer("num_nodes", num_nodes),
             finite_size=finite_size,
         )
-        values, stats = over_batch(self.training, Numbers.of(problem, dtype), task)
+        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, task)
         if throw:
-            values = task.schedule.require(values, stats)
+            values = task.schedule.require(values, stats, "step_size", problem.step_size)
         shown = jnp.asarray(times) if stepwise else task.schedule.times
         return Curve.predicted(self, problem, shown, values, stats=stats)
 
@@ -256,7 +232,7 @@ TIED = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0026 (sign), .0046 (erf, tanh), mostly as m₂(0) of a draw is; one encoder: by ≤ 4.3e-4",
     method="tied",
-    training=_tied,
+    rules=Rules(isotropic.tied_velocity, isotropic.tied_risk, None),
 )
 """B by gradient flow on spheres, A = β Bᵀ with the best β: explicit."""
 
@@ -267,7 +243,7 @@ ALTERNATING = Trajectory(
     tested="sign, η = .1 and .5, and erf, r from .5 to 2, d = 200, one or two starts; one encoder: the same at d = 100",
     error="limit: R off by ≤ .0018 (sign), .0029 (erf), mostly at the start; one encoder: by ≤ 4.5e-5",
     method="alternating",
-    training=_alternating,
+    rules=Rules(isotropic.alternating_velocity, isotropic.best_risk, isotropic.alternating_step),
 )
 """Steps of B, each after the best A: the exact map at the step size of the problem."""
 
@@ -278,6 +254,6 @@ JOINT = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0014 (sign), .0043 (erf, tanh; at d = 100 .0047); one encoder: by ≤ 7.2e-5",
     method="joint",
-    training=_joint,
+    rules=Rules(isotropic.joint_velocity, isotropic.joint_risk, isotropic.joint_step),
 )
 """A and B by gradient flow from A(0) = 0 or ∝ B(0)ᵀ, or by steps of one size."""

@@ -152,6 +152,21 @@ def test_the_law_of_unit_rows(x64):
     assert float(law.integrate(law.nodes**3)) == pytest.approx(cubes.mean(), abs=3 * cubes.std() / 4000**0.5 + 0.02)
 
 
+def test_quantiles_are_those_of_the_eigenvalues(x64):
+    levels = (0.0, 0.2, 0.6, 0.9)
+    rows = random_encoder(jax.random.key(4), 30, 60)
+    own = ae.predict(problem(2, "tied", start=None), [0.0, 60.0], quantiles=levels).spectrum
+    assert own.shape == (2, 4)
+    # the atom of r = 2, and the end, where all others are 2
+    np.testing.assert_allclose(own[:, :2], 0, atol=1e-12)
+    np.testing.assert_allclose(own[1, 2:], 2, atol=1e-5)
+    one = ae.TwoLayerProblem(30, 60, method="alternating", start=rows)
+    found = ae.predict(one, [0], quantiles=levels).spectrum[0]
+    values = np.linalg.eigvalsh(rows @ rows.T)
+    np.testing.assert_allclose(found, np.interp(levels, (np.arange(60) + 0.5) / 60, values), atol=0.15)
+    np.testing.assert_allclose(found[:2], 0, atol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["alternating", *(pytest.param(one, marks=pytest.mark.slow) for one in FLOWS)])
 def test_one_encoder_is_followed_by_its_own_spectrum(method, x64):
     """Joint training from A(0) = (s/c₁) B(0)ᵀ, s = .5. The limit is off by five times as much at this size."""
@@ -192,21 +207,6 @@ def test_a_step_of_joint_training_is_that_of_the_risk(x64):
         run = ae.simulate(made, [0, 1], jax.random.key(0), return_module=True)
     assert float(run.risk[1]) == pytest.approx(float(ae.population_risk(expected)), rel=rounding(jnp.float64, 100))
     np.testing.assert_allclose(jnp.linalg.norm(run.module.encoder, axis=1), 1, rtol=rounding(jnp.float64, 12))
-
-
-def test_quantiles_are_those_of_the_eigenvalues(x64):
-    levels = (0.0, 0.2, 0.6, 0.9)
-    rows = random_encoder(jax.random.key(4), 30, 60)
-    own = ae.predict(problem(2, "tied", start=None), [0.0, 60.0], quantiles=levels).spectrum
-    assert own.shape == (2, 4)
-    # the atom of r = 2, and the end, where all others are 2
-    np.testing.assert_allclose(own[:, :2], 0, atol=1e-12)
-    np.testing.assert_allclose(own[1, 2:], 2, atol=1e-5)
-    one = ae.TwoLayerProblem(30, 60, method="alternating", start=rows)
-    found = ae.predict(one, [0], quantiles=levels).spectrum[0]
-    values = np.linalg.eigvalsh(rows @ rows.T)
-    np.testing.assert_allclose(found, np.interp(levels, (np.arange(60) + 0.5) / 60, values), atol=0.15)
-    np.testing.assert_allclose(found[:2], 0, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", ["alternating", *(pytest.param(one, marks=pytest.mark.slow) for one in FLOWS)])
