@@ -71,7 +71,7 @@ def trained(
         return scaled(rows + 2 * numbers.step_size * pull(rows))
 
     def velocity(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
-        pulled = pull(rows)
+        pulled: Array = pull(rows)
         return pulled - jnp.sum(pulled * rows) / units * rows
 
     start = scaled(rows)
