@@ -99,7 +99,9 @@ def reproduce(
 
 @app.command()
 def verify(
-    system: Annotated[Claims | None, typer.Argument(help="Claims about which system; all of them when omitted.")] = None,
+    system: Annotated[
+        Claims | None, typer.Argument(help="Claims about which system; all of them when omitted.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Those that take seconds: three minutes in all.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Also those that take as long as the papers took.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="One claim, or all below LINEAR/SUBJECT; repeatable.")] = None,

@@ -10,9 +10,7 @@ from aetheory.core.theory import Citation
 
 System = Literal["linear", "two-layer", "recovery", "library"]
 Cost = Literal["quick", "default", "full"]
-Verdict = Literal[
-    "holds", "holds approximately", "does not hold as printed", "not reproduced", "beyond the papers"
-]
+Verdict = Literal["holds", "holds approximately", "does not hold as printed", "not reproduced", "beyond the papers"]
 DIFFERS: tuple[Verdict, ...] = ("does not hold as printed", "not reproduced")
 """The verdicts that stand as long as ours is *not* what was printed."""
 
@@ -69,9 +67,7 @@ class Claim:
     def rows(self) -> dict[str, Row]:
         """What is expected beside what is computed now."""
         known = self.published or {}
-        pairs = {
-            label: (known[label], found) if label in known else found for label, found in self.compute().items()
-        }
+        pairs = {label: (known[label], found) if label in known else found for label, found in self.compute().items()}
         return {label: Row(*(float(value) for value in pair)) for label, pair in pairs.items()}
 
     def deviations(self, rows: Mapping[str, Row]) -> dict[str, float]:
@@ -86,7 +82,7 @@ class Claim:
 
     def stands(self, deviation: float) -> bool:
         """Whether the verdict is the right one for the largest deviation."""
-        return (deviation <= self.tolerance) != (self.verdict in DIFFERS)
+        return bool(deviation <= self.tolerance) != (self.verdict in DIFFERS)
 
     @property
     def digest(self) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import aetheory as ae
 from aetheory.core.claim import claim, claims_among
 from aetheory.core.theory import Citation
-from aetheory.linear.claims.regimes import deviations
+from aetheory.linear.claims.simulations import deviations
 from aetheory.linear.locate import natural_time
 from aetheory.reproduce.clustering import PUBLISHED
 from aetheory.reproduce.recovery_theory import PUBLISHED_DISTANCES, stored_runs
@@ -280,7 +280,8 @@ def intervals():
 
 @claim(
     "library/inference/noise",
-    "Noise around a constant is not taken for a curve: 300 draws, fitted by a family of three bends; told something of.",
+    "Noise around a constant is not taken for a curve: 300 draws, fitted by a family of three bends; told "
+    "something of.",
     OWN,
     verdict="beyond the papers",
     tolerance=3,
@@ -355,7 +356,8 @@ def float32():
 
 @claim(
     "library/derivatives/differences",
-    "Derivatives are central differences: mean-field in all three numbers, 20 random problems, relative to the largest.",
+    "Derivatives are central differences: mean-field in all three numbers, 20 random problems, relative to the "
+    "largest.",
     OWN,
     verdict="beyond the papers",
     tolerance=1e-5,

@@ -76,7 +76,8 @@ def check(claim: Claim) -> dict[str, Any]:
 
     `stands` is None where the data are neither here nor can be downloaded.
     """
-    start, error, stands = time.perf_counter(), "", False
+    start, error = time.perf_counter(), ""
+    stands: bool | None = False
     rows, deviations = {}, {}
     try:
         with warnings.catch_warnings():

@@ -100,16 +100,14 @@ def _one_dimension(order, risk):
     """p = 1: Ṁ = −4S(M² − M), and M/σ², NS are independent chi-squared variables of H = 3 and N = 5 degrees."""
     powers = {0: 1, 1: -2, 2: 1}  # (M − 1)²
     for _ in range(order):
-        derivative: dict[int, int] = {}
+        derivative = {}
         for m, value in powers.items():
             derivative[m + 1] = derivative.get(m + 1, 0) - 4 * m * value
             derivative[m] = derivative.get(m, 0) + 4 * m * value
         powers = derivative
     samples = order + (risk == "train")
     data = Fraction(prod(5 + 2 * i for i in range(samples)), 5**samples)
-    return data * sum(
-        value * Fraction(2, 7) ** m * prod(3 + 2 * i for i in range(m)) for m, value in powers.items()
-    )
+    return data * sum(value * Fraction(2, 7) ** m * prod(3 + 2 * i for i in range(m)) for m, value in powers.items())
 
 
 @claim(
@@ -132,9 +130,10 @@ def monte_carlo():
     velocity = -(half + half.swapaxes(1, 2) + data @ error @ product + (data @ error @ product).swapaxes(1, 2))
     found = {}
     for risk, seen in (("train", data), ("population", np.eye(2))):
-        values = np.trace(error @ seen @ error, axis1=1, axis2=2) / 2, np.trace(
-            2 * velocity @ seen @ error, axis1=1, axis2=2
-        ) / 2
+        values = (
+            np.trace(error @ seen @ error, axis1=1, axis2=2) / 2,
+            np.trace(2 * velocity @ seen @ error, axis1=1, axis2=2) / 2,
+        )
         for order, drawn in enumerate(values):
             exact = float(expansion.coefficients(order, risk).polynomial(2, 4, 0.15, 1 / 3))
             found[f"order {order}, {risk}"] = (0, (drawn.mean() - exact) / drawn.std() * np.sqrt(200_000))

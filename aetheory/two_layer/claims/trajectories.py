@@ -8,8 +8,8 @@ from aetheory.core.predict import predict
 from aetheory.core.simulate import simulate
 from aetheory.core.theory import Citation
 from aetheory.two_layer import limits
-from aetheory.two_layer.network import random_encoder
 from aetheory.two_layer.claims.limits import blocks
+from aetheory.two_layer.network import random_encoder
 from aetheory.two_layer.problem import TwoLayerProblem
 
 OWN = Citation("shevchenko2023fundamental", derived=True)
