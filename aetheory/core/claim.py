@@ -48,10 +48,10 @@ class Claim:
     sources: tuple[Citation, ...]
     compute: Callable[[], Mapping[str, Any]]
     verdict: Verdict
-    tolerance: float
+    tolerance: float | int
     why: str
     cost: Cost = "quick"
-    published: Mapping[str, float] | None = None
+    published: Mapping[str, float | int] | None = None
     relative: Literal["each", "largest"] | None = None
     against: str = "published"
     axis: str = ""
@@ -102,10 +102,11 @@ def claims_among(namespace: Mapping[str, Any]) -> tuple[Claim, ...]:
 
 
 def _sources(function: Any, seen: set[str]) -> list[str]:
-    found = [inspect.getsource(function)]
-    for name in function.__code__.co_names:
-        called = function.__globals__.get(name)
-        if inspect.isfunction(called) and called.__module__ == function.__module__ and name not in seen:
+    plain = inspect.unwrap(function)  # a type checker wraps it
+    found = [inspect.getsource(plain)]
+    for name in plain.__code__.co_names:
+        called = inspect.unwrap(plain.__globals__.get(name))
+        if inspect.isfunction(called) and called.__module__ == plain.__module__ and name not in seen:
             seen.add(name)
             found += _sources(called, seen)
     return found
