@@ -16,6 +16,7 @@ from aetheory.reproduce.clustering import PUBLISHED
 from aetheory.reproduce.recovery_theory import PUBLISHED_DISTANCES, stored_runs
 
 OWN = Citation("aetheory")
+_EDGE = ("large-data", "mean-field", "free")
 _TABLE = Citation("theodosis2021convergence", "Table 1 (MNIST)")
 _SIMULATION = Citation("theodosis2021convergence", "Fig. 3a–d")
 _CLUSTERED = "`python benchmarks/recovery_mnist.py`, hours; mean over five seeds, one for nonnegative codes"
@@ -82,7 +83,7 @@ def clustering_groups():
     return {
         "group codes": found["group", "k-means"],
         "group codes, 40 epochs": found["group, 40 epochs", "k-means"],
-        "group codes, spectral": found["group", "spectral"],
+        "group codes, spectral": found["group", "spectral, 1000 neighbours"],
         "group codes, nonnegative": found["group+", "k-means"],
         "sparse codes, nonnegative": found["sparse+", "k-means"],
     }
@@ -258,24 +259,49 @@ def truth():
 
 @claim(
     "library/inference/intervals",
-    "Intervals of `fit` cover the truth: 60 large-data curves with noise of .01, two parameters each.",
+    "Intervals of `fit` from independent repeats hold the truth in 95 % of cases: 60 sets of six limits whose initial "
+    "scales are off by 5 %.",
     OWN,
     verdict="beyond the papers",
-    tolerance=0.06,
-    why="three standard deviations of the binomial law, 120 intervals of 95 %",
+    tolerance=0.085,
+    why="three standard deviations of the binomial law of 60",
     against="the stated share",
     cost="default",
 )
 def intervals():
-    times, rng, covered = np.linspace(0, 1, 30), np.random.default_rng(0), []
+    times, rng, covered = np.linspace(0, 0.5, 21), np.random.default_rng(3), []
+    draw = jax.jit(lambda x: ae.predict(ae.LinearRatios(x, 0.5, 0.0), times, "large-data ∩ mean-field ∩ free").train)
+    for _ in range(60):
+        curves = np.stack([draw(np.exp(0.05 * rng.standard_normal())) for _ in range(6)])
+        observed, fixed = {"time": times, "train": curves}, {"latent_ratio": 0.5, "sample_ratio": 0.0}
+        lower, upper = ae.fit(observed, [_EDGE], fixed=fixed).estimates["init_scale"].interval
+        covered.append(lower <= 1 <= upper)
+    return {"covered": (0.95, np.mean(covered))}
+
+
+@claim(
+    "library/inference/intervals-single",
+    "Intervals of `fit` from a single curve hold it as often: 60 large-data curves of 30 points with independent noise "
+    "of .01, two parameters.",
+    OWN,
+    verdict="not reproduced",
+    tolerance=0.06,
+    why="three standard deviations of the binomial law of 120",
+    against="the stated share",
+    note="They are too narrow: from one curve alone the noise between times is estimated from its residuals. Give "
+    "repeats where the interval matters.",
+    cost="default",
+)
+def intervals_single():
+    times, rng, found = np.linspace(0, 1, 30), np.random.default_rng(0), {"init_scale": [], "latent_ratio": []}
     exact = np.asarray(ae.predict(ae.LinearRatios(2.0, 0.3, 0.0), times, "large-data").train)
     for _ in range(60):
         observed = {"time": times, "train": exact + 0.01 * rng.standard_normal(30)}
         estimates = ae.fit(observed, "large-data", fixed={"sample_ratio": 0.0}).estimates
         for name, value in (("init_scale", 2.0), ("latent_ratio", 0.3)):
             lower, upper = estimates[name].interval
-            covered.append(lower <= value <= upper)
-    return {"covered": (0.95, np.mean(covered))}
+            found[name].append(lower <= value <= upper)
+    return {f"covered, {name}": (0.95, np.mean(covered)) for name, covered in found.items()}
 
 
 @claim(
