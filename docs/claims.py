@@ -1,0 +1,168 @@
+"""Make `claims.md` and its figures from `claims.json`, which `aetheory verify` writes: python docs/claims.py."""
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from aetheory.core.bibliography import entry
+
+HERE = Path(__file__).parent
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+WIDEST = 12  # values of a claim that are shown; of more, the ones that are furthest off
+
+
+def page(told, template):
+    """The page; figures beside it are made by `figure`."""
+    claims = told["claims"].values()
+    for system in ("linear", "two-layer", "recovery", "library"):
+        cards = "\n\n".join(card(one) for one in claims if one["system"] == system)
+        template = template.replace(f"<!-- claims: {system} -->", cards)
+    return template.replace("<!-- counts -->", counts(told)).replace("<!-- filters -->", filters(claims))
+
+
+def counts(told):
+    claims = list(told["claims"].values())
+    rows = Counter((one["verdict"], one["cost"]) for one in claims)
+    costs = ("quick", "default", "full")
+    lines = ["| claims | " + " | ".join(costs) + " |", "| --- " * 4 + "|"]
+    for verdict in dict.fromkeys(one["verdict"] for one in claims):
+        lines.append(f"| {verdict} | " + " | ".join(str(rows[verdict, cost]) for cost in costs) + " |")
+    dates = sorted({one["date"] for one in claims})
+    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    days = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    made = f"Last recomputed {days}: {versions}; {told['device']}, {told['dtype']}."
+    return "\n".join(lines) + f"\n\n{made}"
+
+
+def filters(claims):
+    papers = dict.fromkeys(source["key"] for one in claims for source in one["sources"] if not source["derived"])
+    options = {"paper": {key: name(key) for key in papers}}
+    options["verdict"] = {one["verdict"]: one["verdict"] for one in claims}
+    boxes = [
+        f'<label>{what} <select data-filter="{what}"><option value="">all</option>'
+        + "".join(f'<option value="{value}">{text}</option>' for value, text in found.items())
+        + "</select></label>"
+        for what, found in options.items()
+    ]
+    return '<p class="claim-filters">' + " ".join(boxes) + "</p>"
+
+
+def card(one):
+    """A claim: statement, verdict, source, values, what the tolerance is, and its command."""
+    papers = " ".join(source["key"] for source in one["sources"])
+    sources = "; ".join(cite(source) for source in one["sources"])
+    parts = [f'<div class="claim" data-paper="{papers}" data-verdict="{one["verdict"]}" markdown>']
+    parts += [f"**{one['name']}** · *{one['verdict']}* · {sources}", one["statement"]]
+    if one["note"]:
+        parts.append(one["note"])
+    parts.append(values(one) if one["rows"] else f"Not recomputed: {one['error']}")
+    if one["axis"] and one["rows"]:
+        parts.append(f"![{one['name']}](assets/claims/{slug(one)}.svg)" + "{ loading=lazy }")
+    parts += [foot(one), "</div>"]
+    return "\n\n".join(parts)
+
+
+def foot(one):
+    relative = {"each": " of each value", "largest": " of the largest value", None: ""}[one["relative"]]
+    told = [f"Largest deviation {number(one['deviation'])}{relative}" if one["rows"] else "No values"]
+    told.append(f"tolerance {number(one['tolerance'])}: {one['why']}")
+    if one["stored"]:
+        told.append(f"*stored*: {one['stored']}")
+    seconds = f"{one['seconds']:.0f} s on {one['date']}" if one["rows"] else one["date"]
+    return f"{'; '.join(told)}. `aetheory verify --only {one['name']}` ({one['cost']}, {seconds})"
+
+
+def values(one):
+    """A table of what is expected beside ours: of a curve over its axis, of many values the furthest off."""
+    rows, expected = one["rows"], one["against"]
+    if one["axis"]:
+        tables = []
+        for series, points in curves(rows).items():
+            head = [f"{series}, {one['axis']}", *(number(x) for x, _, _ in points)]
+            lines = [head, ["---"] * len(head), [expected, *(number(value) for _, value, _ in points)]]
+            tables.append([*lines, ["ours", *(number(value) for _, _, value in points)]])
+        return "\n\n".join("\n".join(map(cells, lines)) for lines in tables)
+    shown = sorted(rows, key=lambda label: -abs(rows[label][1] - rows[label][0]))[:WIDEST]
+    shown = [label for label in rows if label in shown]
+    lines = [["", expected, "ours"], ["---"] * 3, *([label, *map(number, rows[label])] for label in shown)]
+    rest = f"\n\n{len(rows) - len(shown)} more are closer." if len(rows) > len(shown) else ""
+    return "\n".join(map(cells, lines)) + rest
+
+
+def curves(rows):
+    """By series, the points (x, expected, ours) of labels "series @ x"."""
+    found = {}
+    for label, (expected, ours) in rows.items():
+        series, x = label.split(" @ ")
+        found.setdefault(series, []).append((float(x), expected, ours))
+    return found
+
+
+def figure(one):
+    """The expected points over our curves, as SVG of the same bytes for the same values."""
+    drawing = Figure(figsize=(5, 3), layout="constrained")
+    ax = drawing.subplots()
+    for colour, (series, points) in zip(COLOURS * 5, curves(one["rows"]).items(), strict=False):
+        x, expected, ours = zip(*points, strict=True)
+        ax.plot(x, ours, color=colour, label=series)
+        ax.plot(x, expected, "o", color=colour, markersize=4)
+    ax.set(
+        xlabel=one["axis"],
+        yscale="log" if one["log"] else "linear",
+        title=f"dots: {plain(one['against'])}; lines: ours",
+    )
+    ax.title.set_fontsize(9)
+    ax.legend(frameon=False, fontsize=8)
+    ax.spines[["top", "right"]].set_visible(False)
+    target = HERE / "assets" / "claims" / f"{slug(one)}.svg"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with rc_context({"svg.hashsalt": one["name"], "svg.fonttype": "none"}):
+        drawing.savefig(target, metadata={"Date": None})
+
+
+def cite(source):
+    known = entry(source["key"])
+    text = ("derived here from " if source["derived"] else "") + name(source["key"])
+    if "eprint" in known.fields:
+        text = text.replace(
+            name(source["key"]), f"[{name(source['key'])}](https://arxiv.org/abs/{known.fields['eprint']})"
+        )
+    return text + (f", {source['place']}" if source["place"] else "")
+
+
+def name(key):
+    known = entry(key)
+    return "this library" if key == "aetheory" else f"{known.surname} {known.fields['year']}"
+
+
+def slug(one):
+    return one["name"].replace("/", "-")
+
+
+def plain(text):
+    return text.replace("`", "")
+
+
+def number(value):
+    return f"{value:.5g}"
+
+
+def cells(row):
+    return "| " + " | ".join(text.replace("|", "\\|") for text in row) + " |"
+
+
+def main():
+    told = json.loads((HERE / "claims.json").read_text(encoding="utf-8"))
+    (HERE / "claims.md").write_text(page(told, (HERE / "claims.in.md").read_text(encoding="utf-8")), encoding="utf-8")
+    for old in (HERE / "assets" / "claims").glob("*.svg"):
+        old.unlink()
+    for one in told["claims"].values():
+        if one["axis"] and one["rows"]:
+            figure(one)
+
+
+if __name__ == "__main__":
+    main()
