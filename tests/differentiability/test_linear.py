@@ -67,7 +67,6 @@ def least(parameters, forward):
 CASES = {
     "predict, large-data, finite size": through_a_closed_form("large-data", finite_size=True),
     "predict, mean-field, finite size": through_a_closed_form("mean-field", finite_size=True),
-    "predict, large-data, flow": predicted("large-data", method="flow", rtol=1e-9, num_nodes=16),
     "predict, times": Case(in_times, (0.2, 0.5)),
     "simulate": Case(simulated, (0.3,)),
     "expansion.coefficients": expansion(lambda problem: ae.expansion.coefficients(2).evaluate(problem)),

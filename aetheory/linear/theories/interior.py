@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import as_float, check_real, check_times, common_float_dtype, fail, is_concrete
+from aetheory.core.checks import check_real, fail, is_concrete
 from aetheory.core.curve import Curve
-from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, check_solver_options, require_finished
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.bracket import Estimate, combine, half_width, together
 from aetheory.linear.theories.path_space import PathSpace
 from aetheory.linear.theories.rotations import Rotations
-from aetheory.linear.theories.theory import Face, Solver, Times, check_loss, over_batch
+from aetheory.linear.theories.theory import Face, Solver, Times, as_curve, check_loss, over_batch, prepared
 
 _LENGTHS = (9, 11, 13)
 """Shorter lengths of the truncation pairs that are tried in turn; the last has 127 + 255 states."""
@@ -112,16 +112,9 @@ class BracketedTheory(AbstractTheory):
                 raise fail("method", "an `ae.Rotations` or None for inputs with a covariance of their own", method)
         check_loss(problem, not self.target_free, self.name)
         check_real("tolerance", tolerance, "finite and positive", minimum=0.0, strict=True)
-        check_solver_options(rtol, max_steps)
-        times = check_times(times)
-        dtype = common_float_dtype(times, *jax.tree.leaves(problem))
-        times, ratios = times.astype(dtype), problem.ratios(dtype)
-        solver = Solver(as_float(rtol).astype(dtype), max_steps, adjoint)
+        times, ratios, solver = prepared(problem, times, rtol, max_steps, adjoint)
         estimate, stats = self._best(ratios, times, method, float(tolerance), solver)
-        values, lower, upper = estimate
-        if throw:
-            values = require_finished(values, stats, values)
-        return Curve.predicted(self, problem, times, values, lower=lower, upper=upper, stats=stats)
+        return as_curve(self, problem, times, estimate, stats, throw)
 
     def _best(
         self, ratios: AbstractLinear, times: Times, method: Approximation | None, tolerance: float, solver: Solver
