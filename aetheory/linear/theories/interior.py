@@ -15,10 +15,10 @@ from jaxtyping import Array, Float
 
 from aetheory.core.checks import check_real, fail, is_concrete
 from aetheory.core.curve import Curve
-from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, together
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate, combine, half_width, together
+from aetheory.linear.theories.bracket import Estimate, combine, half_width
 from aetheory.linear.theories.path_space import PathSpace
 from aetheory.linear.theories.rotations import Rotations
 from aetheory.linear.theories.theory import Face, Solver, Times, as_curve, check_loss, over_batch, prepared
@@ -47,8 +47,7 @@ class Combined:
         """Both curves as one."""
         paths, path_stats = self.paths.estimate(ratios, times, target_free, solver)
         rotations, stats = self.rotations.estimate(ratios, times, target_free, solver)
-        cost = together(jax.tree.map(lambda *leaves: jnp.stack(leaves), path_stats, stats))
-        return combine(paths, rotations), cost
+        return combine(paths, rotations), together(path_stats, stats)
 
 
 Approximation = PathSpace | Rotations | Combined

@@ -22,10 +22,10 @@ from jaxtyping import Array, Float, Int
 
 from aetheory.core.checks import fail, static_integer
 from aetheory.core.curve import Values
-from aetheory.core.solve import SolverStats, solve_flow
+from aetheory.core.solve import SolverStats, solve_flow, together
 from aetheory.linear.flow import Ensemble, vector_field
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate, together
+from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.theory import Solver, Times
 from aetheory.spectra.marchenko_pastur import square_root
 
@@ -71,7 +71,7 @@ class PathSpace:
         lower, upper = (jax.tree.map(end, *pair) for end in (jnp.minimum, jnp.maximum))
         lower, upper = jax.tree.map(jnp.subtract, lower, reach), jax.tree.map(jnp.add, upper, reach)
         estimate = Estimate(middle, lower, upper)
-        return estimate, together(jax.tree.map(lambda *leaves: jnp.stack(leaves), *(stats for _, stats in cuts)))
+        return estimate, together(*(stats for _, stats in cuts))
 
 
 class _Paths(NamedTuple):
