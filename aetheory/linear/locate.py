@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float64
 from aetheory.core.checks import check_instance, fail, is_concrete
 from aetheory.linear.expansion.series import coefficients
 from aetheory.linear.faces import FACES, lies_on, meet
-from aetheory.linear.parameters import AbstractLinear, of_covariance
-from aetheory.spectra.covariance import SampleCovariance
+from aetheory.linear.parameters import AbstractLinear, of_covariance, top_of_samples
 
 _HIGHEST_ORDER = 4
 
@@ -151,13 +150,10 @@ def is_single(problem: AbstractLinear) -> bool:
 def natural_time(problem: AbstractLinear) -> float:
     """T = 1/[(1+√z)² max(1, x(1+√y)²)]: one over the largest eigenvalue of S times that of M(0) or of the target.
 
-    For inputs of any covariance, with τ₁(1+√(z τ̄/τ₁))² for S.
+    For inputs of any covariance, that of `top_of_samples` for S.
     """
-    x, y, z = (float(ratio) for ratio in (problem.init_scale, problem.latent_ratio, problem.sample_ratio))
-    top = (1 + math.sqrt(z)) ** 2
-    if problem.covariance is not None:
-        top = float(SampleCovariance(problem.covariance, z).top)
-    return 1 / (top * max(1.0, x * (1 + math.sqrt(y)) ** 2))
+    x, y = float(problem.init_scale), float(problem.latent_ratio)
+    return 1 / (top_of_samples(problem) * max(1.0, x * (1 + math.sqrt(y)) ** 2))
 
 
 def _moments(covariance: Any) -> list[float]:

@@ -1,5 +1,6 @@
 """The numbers that decide how a weight-tied linear autoencoder learns, whatever carries them."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -11,6 +12,7 @@ from jaxtyping import Real as Real_
 from aetheory.core.checks import as_float, check_real, fail
 from aetheory.core.problem import AbstractProblem
 from aetheory.linear.modes import Penalty
+from aetheory.spectra.covariance import SampleCovariance
 
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
@@ -56,6 +58,14 @@ class AbstractLinear(AbstractProblem):
         spread = jnp.asarray(self.init_scale**2 * self.latent_ratio) + mean**2
         isotropic = spread if target_free else 1 - 2 * mean + spread
         return isotropic if self.covariance is None else jnp.mean(self.covariance) * isotropic
+
+
+def top_of_samples(problem: AbstractLinear) -> float:
+    """The largest eigenvalue of S, or a little more: (1 + √z)², for inputs of any covariance τ₁(1+√(z τ̄/τ₁))²."""
+    ratio = float(problem.sample_ratio)
+    if problem.covariance is None:
+        return float((1 + math.sqrt(ratio)) ** 2)
+    return float(SampleCovariance(problem.covariance, ratio).top)
 
 
 def on_population(problem: AbstractLinear) -> AbstractLinear:

@@ -27,7 +27,7 @@ from aetheory.linear import ensembles
 from aetheory.linear.data import DataCovariance, check_data
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.modes import Penalty, mode_error
-from aetheory.spectra.covariance import SampleCovariance
+from aetheory.linear.parameters import top_of_samples
 from aetheory.spectra.sampling import sample_laguerre_spectrum
 
 _COPIES, _SQUARES = 12, 3
@@ -198,10 +198,7 @@ def _turn(problem: Any, times: Float[Array, " times"]) -> Float[Array, ""] | Non
     known = all(map(is_concrete, (times, problem.sample_ratio, problem.covariance)))
     if problem.penalty is not None or not known or not problem.tied:
         return None
-    top = (1 + math.sqrt(float(problem.sample_ratio))) ** 2
-    if problem.covariance is not None:
-        top = float(SampleCovariance(problem.covariance, float(problem.sample_ratio)).top)
-    turn = _AT_REST / top
+    turn = _AT_REST / top_of_samples(problem)
     return jnp.asarray(turn) if float(times[-1]) > _MUCH_LATER * turn else None
 
 
