@@ -274,9 +274,7 @@ class LinearRatios(_AbstractPrism):
         latent_ratio: y = H/p, positive.
         sample_ratio: z = p/N, nonnegative; 0 for training on the population risk itself.
         input_dim: p, for corrections in 1/p only; infinite when omitted.
-        covariance: Σ, as for a `LinearProblem`; a law whose shape stands for any p.
-        weight_decay, input_noise: γ and ε, as for a `LinearProblem`.
-        tied: as for a `LinearProblem`.
+        covariance, weight_decay, input_noise, tied: as for a `LinearProblem`, Σ as a law whose shape stands for any p.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).

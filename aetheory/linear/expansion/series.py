@@ -141,9 +141,7 @@ def coefficients(order: int, risk: str = "train", any_covariance: bool = False) 
 
 
 def planar(order: int, risk: str = "train") -> PlanarCoefficient:
-    """The limit of E R^{(s)}(0) as p, H, N → ∞ at fixed x = pσ², y = H/p and z = p/N.
-
-    The result is kept on disk (environment variable AETHEORY_CACHE: where).
+    """The limit of E R^{(s)}(0) as p, H, N → ∞ at fixed x = pσ², y = H/p and z = p/N, kept on disk as `coefficients`.
 
     Arguments:
         order: s, from 0 to 10. Orders up to 8 take about a second, order 10 about ten.

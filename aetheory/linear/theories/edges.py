@@ -1,20 +1,11 @@
 """The edges and vertices of the prism, where two or three regimes meet.
 
 The intersection of two faces keeps only the monomials that dominate in both, and its flow is often solvable where those
-of the faces are not. With x = pσ², y = H/p, z = p/N, c = Hσ² = xy, and τ = zt on the small-data face:
-
-- (large-data or small-data) ∩ (mean-field, narrow-latent, both, or one of them and free): every direction follows a
-  scalar equation;
-- large-data ∩ free: λ → λ/(1 + 4λt) on the free Poisson law of M(0);
-- mean-field ∩ narrow-latent: exponential growth c e^{4st} of each mode of S;
-- mean-field ∩ free: μ_s = c/(1 + 4sct).
+of the faces are not. With x = pσ², y = H/p, z = p/N, c = Hσ² = xy, and τ = zt. The risks are those of the dominant
+monomials, together with the constants 1 of the target where it matters; they are meant where those dominate.
 
 For inputs of any covariance mean-field edges are integrals over F and δ dF (`SampleCovariance`), or at N = ∞ over Σ;
 small-data ones follow from the isotropic curves as on the face; the others are flows, or not known and say so.
-
-narrow-latent ∩ free is a scalar equation, and for small-data ∩ free no closed form is known: both are flows. The risks
-of an edge are those of its dominant monomials, together with the constants 1 of the target where it matters; they are
-meant where those dominate.
 
 Source: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335 (the faces, and large-data ∩ free); derived from the flow of
 each face.

@@ -79,21 +79,13 @@ class BracketedTheory(AbstractTheory):
         adjoint: diffrax.AbstractAdjoint | None = None,
         throw: bool = True,
     ) -> Curve:
-        """Both risks with their bracket.
+        """Both risks with their bracket; `rtol`, `max_steps`, `adjoint` and `throw` as for a `LinearTheory`.
 
-        Arguments:
-            problem: the dimensions and the initial variance, or the ratios.
-            times: flow times, shape (num_times,), nonnegative and in increasing order.
-            method: `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
-                `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
-                `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket meets
-                the tolerance, and combined where none up to 13 does or H/p < 1/2; combined at 11 where values are
-                traced. For inputs with a covariance of their own rotations are the only one.
-            tolerance: half-width of the bracket to aim for, as a share of the initial risk.
-            rtol: relative tolerance of the flow.
-            max_steps: the most steps the solver may take.
-            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
-            throw: raise when a flow does not finish; otherwise `Curve.stats` says so.
+        The `method` is `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
+        `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
+        `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket's half-width
+        is within the `tolerance`, a share of the initial risk, and combined where none up to 13 is or H/p < 1/2;
+        combined at 11 where values are traced. For inputs with a covariance of their own rotations are the only one.
 
         Raises:
             ValueError: an argument is out of its range.
