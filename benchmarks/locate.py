@@ -72,7 +72,7 @@ def measure(problem: ae.LinearProblem, key: jax.Array) -> Outcome:
     scale = max(1.0, float(simulation.population[0]))
     errors = {}
     for face in faces:
-        theory = ae.predict(problem, times, face, method=ae.PathSpace() if face == "free" else None)
+        theory = ae.predict(problem, times, face, **({"method": ae.PathSpace()} if face == "free" else {}))
         errors[face] = max(
             float(
                 jnp.max(

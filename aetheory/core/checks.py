@@ -78,9 +78,13 @@ def check_choice(name: str, value: Any, known: Iterable[str]) -> None:
     """Raise unless `value` is one of some words."""
     known = tuple(known)
     if not (isinstance(value, str) and value in known):
-        close = difflib.get_close_matches(value, known, 1) if isinstance(value, str) else ()
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
-        raise fail(name, f"one of {', '.join(map(repr, known))}{meant}", value)
+        raise fail(name, f"one of {', '.join(map(repr, known))}{did_you_mean(value, known)}", value)
+
+
+def did_you_mean(value: Any, known: Iterable[str]) -> str:
+    """The end of a message that names the known word closest to a value; empty where none is close."""
+    close = difflib.get_close_matches(value, list(known), 1) if isinstance(value, str) else ()
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> None:

@@ -1,14 +1,13 @@
 """What a problem is: what is trained, on which data, from which start."""
 
 import abc
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from aetheory.core.checks import fail, keyword_only
+from aetheory.core.checks import did_you_mean, fail, keyword_only
 from aetheory.core.curve import Values
 from aetheory.core.precision import exact_products
 from aetheory.core.solve import SolverStats
@@ -131,7 +130,5 @@ class AbstractProblem(eqx.Module):
             return name
         if isinstance(name, str) and name in self.theories:
             return self.theories[name]
-        close = difflib.get_close_matches(name, self.theories, 1) if isinstance(name, str) else ()
-        meant = f" (did you mean {close[0]!r}?)" if close else ""
-        known = ", ".join(map(repr, self.theories))
+        known, meant = ", ".join(map(repr, self.theories)), did_you_mean(name, self.theories)
         raise fail("theory", f"one of {known} for a {type(self).__name__}, or None{meant}", name)

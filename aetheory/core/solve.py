@@ -44,13 +44,11 @@ class SolverStats(eqx.Module):
         num_steps: steps taken, rejected ones included.
         num_rejected_steps: steps the error control threw away.
         succeeded: whether the solver reached the last time.
-        result: Diffrax's own result code; `None` for a descent.
     """
 
     num_steps: Int[Array, "*batch"]
     num_rejected_steps: Int[Array, "*batch"]
     succeeded: Bool[Array, "*batch"]
-    result: diffrax.RESULTS | None = None
 
     @property
     def message(self) -> str:
@@ -138,25 +136,20 @@ def solve_flow(
         controller = _controller(rtol, state, norm, goal_error, solver.longest)
         solution = march(solver, turn, end, state, jnp.maximum(times, turn), controller, keep_final_state)
         observed = jax.tree.map(partial(_before_and_after, times <= turn), early.ys[0], solution.ys[0])
-        stats = _joined(_statistics(early), _statistics(solution))
+        stats = together(_statistics(early), _statistics(solution))
     final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1]) if keep_final_state else None
     return observed, final, stats
 
 
 def _statistics(solution: diffrax.Solution) -> SolverStats:
-    counts = (solution.stats["num_steps"], solution.stats["num_rejected_steps"])
     succeeded = jnp.asarray(solution.result == diffrax.RESULTS.successful)
-    return SolverStats(*counts, succeeded, solution.result)
+    return SolverStats(solution.stats["num_steps"], solution.stats["num_rejected_steps"], succeeded)
 
 
-def _joined(first: SolverStats, second: SolverStats) -> SolverStats:
-    """Those of a flow in two parts."""
-    return SolverStats(
-        first.num_steps + second.num_steps,
-        first.num_rejected_steps + second.num_rejected_steps,
-        first.succeeded & second.succeeded,
-        diffrax.RESULTS.where(first.succeeded, second.result, first.result),
-    )
+def together(*stats: SolverStats) -> SolverStats:
+    """The cost of several solves as one, those along leading axes too: all steps, and success if all succeeded."""
+    every = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stats)
+    return SolverStats(jnp.sum(every.num_steps), jnp.sum(every.num_rejected_steps), jnp.all(every.succeeded))
 
 
 def _before_and_after(before: Bool[Array, " times"], early: Array, late: Array) -> Array:

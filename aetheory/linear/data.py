@@ -58,13 +58,13 @@ class DataCovariance(eqx.Module):
 
     Arguments:
         spectrum: eigenvalues of S, shape (rank,); without `held_out` only the min(N, p) that can be nonzero.
-        held_out: covariance of other samples in the eigenbasis of S, shape (p, p) with rank = p; `None` to measure
-            the population risk on isotropic inputs of unit variance instead.
+        held_out: covariance of other samples, or of the population, in the eigenbasis of S on all rows of the weights,
+            shape (rows, rows); `None` to measure the population risk on isotropic inputs of unit variance instead.
         factor: where S is tridiagonal rather than diagonal, with `spectrum` its diagonal: the bidiagonal B of S = B Bᵀ.
     """
 
     spectrum: Float[Array, " rank"]
-    held_out: Float[Array, "rank rank"] | None = None
+    held_out: Float[Array, "rows rows"] | None = None
     factor: Bidiagonal | None = None
 
 

@@ -118,17 +118,28 @@ def gaussian_weights(
     init_variance: Float[Array, ""],
 ) -> Ensemble:
     """One draw of Gaussian weights in the basis of a given covariance."""
-    input_dim = dimensions.input_dim
-    population_trace = input_dim if data.held_out is None else jnp.trace(data.held_out)
+    weights = square_root(init_variance) * _standard_weights(key, dimensions, shapes)
+    population_trace = dimensions.input_dim if data.held_out is None else jnp.trace(data.held_out)
+    return _ensemble(weights, data, population_trace, dimensions, shapes)
+
+
+def _ensemble(
+    weights: Float[Array, "*factors rows columns"],
+    data: DataCovariance,
+    population_trace: Float[Array, ""],
+    dimensions: Dimensions,
+    shapes: Reduction,
+) -> Ensemble:
+    input_dim, factor = dimensions.input_dim, data.factor
     return Ensemble(
-        weights=square_root(init_variance) * _standard_weights(key, dimensions, shapes),
+        weights=weights,
         spectrum=data.spectrum,
         scale=1 / input_dim,
         train_offset=jnp.sum(data.spectrum) / input_dim,
         population_offset=population_trace / input_dim,
         population_covariance=data.held_out,
-        coupling=None if data.factor is None else data.factor.diagonal[:-1] * data.factor.below,
-        factor=data.factor,
+        coupling=None if factor is None else factor.diagonal[:-1] * factor.below,
+        factor=factor,
         follow_map=shapes.follow_map,
         tied=shapes.tied,
     )
@@ -160,16 +171,7 @@ def general(
         if not shapes.population:
             spectrum, basis = _sampled(key_data, variances, dimensions, shapes)
             seen = basis.T @ (variances[:, None] * basis)
-    return Ensemble(
-        weights=weights,
-        spectrum=spectrum,
-        scale=1 / dimensions.input_dim,
-        train_offset=jnp.sum(spectrum) / dimensions.input_dim,
-        population_offset=jnp.sum(variances) / dimensions.input_dim,
-        population_covariance=seen,
-        follow_map=shapes.follow_map,
-        tied=shapes.tied,
-    )
+    return _ensemble(weights, DataCovariance(spectrum, seen), jnp.sum(variances), dimensions, shapes)
 
 
 def _sampled(

@@ -163,17 +163,14 @@ def untied_vector_field(
 
 
 def untied_risks(time: Any, factors: Float[Array, "2 columns rows"], ensemble: Ensemble) -> Values:
-    """Both risks at M = W₂ W₁ as sums of squares, and `objective`, the train risk with the penalties (2L/p)."""
-    rank, rows = ensemble.spectrum.shape[-1], factors.shape[-1]
+    """Both risks at M = W₂ W₁, and `objective`, the train risk with the penalties (2L/p)."""
     product = factors[0].T @ factors[1]
-    error = product - jnp.eye(rows, dtype=product.dtype)
-    seen = error if ensemble.population_covariance is None else error @ ensemble.population_covariance
-    train = ensemble.scale * _train_squares(error.T[:rank], ensemble)
-    objective = train
+    found = map_risks(time, product, ensemble)
+    objective = found.train
     if ensemble.penalty is not None:
         decay, noise = ensemble.penalty
-        objective = train + ensemble.scale * (noise * jnp.sum(product**2) + decay * jnp.sum(factors**2))
-    return Values(train=train, population=ensemble.scale * jnp.sum(seen * error), objective=objective)
+        objective = objective + ensemble.scale * (noise * jnp.sum(product**2) + decay * jnp.sum(factors**2))
+    return Values(train=found.train, population=found.population, objective=objective)
 
 
 def map_vector_field(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble) -> Float[Array, "rows rows"]:
@@ -219,17 +216,12 @@ def map_train_error(
 
 
 def map_risks(time: Any, product: Float[Array, "rows rows"], ensemble: Ensemble) -> Values:
-    """The train and population risk of the ensemble at M, the train risk as a sum of squares."""
-    rows, rank = product.shape[-1], ensemble.spectrum.shape[-1]
-    error = product - ensemble.target(rows)
-    fixed = ensemble.train_offset - ensemble.scale * jnp.sum(ensemble.spectrum)
-    train = fixed + ensemble.scale * _train_squares(error[:rank], ensemble)
-    if ensemble.population_covariance is None:
-        fixed = ensemble.population_offset - rows * ensemble.scale
-        return Values(train=train, population=fixed + ensemble.scale * jnp.sum(error**2))
-
-    moved = jnp.sum((product - 2 * ensemble.target(rows)) * (ensemble.population_covariance @ product))
-    return Values(train=train, population=ensemble.population_offset + ensemble.scale * moved)
+    """The train and population risk of one block with all p rows and the target at M, as sums of squares."""
+    rank, rows = ensemble.spectrum.shape[-1], product.shape[-1]
+    error = product - jnp.eye(rows, dtype=product.dtype)
+    seen = error if ensemble.population_covariance is None else error @ ensemble.population_covariance
+    train = ensemble.scale * _train_squares(error.T[:rank], ensemble)
+    return Values(train=train, population=ensemble.scale * jnp.sum(seen * error))
 
 
 def _train_squares(error: Float[Array, "*blocks rank rows"], ensemble: Ensemble) -> Float[Array, "*blocks"]:

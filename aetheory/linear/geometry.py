@@ -70,9 +70,8 @@ class Prism:
 def pareto_monomials(order: int, risk: str = "train") -> tuple[Monomial, ...]:
     """The monomials of E R^{(s)}(0) that no other exceeds in p, H and N at the same power of σ².
 
-    They are found by comparing all monomials of the exact coefficient; a monomial in p, H, σ² and N is as large as
-    another one when none of its exponents of p, H and N is smaller. Theorem 4.1: those without N fill the triangle
-    1 ≤ n ≤ m ≤ s + 2.
+    They are found by comparing all monomials of the exact coefficient: one is as large as another when none of its
+    exponents of p, H and N is smaller.
 
     Arguments:
         order: s, from 0 to 10.
@@ -108,10 +107,7 @@ def _maximal(terms: Int[np.ndarray, "terms 3"]) -> list[list[int]]:
 
 @lru_cache(maxsize=32)
 def prism(order: int, risk: str = "train") -> Prism:
-    """The prism of one order: the hull of its Pareto-optimal monomials, with named faces, edges and vertices.
-
-    The hull is that of the computed monomials. Its facets are then told apart by the face that all of their monomials
-    lie on.
+    """The prism of one order: the hull of the computed monomials, each facet named by the face that all of it lies on.
 
     Arguments:
         order: s, from 1 (train) or 2 (population), where the prism is no longer flat, to 10.

@@ -12,8 +12,7 @@ from jaxtyping import Bool, Float64
 from aetheory.core.checks import check_instance, fail, is_concrete
 from aetheory.linear.expansion.series import coefficients
 from aetheory.linear.faces import FACES, lies_on, meet
-from aetheory.linear.parameters import AbstractLinear, of_covariance
-from aetheory.spectra.covariance import SampleCovariance
+from aetheory.linear.parameters import AbstractLinear, of_covariance, top_of_samples
 
 _HIGHEST_ORDER = 4
 
@@ -88,22 +87,10 @@ def locate(problem: AbstractLinear) -> Location:
     T = `natural_time(problem)`. The distance to a face is the share, over the orders s = 1 to 4 and for the worse of
     the two risks, of the monomials that do not lie on it; those of lower order in the dimensions lie on none. A
     problem is close to the faces at a distance of at most .1, and in the interior where there is none. The estimated
-    error of a face's curve is the same share with order 0 included, times the face's `error_per_share`: nine in ten
-    of the problems of `benchmarks/locate.py --fit` within a distance of .3 lie below (simulations of few samples are
-    too noisy to tell: the factor of small-data is a cautious guess).
-
-    Calibration (`benchmarks/locate.py`; p = 100, eight simulations each): of 216 problems that the factors were not
-    fitted to, 102 lie close to a face. The estimate covers the measured error, beyond two standard errors of the
-    simulation, for 96 % of them; that error is below .014 for nine in ten, at most .038, and within .01 of the best
-    face's for 99 %.
-
-    Beyond T errors may be larger: the narrow-latent curve fails when the columns align with the top of the
-    spectrum, exponentially fast.
+    error of a face's curve up to T is the same share with order 0 included, times the face's `error_per_share`.
 
     Inputs of any covariance Σ have the same monomials, each times moments τ_k = tr Σᵏ/p: where those grow with p, as
-    for power laws, monomials of lower order in p weigh as much and move the problem off a face. Of 40 problems of
-    p = 64 (`--covariance`) eight lie near mean-field or narrow-latent: the estimate covers the measured error of
-    seven and misses the eighth by .0002; it is at most .019. They are too few to fit factors of their own to.
+    for power laws, monomials of lower order in p weigh as much and move the problem off a face.
 
     Arguments:
         problem: a single problem with concrete values.
@@ -151,13 +138,10 @@ def is_single(problem: AbstractLinear) -> bool:
 def natural_time(problem: AbstractLinear) -> float:
     """T = 1/[(1+√z)² max(1, x(1+√y)²)]: one over the largest eigenvalue of S times that of M(0) or of the target.
 
-    For inputs of any covariance, with τ₁(1+√(z τ̄/τ₁))² for S.
+    For inputs of any covariance, that of `top_of_samples` for S.
     """
-    x, y, z = (float(ratio) for ratio in (problem.init_scale, problem.latent_ratio, problem.sample_ratio))
-    top = (1 + math.sqrt(z)) ** 2
-    if problem.covariance is not None:
-        top = float(SampleCovariance(problem.covariance, z).top)
-    return 1 / (top * max(1.0, x * (1 + math.sqrt(y)) ** 2))
+    x, y = float(problem.init_scale), float(problem.latent_ratio)
+    return 1 / (top_of_samples(problem) * max(1.0, x * (1 + math.sqrt(y)) ** 2))
 
 
 def _moments(covariance: Any) -> list[float]:

@@ -1,6 +1,6 @@
 """The numbers that decide how a weight-tied linear autoencoder learns, whatever carries them."""
 
-import abc
+import math
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -12,35 +12,20 @@ from jaxtyping import Real as Real_
 from aetheory.core.checks import as_float, check_real, fail
 from aetheory.core.problem import AbstractProblem
 from aetheory.linear.modes import Penalty
+from aetheory.spectra.covariance import SampleCovariance
 
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
 
 class AbstractLinear(AbstractProblem):
-    """x = pσ², y = H/p and z = p/N of one problem or of a batch, and p for a correction in 1/p."""
+    """`init_scale` x = pσ², `latent_ratio` y = H/p and `sample_ratio` z = p/N of one problem or of a batch.
 
-    if TYPE_CHECKING:  # fields of one subclass, properties of the other
+    Beside them `input_dim` p, for corrections in 1/p, `covariance`, `weight_decay`, `input_noise` and `tied`.
+    """
 
-        @property
-        def input_dim(self) -> Any: ...  # noqa: D102
-        @property
-        def init_scale(self) -> Any: ...  # noqa: D102
-        @property
-        def latent_ratio(self) -> Any: ...  # noqa: D102
-        @property
-        def sample_ratio(self) -> Any: ...  # noqa: D102
-        @property
-        def covariance(self) -> Any: ...  # noqa: D102
-        @property
-        def weight_decay(self) -> Any: ...  # noqa: D102
-        @property
-        def input_noise(self) -> Any: ...  # noqa: D102
-        @property
-        def tied(self) -> bool: ...  # noqa: D102
+    if TYPE_CHECKING:  # of both: fields of one subclass are properties of the other
 
-    @abc.abstractmethod
-    def ratios(self, dtype: Any) -> "AbstractLinear":
-        """The same numbers as arrays of one precision and one shape."""
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def penalty(self) -> Penalty | None:
@@ -73,6 +58,14 @@ class AbstractLinear(AbstractProblem):
         spread = jnp.asarray(self.init_scale**2 * self.latent_ratio) + mean**2
         isotropic = spread if target_free else 1 - 2 * mean + spread
         return isotropic if self.covariance is None else jnp.mean(self.covariance) * isotropic
+
+
+def top_of_samples(problem: AbstractLinear) -> float:
+    """The largest eigenvalue of S, or a little more: (1 + √z)², for inputs of any covariance τ₁(1+√(z τ̄/τ₁))²."""
+    ratio = float(problem.sample_ratio)
+    if problem.covariance is None:
+        return float((1 + math.sqrt(ratio)) ** 2)
+    return float(SampleCovariance(problem.covariance, ratio).top)
 
 
 def on_population(problem: AbstractLinear) -> AbstractLinear:

@@ -3,7 +3,7 @@
 import math
 import numbers
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import diffrax
@@ -26,9 +26,6 @@ from aetheory.linear.theories.interior import INTERIOR
 from aetheory.linear.theories.large_data import LARGE_DATA
 from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
-_PAIRS = (("latent_dim", "latent_ratio"), ("num_samples", "sample_ratio"), ("init_variance", "init_scale"))
-"""Two names each of what a problem may be given by."""
-
 _PENALTIES = ("weight_decay", "input_noise")
 
 _NOTABLE = 0.05
@@ -37,10 +34,47 @@ _NOTABLE = 0.05
 _LARGEST_START = 0.02
 """Hσ² up to which untied modes were measured to hold; beyond, they are off by about Hσ² of the initial risk."""
 
-_CITATIONS = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
+
+def _whole(sizes: Any) -> Any:
+    """The nearest positive integers, or infinity; one number as Python's own."""
+    rounded = np.maximum(np.rint(sizes), 1)
+    return rounded if rounded.ndim else float(rounded) if np.isinf(rounded) else int(rounded)
 
 
-class LinearProblem(AbstractLinear):
+@np.errstate(divide="ignore")
+def _samples(input_dim: Any, sample_ratio: Any) -> Any:
+    return _whole(np.divide(input_dim, sample_ratio))
+
+
+_PAIRS: tuple[tuple[str, str, Callable[[Any, Any], Any], Callable[[Any, Any], Any]], ...] = (
+    ("latent_dim", "latent_ratio", lambda p, size: size / p, lambda p, ratio: _whole(p * ratio)),
+    ("num_samples", "sample_ratio", lambda p, size: p / size, _samples),
+    ("init_variance", "init_scale", lambda p, size: p * size, lambda p, ratio: ratio / p),
+)
+"""Two names each of what a problem may be given by, the second from p and the first, and the first from the second."""
+
+
+class _AbstractPrism(AbstractLinear):
+    """What both ways to give the numbers of a linear autoencoder share."""
+
+    theories: ClassVar = THEORIES
+    citations: ClassVar = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
+    free_numbers: ClassVar = ("init_scale", "latent_ratio", "sample_ratio")
+
+    def ratios(self, dtype: Any) -> "LinearRatios":
+        """x, y, z and p as arrays of one precision and one shape."""
+        names = ["init_scale", "latent_ratio", "sample_ratio", "input_dim"]
+        names += [name for name in _PENALTIES if getattr(self, name) is not None]
+        numbers = jnp.broadcast_arrays(*(jnp.asarray(getattr(self, name)).astype(dtype) for name in names))
+        covariance = None if self.covariance is None else self.covariance.astype(dtype)
+        return LinearRatios(**dict(zip(names, numbers, strict=True)), covariance=covariance, tied=self.tied)
+
+    def find_theory(self, name: Any) -> AbstractTheory:
+        """The regime of that name, or the edge or vertex where several named faces meet."""
+        return super().find_theory(name if isinstance(name, str | AbstractTheory) else _meeting(name))
+
+
+class LinearProblem(_AbstractPrism):
     """A linear autoencoder x̂ = W Wᵀ x (or untied, x̂ = W₂ W₁ x), its training set and its initialisation.
 
     W has shape (input_dim, latent_dim) with independent N(0, init_variance) entries at the start; the `num_samples`
@@ -79,10 +113,6 @@ class LinearProblem(AbstractLinear):
     input_noise: Real | None = None
     tied: bool = eqx.field(static=True, default=True)
 
-    theories: ClassVar = THEORIES
-    citations: ClassVar = _CITATIONS
-    free_numbers: ClassVar = ("init_scale", "latent_ratio", "sample_ratio")
-
     def __check_init__(self) -> None:
         check_dimension("input_dim", self.input_dim)
         check_dimension("latent_dim", self.latent_dim)
@@ -118,17 +148,10 @@ class LinearProblem(AbstractLinear):
         value: Real = input_dim / num_samples
         return value
 
-    def ratios(self, dtype: Any) -> "LinearRatios":
-        """x, y, z and p as arrays of one precision and one shape."""
-        return _arrays(self, dtype)
-
-    def find_theory(self, name: Any) -> AbstractTheory:
-        """The regime of that name, or the edge or vertex where several named faces meet."""
-        return super().find_theory(name if isinstance(name, str | AbstractTheory) else _meeting(name))
-
     def continuous(self) -> "LinearRatios":
         """Its ratios."""
-        return LinearRatios.of(self)
+        ratios = (self.init_scale, self.latent_ratio, self.sample_ratio, self.input_dim)
+        return LinearRatios(*ratios, self.covariance, self.weight_decay, self.input_noise, self.tied)
 
     @classmethod
     def from_parameters(
@@ -146,25 +169,19 @@ class LinearProblem(AbstractLinear):
             ValueError: not exactly one of each pair, an unknown name, or a value that is out of its range.
         """
         _check_parameters(parameters)
-        p = parameters["input_dim"]
-        penalty = {name: parameters[name] for name in _PENALTIES if name in parameters}
-        ratios = LinearRatios(
-            parameters["init_scale"] if "init_scale" in parameters else p * parameters["init_variance"],
-            parameters["latent_ratio"] if "latent_ratio" in parameters else parameters["latent_dim"] / p,
-            parameters["sample_ratio"] if "sample_ratio" in parameters else p / parameters["num_samples"],
-            p,
-            **penalty,
-        )
+        p, penalty = parameters["input_dim"], {name: parameters[name] for name in _PENALTIES if name in parameters}
+        converted = {
+            ratio: parameters[ratio] if ratio in parameters else to_ratio(p, parameters[size])
+            for size, ratio, to_ratio, _ in _PAIRS
+        }
+        ratios = LinearRatios(**converted, input_dim=p, **penalty)
         if continuous:
             return ratios
-        latent_dim = parameters["latent_dim"] if "latent_dim" in parameters else _whole(p * ratios.latent_ratio)
-        if "num_samples" in parameters:
-            num_samples = parameters["num_samples"]
-        else:
-            with np.errstate(divide="ignore"):
-                num_samples = _whole(np.divide(p, ratios.sample_ratio))
-        variance = parameters["init_variance"] if "init_variance" in parameters else ratios.init_scale / p
-        return cls(p, latent_dim, num_samples, variance, **penalty)
+        sizes = {
+            size: parameters[size] if size in parameters else to_size(p, converted[ratio])
+            for size, ratio, _, to_size in _PAIRS
+        }
+        return cls(p, **sizes, **penalty)
 
     def default_theory(self) -> AbstractTheory:
         """The regime that `ae.locate` finds.
@@ -246,7 +263,7 @@ class LinearProblem(AbstractLinear):
         return LinearExperiment.of(self, times, data, held_out, step_size, rtol, max_steps, adjoint)
 
 
-class LinearRatios(AbstractLinear):
+class LinearRatios(_AbstractPrism):
     """The three real numbers that a limit depends on, in place of whole dimensions.
 
     `predict` takes it wherever it takes a `LinearProblem`; so do optimisation, fits and derivatives, in which H/p and
@@ -257,9 +274,7 @@ class LinearRatios(AbstractLinear):
         latent_ratio: y = H/p, positive.
         sample_ratio: z = p/N, nonnegative; 0 for training on the population risk itself.
         input_dim: p, for corrections in 1/p only; infinite when omitted.
-        covariance: Σ, as for a `LinearProblem`; a law whose shape stands for any p.
-        weight_decay, input_noise: γ and ε, as for a `LinearProblem`.
-        tied: as for a `LinearProblem`.
+        covariance, weight_decay, input_noise, tied: as for a `LinearProblem`, Σ as a law whose shape stands for any p.
 
     Raises:
         ValueError: a field is out of its range (traced fields cannot be looked at and pass).
@@ -276,22 +291,12 @@ class LinearRatios(AbstractLinear):
     input_noise: Real | None = None
     tied: bool = eqx.field(static=True, default=True)
 
-    theories: ClassVar = THEORIES
-    citations: ClassVar = _CITATIONS
-    free_numbers: ClassVar = ("init_scale", "latent_ratio", "sample_ratio")
-
     def __check_init__(self) -> None:
         check_real("init_scale", self.init_scale, "finite and nonnegative", minimum=0.0)
         check_real("latent_ratio", self.latent_ratio, "finite and positive", minimum=0.0, strict=True)
         check_real("sample_ratio", self.sample_ratio, "finite and nonnegative", minimum=0.0)
         check_dimension("input_dim", self.input_dim, allow_infinity=True)
         self.check_loss()
-
-    @classmethod
-    def of(cls, problem: LinearProblem) -> "LinearRatios":
-        """Those of a problem."""
-        ratios = (problem.init_scale, problem.latent_ratio, problem.sample_ratio, problem.input_dim)
-        return cls(*ratios, problem.covariance, problem.weight_decay, problem.input_noise, problem.tied)
 
     def problem(self, input_dim: int) -> LinearProblem:
         """The problem of this input dimension with the nearest whole H and N, both at least 1.
@@ -304,20 +309,9 @@ class LinearRatios(AbstractLinear):
                 "Rounding to whole dimensions needs single ratios that are known, but got a batch or traced values."
             )
         check_dimension("input_dim", input_dim)
-        sample_ratio = float(self.sample_ratio)
-        num_samples = math.inf if sample_ratio == 0 else max(1, round(input_dim / sample_ratio))
-        latent_dim = max(1, round(float(self.latent_ratio) * input_dim))
-        variance = _numbers(self.init_scale)[0] / input_dim
-        numbers = (input_dim, latent_dim, num_samples, variance)
-        return LinearProblem(*numbers, self.covariance, self.weight_decay, self.input_noise, self.tied)
-
-    def ratios(self, dtype: Any) -> "LinearRatios":
-        """x, y, z and p as arrays of one precision and one shape."""
-        return _arrays(self, dtype)
-
-    def find_theory(self, name: Any) -> AbstractTheory:
-        """The regime of that name, or the edge or vertex where several named faces meet."""
-        return super().find_theory(name if isinstance(name, str | AbstractTheory) else _meeting(name))
+        sizes = {size: to_size(input_dim, getattr(self, ratio)) for size, ratio, _, to_size in _PAIRS}
+        rest = {name: getattr(self, name) for name in ("covariance", *_PENALTIES, "tied")}
+        return LinearProblem(input_dim, **sizes, **rest)
 
     def default_theory(self) -> AbstractTheory:
         """None: `locate` needs dimensions.
@@ -341,31 +335,16 @@ class LinearRatios(AbstractLinear):
         raise fail("problem", "a `LinearProblem`, whose dimensions are known; see `LinearRatios.problem`", self)
 
 
-def _arrays(problem: AbstractLinear, dtype: Any) -> "LinearRatios":
-    """The numbers of a problem as arrays of one precision and one shape."""
-    names = ["init_scale", "latent_ratio", "sample_ratio", "input_dim"]
-    names += [name for name in _PENALTIES if getattr(problem, name) is not None]
-    numbers = jnp.broadcast_arrays(*(jnp.asarray(getattr(problem, name)).astype(dtype) for name in names))
-    covariance = None if problem.covariance is None else problem.covariance.astype(dtype)
-    return LinearRatios(**dict(zip(names, numbers, strict=True)), covariance=covariance, tied=problem.tied)
-
-
 def _check_parameters(parameters: Mapping[str, Any]) -> None:
-    for pair in _PAIRS:
-        if sum(name in parameters for name in pair) != 1:
-            raise fail("parameters", f"inclusive of exactly one of {pair[0]} and {pair[1]}", list(parameters))
-    known = {"input_dim", *(name for pair in _PAIRS for name in pair), *_PENALTIES}
+    for size, ratio, *_ in _PAIRS:
+        if (size in parameters) == (ratio in parameters):
+            raise fail("parameters", f"inclusive of exactly one of {size} and {ratio}", list(parameters))
+    known = {"input_dim", *(name for size, ratio, *_ in _PAIRS for name in (size, ratio)), *_PENALTIES}
     if "input_dim" not in parameters or not known.issuperset(parameters):
         raise fail("parameters", f"made of input_dim and of {sorted(known - {'input_dim'})}", list(parameters))
     for name in ("input_dim", "latent_dim", "num_samples"):
         check_dimension(name, parameters.get(name, 1), allow_infinity=name == "num_samples")
     check_real("init_variance", parameters.get("init_variance", 0.0), "finite and nonnegative", minimum=0.0)
-
-
-def _whole(sizes: Any) -> Any:
-    """The nearest positive integers, or infinity; one number as Python's own."""
-    rounded = np.maximum(np.rint(sizes), 1)
-    return rounded if rounded.ndim else float(rounded) if np.isinf(rounded) else int(rounded)
 
 
 def _numbers(*values: Any) -> list[Any]:

@@ -28,7 +28,7 @@ from aetheory.linear import ensembles
 from aetheory.linear.data import DataCovariance, check_data
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.modes import Penalty, mode_error
-from aetheory.spectra.covariance import SampleCovariance
+from aetheory.linear.parameters import top_of_samples
 from aetheory.spectra.sampling import sample_laguerre_spectrum
 
 _COPIES, _SQUARES = 12, 3
@@ -100,21 +100,24 @@ class LinearExperiment(AbstractExperiment):
         dtype = common_float_dtype(vector, *numbers, data, problem.covariance)
         rank = None if covariance is None else len(covariance.spectrum)
         shapes = ensembles.reduction(*dims, num_samples, rank, problem.tied)
-        init_variance = jnp.asarray(problem.init_variance).astype(dtype)
-        return cls(
-            times=vector.astype(dtype),
-            init_variance=init_variance,
-            variances=None if problem.covariance is None else problem.covariance.astype(dtype),
+        experiment = cls(
+            times=vector,
+            init_variance=as_float(problem.init_variance),
+            variances=problem.covariance,
             covariance=covariance,
-            dimensions=ensembles.Dimensions(*(jnp.asarray(size, dtype) for size in (*dims, num_samples))),
-            rtol=as_float(rtol).astype(dtype),
-            step_size=None if step_size is None else as_float(step_size).astype(dtype),
+            dimensions=ensembles.Dimensions(*map(as_float, (*dims, num_samples))),
+            rtol=as_float(rtol),
+            step_size=None if step_size is None else as_float(step_size),
             adjoint=adjoint,
-            penalty=None if problem.penalty is None else jax.tree.map(lambda one: one.astype(dtype), problem.penalty),
-            turn=None if step_size is not None else _turn(problem, vector, dtype),
+            penalty=problem.penalty,
+            turn=None if step_size is not None else _turn(problem, vector),
             shapes=shapes,
             max_steps=max_steps,
-        )._checked()
+        )
+        cast: LinearExperiment = jax.tree.map(
+            lambda leaf: leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf, experiment
+        )
+        return cast._checked()
 
     def _checked(self) -> "LinearExperiment":
         """Itself, if the device has room for it."""
@@ -188,7 +191,7 @@ class LinearExperiment(AbstractExperiment):
         return None if at_once == 1 else at_once
 
 
-def _turn(problem: Any, times: Float[Array, " times"], dtype: Any) -> Float[Array, ""] | None:
+def _turn(problem: Any, times: Float[Array, " times"]) -> Float[Array, ""] | None:
     """When the fastest modes of a stiff flow are at rest; `None` for one that is not, or is not known to be.
 
     Stiff is a flow whose fastest rate, 4 s_max once M = I there, would cost the usual method hundreds of steps.
@@ -196,11 +199,8 @@ def _turn(problem: Any, times: Float[Array, " times"], dtype: Any) -> Float[Arra
     known = all(map(is_concrete, (times, problem.sample_ratio, problem.covariance)))
     if problem.penalty is not None or not known or not problem.tied:
         return None
-    top = (1 + math.sqrt(float(problem.sample_ratio))) ** 2
-    if problem.covariance is not None:
-        top = float(SampleCovariance(problem.covariance, float(problem.sample_ratio)).top)
-    turn = _AT_REST / top
-    return jnp.asarray(turn, dtype) if float(np.asarray(times)[-1]) > _MUCH_LATER * turn else None
+    turn = _AT_REST / top_of_samples(problem)
+    return jnp.asarray(turn) if float(np.asarray(times)[-1]) > _MUCH_LATER * turn else None
 
 
 def _static_num_samples(num_samples: Any) -> int | float:

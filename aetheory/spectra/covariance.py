@@ -78,8 +78,9 @@ class SampleCovariance(eqx.Module):
     @property
     def atom(self) -> Float[Array, ""]:
         """The mass at 0: what is left of 1 by the smaller of the share of positive variances and 1/z."""
-        share = jnp.mean((self.variances > 0).astype(self.variances.dtype))
-        return 1 - jnp.minimum(share, 1 / jnp.maximum(as_float(self.ratio), 1)).astype(self.variances.dtype)
+        return 1 - jnp.minimum(self._positive_share, 1 / jnp.maximum(as_float(self.ratio), 1)).astype(
+            self.variances.dtype
+        )
 
     @property
     def top(self) -> Float[Array, ""]:
@@ -94,8 +95,7 @@ class SampleCovariance(eqx.Module):
         The stationary points of ζ(m) outside the poles, with m = −1/(τ w): at the top τ the largest variance and
         w > 1, at the bottom the smallest positive one and w < 1.
         """
-        smallest = jnp.min(jnp.where(self.variances > 0, self.variances, jnp.inf))
-        return jnp.maximum(self._edge(smallest, -1), 0), self._edge(jnp.max(self.variances), 1)
+        return jnp.maximum(self._edge(self._smallest, -1), 0), self._edge(jnp.max(self.variances), 1)
 
     def _edge(self, pole: Float[Array, ""], sign: int) -> Float[Array, ""]:
         """ζ where it is stationary beside the pole m = −1/`pole`; the pole itself at z = 0."""
@@ -130,9 +130,8 @@ class SampleCovariance(eqx.Module):
     @property
     def null_variance(self) -> Float[Array, ""]:
         """δ(0) where no sample reaches: κ/(z·atom), κ the root of z·mean τ/(τ+κ) = 1; 0 where z leaves no such room."""
-        share = jnp.mean((self.variances > 0).astype(self.variances.dtype))
-        unseen = self._ratio * share > 1
-        ratio = jnp.where(unseen, self._ratio, 2 / share)
+        unseen = self._ratio * self._positive_share > 1
+        ratio = jnp.where(unseen, self._ratio, 2 / self._positive_share)
 
         def excess(log: Float[Array, ""], _: None) -> Float[Array, ""]:
             return ratio * jnp.mean(self.variances / (self.variances + jnp.exp(log))) - 1
@@ -173,8 +172,7 @@ class SampleCovariance(eqx.Module):
 
     def _atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         total = jnp.mean(self.variances) * size
-        smallest = jnp.min(jnp.where(self.variances > 0, self.variances, jnp.inf))
-        low = jnp.maximum(self.edges[0] / 2, 1e-8 * jnp.minimum(smallest, jnp.mean(self.variances)))
+        low = jnp.maximum(self.edges[0] / 2, 1e-8 * jnp.minimum(self._smallest, jnp.mean(self.variances)))
         points = jnp.geomspace(low, 1.02 * self.top, _TABLE)
         m = self.boundary(points)
         levels = jax.lax.cummax(self._distribution(points, m))
@@ -248,6 +246,15 @@ class SampleCovariance(eqx.Module):
     @property
     def _ratio(self) -> Float[Array, ""]:
         return as_float(self.ratio).astype(self.variances.dtype)
+
+    @property
+    def _positive_share(self) -> Float[Array, ""]:
+        return jnp.mean((self.variances > 0).astype(self.variances.dtype))
+
+    @property
+    def _smallest(self) -> Float[Array, ""]:
+        """Of the positive variances."""
+        return jnp.min(jnp.where(self.variances > 0, self.variances, jnp.inf))
 
     def _like(self, m: Complex[Array, "..."]) -> tuple[Complex[Array, " dim"], Complex[Array, ""]]:
         return self.variances.astype(m.dtype), self._ratio.astype(m.dtype)

@@ -13,7 +13,6 @@ from aetheory.core.checks import as_float, check_real, real_array, static_intege
 
 Real = float | int | Float[Array, ""]
 
-
 _SHARE_RESOLUTION = 4097
 """Angles at which the distribution function is tabulated for `shares`."""
 
@@ -95,16 +94,6 @@ class MarchenkoPastur(eqx.Module):
             moments.append(mean**k * jnp.polyval(jnp.asarray(coefficients[::-1], ratio.dtype), ratio))
         return jnp.stack(moments)
 
-    def jacobi_matrix(self, size: int) -> Float[Array, "size size"]:
-        """The leading `size` × `size` block of multiplication by s in the law's orthonormal polynomials.
-
-        Its diagonal is mean·(1, 1+z, 1+z, …) and its off-diagonal mean·√z. The powers of the block reproduce the
-        moments up to order 2·size − 1 in their (0, 0) entry.
-        """
-        size = static_integer("size", size)
-        root, mean = square_root(as_float(self.ratio)), as_float(self.mean)
-        return mean * (jnp.eye(size, dtype=root.dtype) + root * _standard_jacobi_matrix(root, size))
-
     def factor(self, size: int) -> Float[Array, "size_and_one size"]:
         """The bidiagonal F with F Fᵀ the Jacobi matrix of this law, cut after `size` columns.
 
@@ -116,17 +105,6 @@ class MarchenkoPastur(eqx.Module):
         scale, root = square_root(as_float(self.mean)), square_root(as_float(self.ratio))
         shape = (size + 1, size)
         return scale * (jnp.eye(*shape, dtype=root.dtype) + root * jnp.eye(*shape, k=-1, dtype=root.dtype))
-
-    def gauss_quadrature(self, num_nodes: int) -> Quadrature:
-        """Gauss quadrature, exact for polynomials of degree 2·num_nodes − 1, by the eigenvectors of the Jacobi matrix.
-
-        Source: G. Golub, J. Welsch (1969), "Calculation of Gauss quadrature rules".
-        """
-        num_nodes = static_integer("num_nodes", num_nodes)
-        root = square_root(as_float(self.ratio))
-        # The standardised matrix has distinct eigenvalues also at z = 0, where the law itself collapses to a point.
-        eigenvalues, vectors = jnp.linalg.eigh(_standard_jacobi_matrix(root, num_nodes))
-        return Quadrature(as_float(self.mean) * (1 + root * eigenvalues), vectors[0] ** 2)
 
     def radau_quadrature(self, num_nodes: int) -> Quadrature:
         """Gauss–Radau quadrature with a node at 0, in closed form and exact for polynomials of degree 2·num_nodes.
@@ -234,12 +212,6 @@ def free_poisson(rate: Real, jump: Real) -> MarchenkoPastur:
     rate = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
     jump = real_array("jump", jump, "finite and nonnegative", minimum=0.0)
     return MarchenkoPastur(ratio=1 / rate, mean=rate * jump)
-
-
-def _standard_jacobi_matrix(root: Float[Array, ""], size: int) -> Float[Array, "size size"]:
-    """The Jacobi matrix of the law shifted to mean 0 and scaled to variance 1; `root` = √z."""
-    diagonal = jnp.full(size, root).at[0].set(0)
-    return jnp.diag(diagonal) + jnp.eye(size, k=1, dtype=root.dtype) + jnp.eye(size, k=-1, dtype=root.dtype)
 
 
 def _with_zero(nodes: Float[Array, " nodes"]) -> Float[Array, " nodes_and_zero"]:

@@ -1,6 +1,5 @@
 import pickle
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -19,9 +18,7 @@ POPULATION = np.array([1.5, 0.75, 0.125])
 
 def stats(succeeded, num_steps):
     success, steps = jnp.array(succeeded), jnp.array(num_steps)
-    codes = diffrax.RESULTS.successful, diffrax.RESULTS.max_steps_reached
-    result = eqx.filter_vmap(lambda success: diffrax.RESULTS.where(success, *codes))(success)
-    return SolverStats(steps, jnp.zeros_like(steps), success, result)
+    return SolverStats(steps, jnp.zeros_like(steps), success)
 
 
 def curve(shape=(), **fields):

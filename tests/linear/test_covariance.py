@@ -267,8 +267,8 @@ def test_what_is_not_known_for_a_covariance_says_so():
         ae.predict(ae.LinearProblem(8, 3, 20, 0.1), TIMES, "decoupled-modes")
     with pytest.raises(ValueError, match="`finite_size` must be False for inputs with a covariance of their own"):
         ae.predict(problem, TIMES, "large-data", finite_size=True)
-    with pytest.raises(ValueError, match="`method` must be None for a problem with a covariance of its own"):
-        ae.predict(problem, TIMES, "mean-field", method="flow")
+    with pytest.raises(ValueError, match="`data` must be None for a problem with a covariance of its own"):
+        ae.predict(problem, TIMES, "mean-field", data=np.ones((20, 8)))
     with pytest.raises(ValueError, match=r"`method` must be an `ae.Rotations` or None for inputs with a covariance"):
         ae.predict(problem, TIMES, "interior", method=ae.PathSpace(5))
     with pytest.raises(ValueError, match="`data` must be None for a problem with a covariance of its own"):

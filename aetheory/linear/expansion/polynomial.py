@@ -1,12 +1,9 @@
-"""Exact polynomials in several variables: printing, exact arithmetic at a point, export to SymPy."""
+"""Exact polynomials in several variables: printing, and exact arithmetic at a point."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import sympy
+from typing import Any
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -40,24 +37,6 @@ class Polynomial:
                 monomial = monomial * value**exponent
             total = total + monomial
         return total
-
-    def to_sympy(self) -> "sympy.Expr":
-        """The polynomial as a SymPy expression in plain symbols: p, H, sigma, N, tau1, … (exact) or x, y, z (planar).
-
-        Raises:
-            ImportError: if SymPy is not installed.
-        """
-        import sympy
-
-        names = {"N": sympy.Symbol("N")}  # SymPy's own `N` is a function
-        bases = [sympy.sympify(name, locals=names) for name in self.variables]
-        return sympy.Add(
-            *(
-                sympy.Rational(value.numerator, value.denominator)
-                * sympy.Mul(*(base**exponent for base, exponent in zip(bases, exponents, strict=True)))
-                for exponents, value in self.terms
-            )
-        )
 
     def __str__(self) -> str:
         if not self.terms:

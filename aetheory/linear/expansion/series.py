@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -22,9 +22,6 @@ from aetheory.linear.expansion.stored import cached
 from aetheory.linear.expansion.wick import expected_risk_derivative, expected_risk_derivative_of_any_covariance
 from aetheory.linear.expansion.words import HIGHEST_ORDER_OF_ANY_COVARIANCE, check_order_and_risk
 from aetheory.linear.faces import check_faces, lies_on
-
-if TYPE_CHECKING:
-    import sympy
 
 
 @dataclass(frozen=True)
@@ -54,10 +51,6 @@ class AbstractCoefficient(abc.ABC):
             RuntimeError: the value exceeds the range of the floating-point type.
         """
         return _evaluate([self._table], problem)[..., 0]
-
-    def to_sympy(self) -> "sympy.Expr":
-        """The polynomial as a SymPy expression; see `Polynomial.to_sympy`."""
-        return self.polynomial.to_sympy()
 
     def __str__(self) -> str:
         return str(self.polynomial)
@@ -148,9 +141,7 @@ def coefficients(order: int, risk: str = "train", any_covariance: bool = False) 
 
 
 def planar(order: int, risk: str = "train") -> PlanarCoefficient:
-    """The limit of E R^{(s)}(0) as p, H, N → ∞ at fixed x = pσ², y = H/p and z = p/N.
-
-    The result is kept on disk (environment variable AETHEORY_CACHE: where).
+    """The limit of E R^{(s)}(0) as p, H, N → ∞ at fixed x = pσ², y = H/p and z = p/N, kept on disk as `coefficients`.
 
     Arguments:
         order: s, from 0 to 10. Orders up to 8 take about a second, order 10 about ten.

@@ -27,10 +27,20 @@ def cached(compute: Callable[[int, str], Polynomial], order: int, risk: str) -> 
         path = cache_directory() / f"expansion-{_code_version()}" / f"{compute.__name__}-{risk}-{order}.json"
     except (RuntimeError, OSError):  # no home directory; sources that cannot be read
         return compute(order, risk)
-    polynomial = _read(path)
-    if polynomial is None:
-        polynomial = compute(order, risk)
-        _write(path, polynomial)
+    with contextlib.suppress(OSError, ValueError):
+        digest, body = path.read_text(encoding="utf-8").split("\n")
+        if digest == _digest(body):
+            variables, terms = json.loads(body)
+            return Polynomial.from_terms(tuple(variables), {tuple(exponents): value for exponents, value in terms})
+    polynomial = compute(order, risk)
+    body = json.dumps([polynomial.variables, [[exponents, int(value)] for exponents, value in polynomial.terms]])
+    # a reader never sees half a file: it is written beside its place, then renamed
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            draft = Path(folder) / path.name
+            draft.write_text(f"{_digest(body)}\n{body}", encoding="utf-8")
+            draft.replace(path)
     return polynomial
 
 
@@ -38,28 +48,6 @@ def cached(compute: Callable[[int, str], Polynomial], order: int, risk: str) -> 
 def _code_version() -> str:
     """A fingerprint of the code that computes: whatever changes it, an old result is not taken for a new one."""
     return _digest(*((Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES))
-
-
-def _read(path: Path) -> Polynomial | None:
-    try:
-        digest, body = path.read_text(encoding="utf-8").split("\n")
-        if digest != _digest(body):
-            return None
-        variables, terms = json.loads(body)
-    except (OSError, ValueError):
-        return None
-    return Polynomial.from_terms(tuple(variables), {tuple(exponents): value for exponents, value in terms})
-
-
-def _write(path: Path, polynomial: Polynomial) -> None:
-    body = json.dumps([polynomial.variables, [[exponents, int(value)] for exponents, value in polynomial.terms]])
-    # A reader never sees half a file: it is written beside its place, then renamed.
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            draft = Path(folder) / path.name
-            draft.write_text(f"{_digest(body)}\n{body}", encoding="utf-8")
-            draft.replace(path)
 
 
 def _digest(*texts: str) -> str:

@@ -5,11 +5,8 @@ reversed without changing the trace; the canonical word is the first in alphabet
 """
 
 from functools import lru_cache
-from typing import Literal
 
 from aetheory.core.checks import fail
-
-Risk = Literal["train", "population"]
 
 # p·R: tr (M−I)S(M−I) and tr (M−I)², or tr (M−I)Σ(M−I). The empty word is tr I = p.
 _RISK_WORDS: dict[str, dict[str, int]] = {

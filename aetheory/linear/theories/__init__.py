@@ -13,7 +13,7 @@ from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
 _FACES = (LARGE_DATA, SMALL_DATA, MEAN_FIELD, NARROW_LATENT, FREE)
 
-FACES = {theory.face.name: theory.face for theory in _FACES if theory.face is not None}
+FACES = {theory.name: theory.face for theory in _FACES if theory.face is not None}
 """The five faces of the prism by name, in the order in which edges and vertices name them."""
 
 REGIMES = (*FACES, INTERIOR.name)

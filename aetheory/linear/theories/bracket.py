@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from aetheory.core.curve import Values
-from aetheory.core.solve import SolverStats
 
 
 class Estimate(NamedTuple):
@@ -55,14 +54,3 @@ def half_width(estimate: Estimate, initial_risk: Float[Array, "*batch"]) -> Floa
     """The largest half-width of the bracket over both risks and all times, as a share of the initial risk."""
     widest = [jnp.max(_half_width(estimate, name), axis=-1) for name in estimate.values]
     return jnp.maximum(*widest) / initial_risk
-
-
-def together(stats: SolverStats) -> SolverStats:
-    """The cost of several solves as one: total steps, and success if all succeeded, with the first failure's code."""
-    worst = jnp.argmin(stats.succeeded)
-    return SolverStats(
-        num_steps=jnp.sum(stats.num_steps),
-        num_rejected_steps=jnp.sum(stats.num_rejected_steps),
-        succeeded=jnp.all(stats.succeeded),
-        result=jax.tree.map(lambda code: code[worst], stats.result),
-    )

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
-from aetheory.linear.flow import evolve
 from aetheory.linear.parameters import AbstractLinear, of_covariance
 from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.small_data import SMALL_DATA, ensemble, target_free_ensemble
+from aetheory.linear.theories.small_data import SMALL_DATA
+from aetheory.linear.theories.small_data import isotropic_risks as one_sample
 from aetheory.linear.theories.theory import LinearTheory, Solver, Times
 from aetheory.spectra.covariance import SampleCovariance
 
@@ -64,9 +64,8 @@ def one_mode(
     # powers of two, so that the knots stand still where a number varies a little
     early, last = 0.02 / _next_power(fastest), _next_power(latest)
     knots = early * jnp.expm1(jnp.linspace(0, 1, _TABLE, dtype=latest.dtype) * jnp.log1p(last / early))
-    made = target_free_ensemble if target_free else ensemble
-    sample = made(alone, None, SMALL_DATA.num_nodes)
-    values, stats = evolve(sample, knots, **solver._asdict(), deterministic=True)
+    target = 0.0 if target_free else 1.0
+    (values, *_), stats = one_sample(knots, alone, SMALL_DATA.num_nodes, False, solver, target)
     return knots, values.train, stats
 
 
@@ -92,5 +91,6 @@ DECOUPLED_MODES = LinearTheory(
     "at a = 1 within 9 % of R(0)",
     general=general_risks,
     general_nodes=1024,
+    is_explicit=False,
 )
 """Strong anisotropy: (tr Σ)²/tr Σ² ≪ p, H."""

@@ -24,12 +24,9 @@ FREE = BracketedTheory(
     error="the bracket; within 1 % of R(0) up to pσ²t = 1 by paths, .1 to .4 % at all times by rotations",
     target_free=True,
     face=Face(
-        "free",
         _on_face,
-        monomials="m = s + 2",
         scaling="pσ² → ∞; H ≍ p ≍ N",
         time_unit="pσ²",
-        small="1/x = 1/(pσ²)",
         error_per_share=0.75,
     ),
 )

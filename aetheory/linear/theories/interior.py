@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import as_float, check_real, check_times, common_float_dtype, fail, is_concrete
+from aetheory.core.checks import check_real, fail, is_concrete
 from aetheory.core.curve import Curve
-from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, check_solver_options, require_finished
+from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, together
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate, combine, half_width, together
+from aetheory.linear.theories.bracket import Estimate, combine, half_width
 from aetheory.linear.theories.path_space import PathSpace
 from aetheory.linear.theories.rotations import Rotations
-from aetheory.linear.theories.theory import Face, Solver, Times, check_loss, over_batch
+from aetheory.linear.theories.theory import Face, Solver, Times, as_curve, check_loss, over_batch, prepared
 
 _LENGTHS = (9, 11, 13)
 """Shorter lengths of the truncation pairs that are tried in turn; the last has 127 + 255 states."""
@@ -47,8 +47,7 @@ class Combined:
         """Both curves as one."""
         paths, path_stats = self.paths.estimate(ratios, times, target_free, solver)
         rotations, stats = self.rotations.estimate(ratios, times, target_free, solver)
-        cost = together(jax.tree.map(lambda *leaves: jnp.stack(leaves), path_stats, stats))
-        return combine(paths, rotations), cost
+        return combine(paths, rotations), together(path_stats, stats)
 
 
 Approximation = PathSpace | Rotations | Combined
@@ -80,21 +79,13 @@ class BracketedTheory(AbstractTheory):
         adjoint: diffrax.AbstractAdjoint | None = None,
         throw: bool = True,
     ) -> Curve:
-        """Both risks with their bracket.
+        """Both risks with their bracket; `rtol`, `max_steps`, `adjoint` and `throw` as for a `LinearTheory`.
 
-        Arguments:
-            problem: the dimensions and the initial variance, or the ratios.
-            times: flow times, shape (num_times,), nonnegative and in increasing order.
-            method: `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
-                `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
-                `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket meets
-                the tolerance, and combined where none up to 13 does or H/p < 1/2; combined at 11 where values are
-                traced. For inputs with a covariance of their own rotations are the only one.
-            tolerance: half-width of the bracket to aim for, as a share of the initial risk.
-            rtol: relative tolerance of the flow.
-            max_steps: the most steps the solver may take.
-            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
-            throw: raise when a flow does not finish; otherwise `Curve.stats` says so.
+        The `method` is `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
+        `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
+        `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket's half-width
+        is within the `tolerance`, a share of the initial risk, and combined where none up to 13 is or H/p < 1/2;
+        combined at 11 where values are traced. For inputs with a covariance of their own rotations are the only one.
 
         Raises:
             ValueError: an argument is out of its range.
@@ -112,16 +103,9 @@ class BracketedTheory(AbstractTheory):
                 raise fail("method", "an `ae.Rotations` or None for inputs with a covariance of their own", method)
         check_loss(problem, not self.target_free, self.name)
         check_real("tolerance", tolerance, "finite and positive", minimum=0.0, strict=True)
-        check_solver_options(rtol, max_steps)
-        times = check_times(times)
-        dtype = common_float_dtype(times, *jax.tree.leaves(problem))
-        times, ratios = times.astype(dtype), problem.ratios(dtype)
-        solver = Solver(as_float(rtol).astype(dtype), max_steps, adjoint)
+        times, ratios, solver = prepared(problem, times, rtol, max_steps, adjoint)
         estimate, stats = self._best(ratios, times, method, float(tolerance), solver)
-        values, lower, upper = estimate
-        if throw:
-            values = require_finished(values, stats, values)
-        return Curve.predicted(self, problem, times, values, lower=lower, upper=upper, stats=stats)
+        return as_curve(self, problem, times, estimate, stats, throw)
 
     def _best(
         self, ratios: AbstractLinear, times: Times, method: Approximation | None, tolerance: float, solver: Solver

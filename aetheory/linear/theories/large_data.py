@@ -9,13 +9,12 @@ from aetheory.core.checks import fail
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
-from aetheory.linear.flow import Ensemble
 from aetheory.linear.modes import mode_error
 from aetheory.linear.parameters import AbstractLinear, on_population
 from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.rotations import Rotations
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Solver, Times, decoupled, same
-from aetheory.spectra.marchenko_pastur import MarchenkoPastur
+from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times, same
+from aetheory.spectra.marchenko_pastur import MarchenkoPastur, Quadrature
 
 
 def narayana(times: Times, ratios: AbstractLinear) -> Values:
@@ -42,28 +41,28 @@ def narayana(times: Times, ratios: AbstractLinear) -> Values:
     return same(1 + x * (x * derivative - 2 * generating))
 
 
-def spectral(times: Times, ratios: AbstractLinear, law: Law) -> Values:
+def spectral(times: Times, ratios: AbstractLinear, eigenvalues: Quadrature) -> Values:
     """The same risk as an integral over the law of the eigenvalues λ of M(0): ∫ ((λ−1)/(1+λ(e^{4t}−1)))² dμ(λ).
 
     Source: arXiv:2606.05335, large-data regime: λ̇ = −4λ(λ−1).
     """
     one = jnp.ones((), times.dtype)
-    error = mode_error(law.spectrum.nodes[None, :], one, times[:, None], ratios.penalty)
-    return same(law.spectrum.integrate(error**2))
+    error = mode_error(eigenvalues.nodes[None, :], one, times[:, None], ratios.penalty)
+    return same(eigenvalues.integrate(error**2))
 
 
-def initial_eigenvalues(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
-    """The law of the eigenvalues of M(0) = W Wᵀ, free Poisson of rate y and jump x, corrected in 1/p where p is given.
+def isotropic_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, *_: Any
+) -> tuple[Estimate, None]:
+    """In closed form; with a penalty or a correction in 1/p over the law of the eigenvalues of M(0) = W Wᵀ.
 
-    Source of the correction: Z. Bai, J. Silverstein (2004).
+    That is free Poisson of rate y and jump x. Source of the correction: Z. Bai, J. Silverstein (2004).
     """
+    if ratios.penalty is None and not corrected:
+        return Estimate(narayana(times, ratios)), None
     law = MarchenkoPastur(1 / ratios.latent_ratio, ratios.init_strength)
-    return Law(law.edge_quadrature(num_nodes, correction_dim))
-
-
-def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
-    """S = 1 on every node of the law of M(0)."""
-    return decoupled(law.spectrum.nodes, jnp.ones_like(law.spectrum.nodes), law)
+    eigenvalues = law.edge_quadrature(num_nodes, ratios.input_dim if corrected else None)
+    return Estimate(spectral(times, ratios, eigenvalues)), None
 
 
 def general_risks(
@@ -92,23 +91,16 @@ LARGE_DATA = LinearTheory(
     ),
     tested="10⁻³ ≤ pσ² ≤ 10, .02 ≤ H/p ≤ 50, all times; simulations at p = 300 and p = 20 with the correction",
     error="10⁻⁶ of max(1, R(0)) by quadrature; of order 1/p at finite size, 5·10⁻⁴ at p = 20 when corrected",
-    faces=("large-data",),
-    num_nodes=64,
-    law=initial_eigenvalues,
-    explicit=spectral,
-    closed_form=narayana,
-    ensemble=ensemble,
+    isotropic=isotropic_risks,
     general=general_risks,
+    num_nodes=64,
     general_nodes=128,
     corrected=True,
     penalised=True,
     face=Face(
-        "large-data",
         _on_face,
-        monomials="j = 0",
         scaling="N/p → ∞; H ≍ p, σ² ≍ 1/p",
         time_unit="1",
-        small="z = p/N",
         error_per_share=0.2,
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("latent_ratio", 0.02, 50.0), math.inf),

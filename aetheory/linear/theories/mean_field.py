@@ -8,13 +8,12 @@ import numpy as np
 
 from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
-from aetheory.linear.flow import Ensemble
 from aetheory.linear.modes import mode_error
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Times, decoupled
+from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Times
 from aetheory.spectra.covariance import SampleCovariance
-from aetheory.spectra.marchenko_pastur import MarchenkoPastur
+from aetheory.spectra.marchenko_pastur import MarchenkoPastur, Quadrature
 
 _REACH = 1.7
 """Of the quadrature: e^{−4st} is constant closer to an edge, up to t = 100. With the node at 0, its nodes fill whole
@@ -24,33 +23,34 @@ _FINER = 4
 """Times as many nodes where weight decay divides the spectrum in modes that grow and modes that die out."""
 
 
-def risks(times: Times, ratios: AbstractLinear, law: Law) -> Values:
+def risks(times: Times, ratios: AbstractLinear, spectrum: Quadrature, held_out: Any = None) -> Values:
     """∫ s (μ_s−1)² dμ and ∫ (μ_s−1)² dμ over the spectrum of S, μ_s − 1 = (c−1)/(1 + c(e^{4st}−1)), c = Hσ².
+
+    With `held_out`, the variance of other samples along each eigenvector of S, in place of 1 in the population risk.
 
     Source: arXiv:2606.05335, mean-field regime.
     """
-    nodes, weights, strength = law.spectrum.nodes, law.spectrum.weights, ratios.init_strength
-    seen = weights if law.held_out is None else weights * law.held_out
-    error = mode_error(strength, nodes[None, :], times[:, None], ratios.penalty)
-    return Values(train=error**2 @ (weights * nodes), population=error**2 @ seen)
+    seen = spectrum.weights if held_out is None else spectrum.weights * held_out
+    error = mode_error(ratios.init_strength, spectrum.nodes[None, :], times[:, None], ratios.penalty)
+    return Values(train=error**2 @ (spectrum.weights * spectrum.nodes), population=error**2 @ seen)
 
 
-def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any) -> Law:
-    """The Marchenko–Pastur law of ratio z = p/N, corrected in 1/p where p is given (H still infinite).
+def isotropic_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, *_: Any
+) -> tuple[Estimate, None]:
+    """Over the Marchenko–Pastur law of ratio z = p/N, corrected in 1/p where wanted (H still infinite).
 
     Source of the correction: Z. Bai, J. Silverstein (2004).
     """
     num_nodes *= 1 if ratios.penalty is None else _FINER
-    return Law(MarchenkoPastur(ratios.sample_ratio).edge_quadrature(num_nodes, correction_dim, _REACH))
-
-
-def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
-    """M(0) = c on every node of the spectrum of S."""
-    return decoupled(jnp.full_like(law.spectrum.nodes, ratios.init_strength), law.spectrum.nodes, law)
+    dim = ratios.input_dim if corrected else None
+    return Estimate(
+        risks(times, ratios, MarchenkoPastur(ratios.sample_ratio).edge_quadrature(num_nodes, dim, _REACH))
+    ), None
 
 
 def general_risks(
-    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Any
+    times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, *_: Any
 ) -> tuple[Estimate, None]:
     """∫ s e² dF and ∫ δ(s) e² dF for any population covariance, over a contour around the spectrum of S.
 
@@ -90,22 +90,17 @@ MEAN_FIELD = LinearTheory(
     citations=(Citation("golikov2026prism"), Citation("bai2004clt", "for the correction in 1/p", derived=True)),
     tested=".01 ≤ Hσ² ≤ 10, p/N ≤ 50, t ≤ 100; simulations at p = 400 and on the covariance of digits",
     error="10⁻⁶ of max(1, R(0)) by quadrature; of order p/H and 1/p at finite size, the latter corrected on request",
-    faces=("mean-field",),
-    num_nodes=103,
-    law=sample_spectrum,
-    explicit=risks,
-    ensemble=ensemble,
+    isotropic=isotropic_risks,
     general=general_risks,
+    num_nodes=103,
     general_nodes=192,
+    of_spectrum=risks,
     corrected=True,
     penalised=True,
     face=Face(
-        "mean-field",
         _on_face,
-        monomials="n = m",
         scaling="H/p → ∞, σ² ≍ 1/H; N ≍ p",
         time_unit="1",
-        small="1/y = p/H",
         error_per_share=0.6,
     ),
     accuracy=Accuracy(("init_strength", 1e-2, 10.0), ("sample_ratio", 0.0, 50.0), 100.0, latest_decay=20.0),

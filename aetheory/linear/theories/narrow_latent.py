@@ -12,41 +12,33 @@ from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import Accuracy, Face, Law, LinearTheory, Solver, Times
+from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times, solved
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 
 
-def sample_spectrum(ratios: AbstractLinear, num_nodes: int, correction_dim: Any = None) -> Law:
-    """The Marchenko–Pastur law of ratio z = p/N, by Gauss–Radau quadrature with a node at 0."""
-    return Law(MarchenkoPastur(ratios.sample_ratio).radau_quadrature(num_nodes))
-
-
-def ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
+def isotropic_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, _: bool, solver: Solver, target: float = 1.0
+) -> tuple[Estimate, SolverStats]:
     """One column w with w_i² = x·weights_i on S = diag(nodes): y such columns for each input dimension.
 
-    Gives the two-dimensional equation Ȧ = 2 − a, Ḃ = b of the paper for (a, b) = (|w|², wᵀSw).
+    Gives the two-dimensional equation Ȧ = 2 − a, Ḃ = b of the paper for (a, b) = (|w|², wᵀSw), over the
+    Marchenko–Pastur law of ratio z = p/N by Gauss–Radau quadrature with a node at 0. With `target` 0, on the edge
+    narrow-latent ∩ free, e^{−2B} = φ(A) = ∫ e^{2sA} dμ and one equation remains, Ȧ = −xφ(A)².
 
     Source: arXiv:2606.05335, narrow-latent regime.
     """
-    return _columns(ratios, law, target=1.0)
-
-
-def target_free_ensemble(ratios: AbstractLinear, law: Law, num_nodes: int) -> Ensemble:
-    """The same without the target: e^{−2B} = φ(A) = ∫ e^{2sA} dμ and one equation remains, Ȧ = −xφ(A)²."""
-    return _columns(ratios, law, target=0.0)
-
-
-def _columns(ratios: AbstractLinear, law: Law, target: float) -> Ensemble:
-    nodes, weights = law.spectrum.nodes, law.spectrum.weights
-    return Ensemble(
-        weights=(square_root(ratios.init_scale) * square_root(weights))[:, None],
-        spectrum=nodes,
+    law = MarchenkoPastur(ratios.sample_ratio).radau_quadrature(num_nodes)
+    column = Ensemble(
+        weights=(square_root(ratios.init_scale) * square_root(law.weights))[:, None],
+        spectrum=law.nodes,
         scale=ratios.latent_ratio,
-        train_offset=target * (weights @ nodes),
-        population_offset=target * jnp.sum(weights),
+        train_offset=target * (law.weights @ law.nodes),
+        population_offset=target * jnp.sum(law.weights),
         target_free=target == 0,
+        penalty=ratios.penalty,
     )
+    return solved(column, times, solver)
 
 
 def general_risks(
@@ -97,20 +89,16 @@ NARROW_LATENT = LinearTheory(
     citations=(Citation("golikov2026prism"),),
     tested="10⁻³ ≤ pσ² ≤ 10, p/N ≤ 50, t ≤ 20; simulations at p = 800",
     error="10⁻⁶ of max(1, R(0)) by quadrature; fails late, when the columns align with the top edge of S",
-    faces=("narrow-latent",),
-    num_nodes=128,
-    law=sample_spectrum,
-    ensemble=ensemble,
+    isotropic=isotropic_risks,
     general=general_risks,
+    num_nodes=128,
     general_nodes=96,
+    is_explicit=False,
     penalised=True,
     face=Face(
-        "narrow-latent",
         _on_face,
-        monomials="n = 1",
         scaling="H/p → 0, σ² ≍ 1/p; N ≍ p",
         time_unit="1",
-        small="y = H/p",
         error_per_share=1.4,
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("sample_ratio", 0.0, 50.0), 20.0),

@@ -22,10 +22,10 @@ from jaxtyping import Array, Float, Int
 
 from aetheory.core.checks import fail, static_integer
 from aetheory.core.curve import Values
-from aetheory.core.solve import SolverStats, solve_flow
+from aetheory.core.solve import SolverStats, solve_flow, together
 from aetheory.linear.flow import Ensemble, vector_field
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate, together
+from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.theory import Solver, Times
 from aetheory.spectra.marchenko_pastur import square_root
 
@@ -71,7 +71,7 @@ class PathSpace:
         lower, upper = (jax.tree.map(end, *pair) for end in (jnp.minimum, jnp.maximum))
         lower, upper = jax.tree.map(jnp.subtract, lower, reach), jax.tree.map(jnp.add, upper, reach)
         estimate = Estimate(middle, lower, upper)
-        return estimate, together(jax.tree.map(lambda *leaves: jnp.stack(leaves), *(stats for _, stats in cuts)))
+        return estimate, together(*(stats for _, stats in cuts))
 
 
 class _Paths(NamedTuple):
@@ -151,7 +151,7 @@ def path_ensemble(length: int, ratios: AbstractLinear, target_free: bool = False
     )
 
 
-def path_risks(transposed: Float[Array, "columns rows"], ensemble: Ensemble) -> Values:
+def path_risks(time: Any, transposed: Float[Array, "columns rows"], ensemble: Ensemble) -> Values:
     """The risks (1/p) tr (M−I)S(M−I) and (1/p) tr (M−I)² in the state of the empty path."""
     start = jnp.zeros(transposed.shape[1], transposed.dtype).at[0].set(1)
     error = transposed.T @ transposed[:, 0]
@@ -162,11 +162,7 @@ def path_risks(transposed: Float[Array, "columns rows"], ensemble: Ensemble) -> 
 
 def evolve_paths(ensemble: Ensemble, times: Times, solver: Solver) -> tuple[Values, SolverStats]:
     """The risks at `times` along the gradient flow of the truncated operators, and the cost."""
-
-    def observe(_: Any, transposed: Float[Array, "columns rows"], ensemble: Ensemble) -> Values:
-        return path_risks(transposed, ensemble)
-
     observed, _, stats = solve_flow(
-        vector_field, ensemble.weights.mT, times, ensemble, observe, **solver._asdict(), norm=optimistix.max_norm
+        vector_field, ensemble.weights.mT, times, ensemble, path_risks, **solver._asdict(), norm=optimistix.max_norm
     )
     return observed, stats

@@ -15,10 +15,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from aetheory.core.checks import static_integer
 from aetheory.core.curve import Values
-from aetheory.core.solve import SolverStats
+from aetheory.core.solve import SolverStats, together
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate, together
+from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.decoupled_modes import decoupled_risks
 from aetheory.linear.theories.theory import Solver, Times
 from aetheory.spectra.covariance import SampleCovariance

@@ -6,31 +6,22 @@ from jaxtyping import Array, Float
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
-from aetheory.linear.flow import Ensemble, evolve
+from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear, of_covariance
 from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times
+from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times, solved
 from aetheory.spectra.marchenko_pastur import free_poisson
 
 
-def ensemble(ratios: AbstractLinear, law: None, num_nodes: int) -> Ensemble:
+def sample_ensemble(ratios: AbstractLinear, num_nodes: int, target: float = 1.0) -> Ensemble:
     """Each sample moves M on the Krylov space of its own direction e₀, where S = (p/N) e₀e₀ᵀ.
 
     M(0) is the Jacobi matrix of its spectral law and W(0) the bidiagonal factor of that, cut after a whole column. Each
     of the N samples adds 1/p of its own block's traces to both risks, that is N/p blocks' worth in all; the population
-    risk starts from (1/p) E‖M(0) − I‖².
+    risk starts from (1/p) E‖M(0) − I‖². With `target` 0 it is the edge small-data ∩ free.
 
     Source: arXiv:2606.05335, small-data regime; the finite form of its moment hierarchy is derived here.
     """
-    return _sample(ratios, num_nodes, target=1.0)
-
-
-def target_free_ensemble(ratios: AbstractLinear, law: None, num_nodes: int) -> Ensemble:
-    """The same without the target, on the edge small-data ∩ free."""
-    return _sample(ratios, num_nodes, target=0.0)
-
-
-def _sample(ratios: AbstractLinear, num_nodes: int, target: float) -> Ensemble:
     weights = free_poisson(ratios.latent_ratio, ratios.init_scale).factor(num_nodes)
     initial_map = weights @ weights.T
     moved = jnp.sum(initial_map**2) - 2 * target * jnp.trace(initial_map)
@@ -44,6 +35,13 @@ def _sample(ratios: AbstractLinear, num_nodes: int, target: float) -> Ensemble:
     )
 
 
+def isotropic_risks(
+    times: Times, ratios: AbstractLinear, num_nodes: int, _: bool, solver: Solver, target: float = 1.0
+) -> tuple[Estimate, SolverStats]:
+    """Along the flow of one sample."""
+    return solved(sample_ensemble(ratios, num_nodes, target), times, solver)
+
+
 def general_risks(
     times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
 ) -> tuple[Estimate, SolverStats]:
@@ -54,7 +52,7 @@ def general_risks(
     Source: derived here from arXiv:2606.05335, small-data regime.
     """
     isotropic, warped = of_covariance(ratios, None), jnp.mean(ratios.covariance) * times
-    values, stats = evolve(ensemble(isotropic, None, num_nodes), warped, **solver._asdict(), deterministic=True)
+    (values, *_), stats = isotropic_risks(warped, isotropic, num_nodes, corrected, solver)
     return Estimate(seen(ratios, values, isotropic.initial_risk())), stats
 
 
@@ -75,18 +73,15 @@ SMALL_DATA = LinearTheory(
     citations=(Citation("golikov2026prism"),),
     tested="10⁻³ ≤ pσ² ≤ 10, .02 ≤ H/p ≤ 50, tp/N ≤ 100; simulations at p = 800",
     error="10⁻⁶ of max(1, R(0)) by truncation; the population risk moves at order N/p only",
-    faces=("small-data",),
-    num_nodes=32,
-    ensemble=ensemble,
+    isotropic=isotropic_risks,
     general=general_risks,
+    num_nodes=32,
     general_nodes=32,
+    is_explicit=False,
     face=Face(
-        "small-data",
         _on_face,
-        monomials="j largest",
         scaling="N/p → 0; H ≍ p, σ² ≍ 1/p",
         time_unit="p/N",
-        small="1/z = N/p",
         error_per_share=0.5,
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("latent_ratio", 0.02, 50.0), 100.0, in_samples=True),

@@ -68,6 +68,7 @@ UNTIED_MODES = LinearTheory(
     general=untied_risks,
     # all of them: which are learnt is decided one by one
     general_nodes=2**20,
+    is_explicit=False,
     penalised=True,
     tied=False,
 )

@@ -141,14 +141,6 @@ def test_polynomial_prints_and_is_immutable():
         coefficient.order = 3
 
 
-def test_sympy_export():
-    sympy = pytest.importorskip("sympy")
-    expression = expansion.coefficients(2).to_sympy()
-    value = expression.subs({"p": 5, "H": 3, "sigma": sympy.sqrt(sympy.Rational(3, 10)), sympy.Symbol("N"): 4})
-    assert value * sympy.Rational(5, 2) == sympy.Rational("19109.31075")
-    assert expansion.planar(1).to_sympy().free_symbols == set(sympy.symbols("x y z"))
-
-
 def test_taylor_series(x64):
     problem = LinearProblem(300, jnp.array([150, 600]), 600, 1 / 300)
     orders = [expansion.planar(s).restrict("free") for s in range(4)]

@@ -7,7 +7,6 @@ import pytest
 from oracles import prism as oracle
 
 import aetheory as ae
-from aetheory.linear.theories import THEORIES
 from aetheory.linear.theories import theory as theory_module
 
 SOLVED = ("large-data", "small-data", "mean-field", "narrow-latent")
@@ -21,26 +20,20 @@ def problem(scale, latent_ratio=1.0, sample_ratio=0.0, input_dim=10**6):
     return ae.LinearProblem(input_dim, round(latent_ratio * input_dim), num_samples, scale / input_dim)
 
 
-def both_methods(problem, regime):
-    yield ae.predict(problem, TIMES, regime, method="flow")
-    if regime in ("large-data", "mean-field"):
-        yield ae.predict(problem, TIMES, regime, method="closed-form")
-
-
 @pytest.mark.parametrize(("scale", "latent_ratio"), list(itertools.product(SCALES, (0.3, 1.0, 2.5))))
 def test_large_data_agrees_with_the_spectral_integral(x64, scale, latent_ratio):
     expected = oracle.large_data_risk(TIMES, scale, latent_ratio)
-    for curve in both_methods(problem(scale, latent_ratio), "large-data"):
-        np.testing.assert_allclose(curve.train, expected, atol=1e-6 * max(1, expected[0]))
-        np.testing.assert_allclose(curve.population, expected, atol=1e-6 * max(1, expected[0]))
+    curve = ae.predict(problem(scale, latent_ratio), TIMES, "large-data")
+    np.testing.assert_allclose(curve.train, expected, atol=1e-6 * max(1, expected[0]))
+    np.testing.assert_allclose(curve.population, expected, atol=1e-6 * max(1, expected[0]))
 
 
 @pytest.mark.parametrize(("strength", "sample_ratio"), list(itertools.product(SCALES, (0.4, 1.0, 2.5))))
 def test_mean_field_agrees_with_the_spectral_integral(x64, strength, sample_ratio):
     train, population = oracle.mean_field_risks(TIMES, strength, sample_ratio)
-    for curve in both_methods(problem(strength, 1.0, sample_ratio), "mean-field"):
-        np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
-        np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
+    curve = ae.predict(problem(strength, 1.0, sample_ratio), TIMES, "mean-field")
+    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
+    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
 
 
 @pytest.mark.parametrize(("strength", "sample_ratio"), list(itertools.product((0.01, 10.0), (0.02, 1.0, 50.0))))
@@ -115,8 +108,6 @@ def test_large_data_correction_meets_the_mean_of_many_draws(x64, dims, scale, ti
     tolerance = 3 * float(simulated.standard_error.population[0]) + 5e-4
     assert abs(float(simulated.population[0] - corrected.population[0])) < tolerance
     assert abs(float(simulated.population[0] - limit.population[0])) >= uncorrected_error
-    by_flow = ae.predict(small, [time], "large-data", finite_size=True, method="flow")
-    assert float(by_flow.population[0]) == pytest.approx(float(corrected.population[0]), abs=1e-7)
 
 
 @pytest.mark.parametrize(
@@ -128,11 +119,9 @@ def test_mean_field_correction_meets_the_mean_of_many_draws(x64, input_dim, num_
     small = ae.LinearProblem(input_dim, latent_dim, num_samples, 0.4 / latent_dim)
     simulated = ae.simulate(small, [0.1, 0.5], jax.random.key(6), num_repeats=num_draws, rtol=1e-5)
     corrected = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True)
-    by_flow = ae.predict(small, [0.1, 0.5], "mean-field", finite_size=True, method="flow")
     for risk in ("train", "population"):
         tolerance = 3 * np.asarray(getattr(simulated.standard_error, risk)) + 5e-4
         assert (np.abs(getattr(simulated, risk) - getattr(corrected, risk)) < tolerance).all()
-        np.testing.assert_allclose(getattr(by_flow, risk), getattr(corrected, risk), atol=1e-7)
 
 
 def test_mean_field_on_data_uses_the_data_spectrum(x64):
@@ -146,22 +135,20 @@ def test_mean_field_on_data_uses_the_data_spectrum(x64):
     error = (strength - 1) / (1 + strength * np.expm1(4 * np.outer(times, spectrum.clip(0))))
     held_out_variance = (((other - samples.mean(0)) @ basis) ** 2).mean(0)
     train = (error**2 * spectrum).mean(1)
-    for method in ("flow", "closed-form"):
-        plain = ae.predict(case, times, "mean-field", data=samples, method=method)
-        tested = ae.predict(case, times, "mean-field", data=samples, held_out=other, method=method)
-        np.testing.assert_allclose(plain.train, train, atol=1e-7)
-        np.testing.assert_allclose(tested.train, train, atol=1e-7)
-        np.testing.assert_allclose(plain.population, (error**2).mean(1), atol=1e-7)
-        np.testing.assert_allclose(tested.population, (error**2 * held_out_variance).mean(1), atol=1e-6)
+    plain = ae.predict(case, times, "mean-field", data=samples)
+    tested = ae.predict(case, times, "mean-field", data=samples, held_out=other)
+    np.testing.assert_allclose(plain.train, train, atol=1e-7)
+    np.testing.assert_allclose(tested.train, train, atol=1e-7)
+    np.testing.assert_allclose(plain.population, (error**2).mean(1), atol=1e-7)
+    np.testing.assert_allclose(tested.population, (error**2 * held_out_variance).mean(1), atol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["closed-form", pytest.param("flow", marks=pytest.mark.slow)])
-def test_derivative_in_the_latent_ratio_is_smooth_across_one(x64, method):
-    """y = H/p through a traced latent_dim, in both methods of the large-data regime."""
+def test_derivative_in_the_latent_ratio_is_smooth_across_one(x64):
+    """y = H/p through a traced latent_dim."""
 
     def risk(latent_dim):
         case = ae.LinearProblem(100, latent_dim, jnp.inf, 0.005)
-        return ae.predict(case, [0.4], "large-data", method=method).train[0]
+        return ae.predict(case, [0.4], "large-data").train[0]
 
     slope = jax.grad(risk)(100.0)
     expected = (oracle.large_data_risk([0.4], 0.5, 1.0005) - oracle.large_data_risk([0.4], 0.5, 0.9995)) / 0.1
@@ -179,14 +166,13 @@ def test_accuracy_range_is_announced(x64):
 @pytest.mark.slow
 def test_more_nodes_change_less_than_the_stated_accuracy(x64):
     for regime, case, last in (
-        ("large-data", problem(3.0, 1.0), 20.0),
         ("mean-field", problem(0.01, 1.0, 1.0), 20.0),
         ("narrow-latent", problem(0.01, 0.1, 5.0), 5.0),
         ("small-data", problem(3.0, 0.1, 100.0), 0.2),
     ):
         times = np.r_[0, np.geomspace(last / 100, last, 20)]
-        default = ae.predict(case, times, regime, method="flow")
-        fine = ae.predict(case, times, regime, method="flow", num_nodes=260 if regime != "small-data" else 48)
+        default = ae.predict(case, times, regime)
+        fine = ae.predict(case, times, regime, num_nodes=260 if regime != "small-data" else 48)
         np.testing.assert_allclose(default.train, fine.train, atol=1e-6)
         scale = max(1.0, float(jnp.max(jnp.abs(fine.population))))
         np.testing.assert_allclose(default.population, fine.population, atol=1e-6 * scale)
@@ -200,12 +186,6 @@ def test_more_nodes_change_less_than_the_stated_accuracy(x64):
         ({"regime": ("large-data", "interior")}, "`regime` must be the name of a regime, or several of"),
         ({"theory": "free", "regime": "free"}, "`theory` and `regime` are two names of one choice"),
         ({"regime": "small-data", "finite_size": True}, "`finite_size` must be False for the small-data regime"),
-        (
-            {"regime": "small-data", "method": "closed-form"},
-            "`method` must be one of 'flow' or None",
-        ),
-        ({"regime": "large-data", "method": "magic"}, "`method` must be one of 'closed-form', 'flow' or None"),
-        ({"regime": ("large-data", "free"), "method": "flow"}, "`method` must be one of 'closed-form' or None"),
         ({"regime": "large-data", "num_nodes": 0}, "`num_nodes` must be a positive integer"),
         ({"regime": "large-data", "rtol": 0.0}, "`rtol` must be finite and positive"),
         ({"regime": "large-data", "max_steps": 0}, "`max_steps` must be a positive integer"),
@@ -231,8 +211,8 @@ def test_bad_input_names_the_argument(options, message):
 
 
 def test_options_of_another_theory_are_refused():
-    for regime, option in (("free", "num_nodes"), ("large-data", "tolerance"), ("interior", "data")):
-        with pytest.raises(ValueError, match=rf"`{option}` must be one of the options of {regime} \(method, "):
+    for regime, option in (("free", "num_nodes"), ("interior", "data"), ("large-data", "method")):
+        with pytest.raises(ValueError, match=rf"`{option}` must be one of the options of {regime} \("):
             ae.predict(ae.LinearProblem(100, 60, 150, 0.01), [0.0, 1.0], regime, **{option: 9})
     with pytest.raises(ValueError, match="`length` must be between 2 and 20"):
         ae.PathSpace(40)
@@ -243,28 +223,17 @@ def test_small_data_needs_data():
         ae.predict(ae.LinearProblem(100, 60, jnp.inf, 0.01), [1.0], "small-data")
 
 
-@pytest.mark.parametrize(
-    ("regime", "method"), [*((regime, "flow") for regime in SOLVED), ("large-data", None), ("mean-field", None)]
-)
-def test_one_compilation_serves_every_problem(x64, monkeypatch, regime, method):
+@pytest.mark.parametrize("regime", SOLVED)
+def test_one_compilation_serves_every_problem(x64, monkeypatch, regime):
     traces = []
     original = theory_module.evaluate
     monkeypatch.setattr(theory_module, "evaluate", lambda *args: (traces.append(1), original(*args))[1])
     times = jnp.asarray([0.0, 0.123, 0.456, 0.789])  # a length no other test uses
     counts = []
     for dims in ((50, 30, 70), (60, 90, 40), (1000, 100, 20_000)):
-        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime, method=method)
+        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime)
         counts.append(len(traces))
     assert counts == [1, 1, 1]
-
-
-def test_limits_are_small_ensembles(x64):
-    """What the flow of each limit integrates: not a large random matrix in disguise."""
-    ratios = ae.LinearRatios(0.5, 0.6, 1.5, 100.0).ratios(jnp.float64)
-    for regime, shape in {"large-data": (65, 1, 1), "mean-field": (104, 1, 1), "narrow-latent": (129, 1)}.items():
-        theory = THEORIES[regime]
-        ensemble = theory.ensemble(ratios, theory.law(ratios, theory.num_nodes, None), theory.num_nodes)
-        assert ensemble.weights.shape == shape
 
 
 def test_a_flow_that_runs_out_of_steps_says_so(x64):
