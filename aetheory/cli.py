@@ -63,7 +63,7 @@ def main(
 @app.command()
 def reproduce(
     system: Annotated[System | None, typer.Argument(help="Which system; all of them when omitted.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Small sizes: a minute a system.")] = False,
+    standard: Annotated[bool, typer.Option("--standard", help="Larger sizes: several minutes a system.")] = False,
     full: Annotated[bool, typer.Option("--full", help="Published sizes: hours.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for the results; each system gets its own inside.")] = Path(
         "results"
@@ -75,16 +75,16 @@ def reproduce(
 
     Writes figures, summary.json and curves.zarr under OUT/SYSTEM, and prints one table of all systems at the end.
     """
-    if quick and full:
-        raise typer.BadParameter("choose one of --quick and --full")
-    if quick:
-        compile_quickly()
+    if standard and full:
+        raise typer.BadParameter("choose one of --standard and --full")
+    if not full:
+        compile_quickly(1 if standard else 0)
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
     from aetheory.reproduce import limits, panel, prism, recovery
 
     jobs = {System.prism: prism.job, System.limits: limits.job, System.recovery: recovery.job}
-    size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
+    size: Literal["default", "standard", "full"] = "standard" if standard else "full" if full else "default"
     try:
         summaries = {
             name.value: panel.run(jobs[name], size, out / name.value, seed)

@@ -21,7 +21,7 @@ def test_command_line(tmp_path, monkeypatch):
     before = {name: getattr(jax.config, name) for name in (*names, "jax_persistent_cache_min_entry_size_bytes")}
     runner = CliRunner()
     try:
-        one = runner.invoke(app, ["reproduce", "prism", "--quick", "--out", str(tmp_path), "--seed", "7"])
+        one = runner.invoke(app, ["reproduce", "prism", "--out", str(tmp_path), "--seed", "7"])
         every = runner.invoke(app, ["reproduce", "--out", str(tmp_path), "--dtype", "float32"])
         assert (one.exit_code, every.exit_code) == (0, 0)
         assert "a table" not in one.output
@@ -30,7 +30,7 @@ def test_command_line(tmp_path, monkeypatch):
         for name, value in before.items():
             jax.config.update(name, value)
     assert seen == [
-        ("quick", tmp_path / "prism", 7, jnp.float64),
+        ("default", tmp_path / "prism", 7, jnp.float64),
         ("default", tmp_path / "prism", 0, jnp.float32),
         ("default", tmp_path / "limits", 0, jnp.float32),
         ("default", tmp_path / "recovery", 0, jnp.float32),
@@ -47,7 +47,7 @@ def test_the_front_doors_know_their_version():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reproduce", "prism", "--quick", "--full"], "--quick"),
+        (["reproduce", "prism", "--standard", "--full"], "--standard"),
         (["reproduce", "cube"], "cube"),
         (["reproduce", "--dtype", "float16"], "float16"),
         (["reproduce", "--seed", "-1"], "'--seed'"),

@@ -85,7 +85,7 @@ class Clustering(NamedTuple):
 
 def tables(size: Size) -> list[Clustering]:
     """Digits; for `"full"` also MNIST and Fashion-MNIST at the published sizes."""
-    if size == "quick":
+    if size == "default":
         few: Any = {"num_epochs": 30, "num_trial_epochs": 30, "num_seeds": 1}
         return [Clustering(group_networks=(Network(1, 2.2),), initialisations=("clusters",), **few)]
     large: Any = {"group_size": 16, "batch_size": 200, "num_epochs": 40, "num_trial_epochs": 3, "num_held_out": 10_000}

@@ -61,8 +61,8 @@ class Scale(NamedTuple):
 
 
 _SCALES: dict[Size, Scale] = {
-    "quick": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0), ()),
-    "default": Scale(100, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 1000, 4000, 10_000),
+    "default": Scale(40, (0.5, 1.0, 2.0), 2, 150, 400, 1000, None, (0.5, 1.0), ()),
+    "standard": Scale(100, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 1000, 4000, 10_000),
     "full": Scale(500, (0.25, 0.5, 0.8, 1.0, 1.5, 2.0, 3.0), 3, 300, 3000, 10_000, None),
 }
 
@@ -74,7 +74,9 @@ def job(size: Size, seed: int) -> Job:
     """
     scale = _SCALES[size]
     dim, local = scale.dim, Path(os.environ.get(DATA_FOLDER_VARIABLE, "/nowhere"))
-    sets = [one for one in _SETS if one == "digits" or size == "full" or (size == "default" and (local / one).exists())]
+    sets = [
+        one for one in _SETS if one == "digits" or size == "full" or (size == "standard" and (local / one).exists())
+    ]
     power_law = ae.GaussianSource.power_law(dim, 1.0).variances
     spectra = {
         "isotropic": (jnp.ones(dim), _draw_isotropic),

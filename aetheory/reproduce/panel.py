@@ -8,12 +8,16 @@ import shutil
 import string
 import sys
 import time
+import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jax
+import jax.numpy as jnp
 import xarray
 import zarr
 from matplotlib.axes import Axes
@@ -22,11 +26,15 @@ from tqdm import tqdm
 
 from aetheory.sweeps.output import OutputFolder, provenance
 
-Size = Literal["quick", "default", "full"]
+Size = Literal["default", "standard", "full"]
 Lines = Iterable[tuple[str, str]]
 Draw = Callable[[Sequence[Axes], xarray.Dataset], None]
 
-_SECONDS_BETWEEN_VIEWS = 60.0
+_AT_A_TIME = 2
+_SHOWN = (".* is estimated to be off", "The Taylor series is summed", "Up to .* false positives")
+"""Warnings of what the figures show anyway."""
+
+_SECONDS_BETWEEN_VIEWS = 10.0
 """Of what there is so far, and before the first: drawing one takes some seconds."""
 
 
@@ -155,8 +163,9 @@ class _Store:
         if done is not None:
             yield done
         left = panel.problems[0 if done is None else done.sizes.get(panel.dim, 1) :]
-        for problem in tqdm(left, panel.name, unit="problem", disable=not sys.stderr.isatty()):
-            one = panel.compute(problem, self.sweeps / panel.name)
+        for one in tqdm(
+            self._results(panel, left), panel.name, len(left), unit="problem", disable=not sys.stderr.isatty()
+        ):
             rules: Any = dict.fromkeys(("data_vars", "coords"), "minimal")
             rules |= dict.fromkeys(("compat", "join", "combine_attrs"), "override")
             done = one if done is None else xarray.concat([done, one], panel.dim, **rules)
@@ -164,6 +173,23 @@ class _Store:
             # last, so that a group that was not written to its end does not count
             zarr.open_group(self.folder.path / "curves.zarr", path=panel.name).attrs["origin"] = self.stamp
             yield done
+
+    def _results(self, panel: Panel, problems: Sequence[Any]) -> Iterator[xarray.Dataset]:
+        """Of each problem in turn; the next one is compiled while one runs."""
+        x64 = jnp.result_type(float) == jnp.float64  # which is each thread's own
+
+        def compute(problem: Any) -> xarray.Dataset:
+            with jax.enable_x64(x64):
+                return panel.compute(problem, self.sweeps / panel.name)
+
+        pool = ThreadPoolExecutor(_AT_A_TIME)
+        with warnings.catch_warnings():  # here, for all threads
+            for known in _SHOWN:
+                warnings.filterwarnings("ignore", message=known)
+            try:
+                yield from pool.map(compute, problems)
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def stored(self, name: str) -> xarray.Dataset | None:
         """A panel's results of the interrupted job, if it is the same."""

@@ -50,9 +50,9 @@ class Phases(NamedTuple):
 def job(size: Size, seed: int) -> Job:
     """The published sizes for `"full"`; dimension, groups and examples a fifth of them otherwise."""
     problem = ae.RecoveryProblem() if size == "full" else ae.RecoveryProblem().scaled(5)
-    few = 1 if size == "quick" else 3
-    phases, num_epochs = Phases(), 60 if size == "quick" else 160
-    if size == "quick":
+    few = 1 if size == "default" else 3
+    phases, num_epochs = Phases(), 60 if size == "default" else 160
+    if size == "default":
         axes = (np.linspace(-15, 15, 7).tolist(), np.linspace(0, 5, 26).tolist())
         phases = Phases(400, 60, (1, 3), *axes, num_samples=200)
     if size == "full":
@@ -62,7 +62,7 @@ def job(size: Size, seed: int) -> Job:
         training_panel(problem, NETWORKS[: few + 1], _LEVELS[:few], num_epochs, key),
         phase_panel(phases, jax.random.fold_in(key, 1)),
         published_panel(("group", "sparse"), _LEVELS[:few]),
-        basin_panel(ae.RecoveryProblem(), 12 if size == "quick" else 20),
+        basin_panel(ae.RecoveryProblem(), 12 if size == "default" else 20),
     ]
     figures = {"figure": Sheet((2, 3), (16.5, 7.6)), "phases": Sheet((1, 2), (11.5, 4.6))}
     for table in tables(size):

@@ -6,7 +6,6 @@ Source of the published numbers: E. Theodosis, B. Tolooshams, P. Tankala, A. Tas
 import dataclasses
 import itertools
 import json
-import warnings
 from collections.abc import Sequence
 from functools import partial
 from importlib.resources import files
@@ -53,11 +52,9 @@ def predictions(
     if network == "relu":
         values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
     else:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            # one level after the other, which share a program
-            problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
-            curves = [ae.predict(one, epochs) for one in problems]
+        # one level after the other, which share a program
+        problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
+        curves = [ae.predict(one, epochs) for one in problems]
         values = {name: np.stack([curve.values[name] for curve in curves]) for name in _NAMES}
     return xarray.Dataset({name: (tuple(axes), value) for name, value in values.items()}, axes)
 

@@ -28,8 +28,8 @@ _DOTS = 5  # the most simulations of one law
 _LAWS = {"time": r"$\tau_1t$", "samples": "$N$", "latents": "$H$"}
 # The dimension of the simulations, the samples or latent units of each, and their repeats.
 _SCALE: dict[Size, tuple[int, tuple[int, ...], int]] = {
-    "quick": (100, (8,), 2),
-    "default": (100, (5, 10), 6),
+    "default": (100, (8,), 2),
+    "standard": (100, (5, 10), 6),
     "full": (200, (4, 8, 16, 32), 8),
 }
 

@@ -15,9 +15,9 @@ def finished(tmp_path_factory):
     tiny = limits.Scale(10, (0.5,), 2, 20, 20, 200, None, (1.0,), (0.5,))
     # Optax mixes Python numbers of two precisions
     with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        patch.setitem(limits._SCALES, "quick", tiny)
+        patch.setitem(limits._SCALES, "default", tiny)
         patch.setattr(limits, "_SAMPLED_RATES", ())
-        return run(limits.job, "quick", folder, seed=2), folder
+        return run(limits.job, "default", folder, seed=2), folder
 
 
 def stored(folder, name):
@@ -31,12 +31,12 @@ def test_the_sizes_cover_every_panel(monkeypatch, tmp_path):
         return [panel.name for panel in limits.job(size, 0).panels]
 
     always = ["isotropic", "blocks", "power-law", "digits", "sparse"]
-    assert names("quick") == names("default") == always
+    assert names("default") == names("standard") == always
     assert names("full") == [*always[:4], "mnist", "fashion-mnist", "cifar-10", "sparse"]
     (tmp_path / "mnist").mkdir()
     monkeypatch.setenv("AETHEORY_DATA", str(tmp_path))
-    assert "mnist" in names("default")
-    assert "mnist" not in names("quick")
+    assert "mnist" in names("standard")
+    assert "mnist" not in names("default")
 
 
 def test_the_summary_agrees_with_the_data(finished):

@@ -43,11 +43,11 @@ def job_of(calls, fail_at=None):
 
 
 def test_a_job_leaves_figure_summary_and_data(tmp_path, capsys):
-    summary = run(job_of([]), "quick", tmp_path / "out", seed=3)
+    summary = run(job_of([]), "default", tmp_path / "out", seed=3)
     folder = tmp_path / "out"
     assert {path.name for path in folder.iterdir()} == {"curves.zarr", "figure.png", "figure.svg", "summary.json"}
     assert json.loads((folder / "summary.json").read_text()) == summary
-    assert (summary["system"], summary["size"], summary["seed"]) == ("test", "quick", 3)
+    assert (summary["system"], summary["size"], summary["seed"]) == ("test", "default", 3)
     assert {"versions", "dtype", "device"} <= summary.keys()
     assert summary["panels"]["first"] == {"largest": 6.0, "names": ["n1", "n2", "n3"]}
     assert summary["lines"] == {"first: largest": "6", "second: largest": "8", "third: left out": "no such data"}
@@ -61,23 +61,23 @@ def test_a_job_goes_on_where_it_stopped_and_begins_anew_once_finished(tmp_path, 
     monkeypatch.setattr("aetheory.reproduce.panel._SECONDS_BETWEEN_VIEWS", 0.0)
     calls = []
     with pytest.raises(KeyboardInterrupt):
-        run(job_of(calls, fail_at=3), "quick", tmp_path, seed=0)
+        run(job_of(calls, fail_at=3), "default", tmp_path, seed=0)
     assert calls == [1, 2]
     assert not (tmp_path / "summary.json").exists()
     assert (tmp_path / "figure.png").exists()
-    summary = run(job_of(calls), "quick", tmp_path, seed=0)
+    summary = run(job_of(calls), "default", tmp_path, seed=0)
     assert calls == [1, 2, 3, 4]
     assert summary["panels"]["first"]["names"] == ["n1", "n2", "n3"]
-    run(job_of(calls), "quick", tmp_path, seed=0)
+    run(job_of(calls), "default", tmp_path, seed=0)
     assert calls == 2 * [1, 2, 3, 4]
     with pytest.raises(KeyboardInterrupt):
-        run(job_of(calls, fail_at=4), "quick", tmp_path, seed=0)
-    run(job_of(calls), "quick", tmp_path, seed=1)  # another seed is another job
+        run(job_of(calls, fail_at=4), "default", tmp_path, seed=0)
+    run(job_of(calls), "default", tmp_path, seed=1)  # another seed is another job
     assert calls[8:] == [1, 2, 3, 1, 2, 3, 4]
 
 
 def test_a_figure_shows_the_panels_that_are_there(tmp_path):
-    job = job_of([])("quick", 0)
+    job = job_of([])("default", 0)
     written = {}
 
     class Folder(OutputFolder):
@@ -95,5 +95,5 @@ def test_a_figure_shows_the_panels_that_are_there(tmp_path):
 def test_an_unwritable_folder_is_refused_before_any_work(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"Argument `out` must be a folder that can be written to, but got '.*file/out'"):
-        run(lambda size, seed: pytest.fail("computed before looking"), "quick", tmp_path / "file" / "out", seed=0)
+        run(lambda size, seed: pytest.fail("computed before looking"), "default", tmp_path / "file" / "out", seed=0)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

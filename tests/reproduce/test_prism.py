@@ -11,7 +11,7 @@ from aetheory.reproduce import prism
 
 
 def test_panels_hold_their_regimes_and_both_risks(x64):
-    for size in ("quick", "default", "full"):
+    for size in ("default", "standard", "full"):
         job = prism.job(size, seed=0)
         regimes = ["large-data", "mean-field", "narrow-latent", "small-data", "free", "digits"]
         assert [panel.name for panel in job.panels] == [*regimes, "power-law", "scaling-laws", "resummation"]

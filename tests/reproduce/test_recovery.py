@@ -103,7 +103,7 @@ def test_the_phases_keep_their_guarantees(tmp_path):
     assert panel.summarise(broken)["sound"]["thresholds_inside_that_failed"] == inside.sum()
 
 
-@pytest.mark.parametrize("size", ["quick", "default", "full"])
+@pytest.mark.parametrize("size", ["default", "standard", "full"])
 def test_the_sizes_keep_the_ratios_of_the_published_simulation(size):
     job = recovery.job(size, seed=5)
     problem = job.panels[0].compute.keywords["problem"]

@@ -20,11 +20,11 @@ def test_samples_and_latents_against_their_own_sums(x64, key, monkeypatch):
     monkeypatch.setattr(scaling_laws, "_simulate", lambda *_: (np.ones(1), np.ones(1)))
     powers = power_law(100_000, 2.0)
     powers = powers / powers[0]
-    latents = scaling_laws.compare("latents", Path(), "quick", key).isel(law=0)
+    latents = scaling_laws.compare("latents", Path(), "default", key).isel(law=0)
     np.testing.assert_allclose(latents.exact[0], powers[5:].sum(), rtol=1e-9)
     assert float(latents.x[-1] / latents.x[0]) == 1000
     assert float(latents.fitted_exponent) == pytest.approx(1, abs=0.01)
-    samples = scaling_laws.compare("samples", Path(), "quick", key).isel(law=0)
+    samples = scaling_laws.compare("samples", Path(), "default", key).isel(law=0)
     kappa = brentq(lambda level: (powers / (powers + level)).sum() - 5, 1e-9, 1e3)
     np.testing.assert_allclose(samples.exact[0], 0.99**2 * 5 * kappa, rtol=1e-6)
     assert samples.sizes["dot"] == latents.sizes["dot"]
@@ -32,7 +32,7 @@ def test_samples_and_latents_against_their_own_sums(x64, key, monkeypatch):
 
 
 def test_a_flow_follows_the_exact_curve_and_is_drawn(x64, key):
-    data = scaling_laws.compare("time", Path(), "quick", key)
+    data = scaling_laws.compare("time", Path(), "default", key)
     told = scaling_laws._summarise(data)["time"]
     assert told["fitted_exponent"] == pytest.approx(0.5, abs=0.005)
     assert len(told["deviations"]) == 5
