@@ -65,12 +65,14 @@ def uncertainty(
       left out, of the mean and of the errors behind the weights, which are part of the noise where repeats are few.
     - ``"bound"``: standard errors are known but not their correlations: the largest variance that any could give.
     - ``"simulations"``: of a single curve, how far the fits of simulated draws of the same problem lie apart.
-    - ``"newey-west"``: (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ with correlations of the residuals over ⌈√n⌉ times.
+    - ``"newey-west"``: (JᵀJ)⁻¹ [JᵀCJ] (JᵀJ)⁻¹ with correlations of the residuals over ⌈√n⌉ times, and in no direction
+      less than s²(JᵀJ)⁻¹, which is exact for independent noise.
 
     The noise of `simulations`, whose mean has been taken off the observations, is added.
 
-    Source: H. White (1980), W. Newey, K. West (1987) for the sandwich; M. Quenouille (1956), J. Tukey (1958) for the
-    jackknife; F. Satterthwaite (1946), B. Welch (1947) for the degrees of freedom of a sum.
+    Source: H. White (1980), W. Newey, K. West (1987) for the sandwich, J. MacKinnon, H. White (1985) for the leverage
+    in it; M. Quenouille (1956), J. Tukey (1958) for the jackknife; F. Satterthwaite (1946), B. Welch (1947) for the
+    degrees of freedom of a sum.
     """
     num_free, weights = jacobian.shape[-1], observations.weights
     weighted = jacobian * weights[..., None]
@@ -91,8 +93,7 @@ def uncertainty(
     elif simulations is not None:
         method, covariance = "simulations", np.zeros((num_free, num_free))
     else:
-        scores = np.einsum("ktf,kt->tf", weighted, residuals * weights)
-        covariance = inverse @ _newey_west(scores) @ inverse * len(flat) / freedom
+        covariance = _sandwich(weighted, residuals * weights, inverse, freedom)
     if simulations is not None:
         each = np.einsum("ktf,rkt->rf", weighted, (simulations - simulations.mean(axis=0)) * weights) @ inverse
         added = each.T @ each / (len(each) * (len(each) - 1))
@@ -121,6 +122,21 @@ def _jackknife(
     deviations = np.asarray(steps) - np.mean(steps, axis=0)
     covariance: Square = deviations.T @ deviations * (len(steps) - 1) / len(steps)
     return covariance
+
+
+def _sandwich(
+    weighted: Float64[np.ndarray, "risks times free"], residuals: Risks, inverse: Square, freedom: int
+) -> Square:
+    """The larger one, in every direction, of the covariance of correlated noise and that of independent noise.
+
+    Residuals are divided by 1 − leverage: where few times decide on a parameter, the fit passes close to them.
+    """
+    leverage = np.einsum("ktf,fg,ktg->kt", weighted, inverse, weighted)
+    scores = np.einsum("ktf,kt->tf", weighted, residuals / np.maximum(1 - leverage, 0.5 / residuals.size))
+    correlated = inverse @ _newey_west(scores) @ inverse
+    size, axes = np.linalg.eigh(inverse * np.sum(residuals**2) / freedom - correlated)
+    larger: Square = correlated + axes * np.maximum(size, 0) @ axes.T
+    return larger
 
 
 def _newey_west(scores: Float64[np.ndarray, "times free"]) -> Square:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import scipy.stats
 from scipy.stats import t as student
 from tolerance import rounding
 
@@ -76,9 +77,31 @@ def test_noise_of_a_correction_is_added_to_a_bound():
         assert found.standard_error(gradient) ** 2 == pytest.approx(plain.standard_error(gradient) ** 2 + added)
 
 
-def test_newey_west_is_a_sum_over_pairs_of_times():
+def test_a_single_curve_has_the_larger_of_two_covariances():
+    """That of noise correlated over ⌈√15⌉ = 4 times, of residuals over 1 − leverage, and that of independent noise."""
     residuals = np.random.default_rng(0).standard_normal((1, 15))
-    found = uncertainty(JACOBIAN, residuals, ae.Observations(TIMES, ("train",), np.zeros((1, 15))))
+    found = uncertainty(JACOBIAN, residuals, ae.Observations(TIMES, ("train",), np.zeros((1, 15)))).covariance
     solve, lags = np.linalg.pinv(JACOBIAN[0]), np.abs(np.subtract.outer(np.arange(15), np.arange(15)))
-    correlated = residuals.T * residuals * np.maximum(0, 1 - lags / 5)  # ⌈√15⌉ = 4
-    np.testing.assert_allclose(found.covariance, solve @ correlated @ solve.T * 15 / 13, rtol=rounding(float, 225, 100))
+    away = residuals[0] / (1 - np.diag(JACOBIAN[0] @ solve))
+    correlated = solve @ (np.outer(away, away) * np.maximum(0, 1 - lags / 5)) @ solve.T
+    independent = np.linalg.inv(JACOBIAN[0].T @ JACOBIAN[0]) * np.sum(residuals**2) / 13
+    for other in (correlated, independent):
+        assert np.linalg.eigvalsh(found - other).min() > -1e-12
+    # no larger than it need be: in one direction each is attained
+    assert np.abs(np.linalg.eigvalsh(found - correlated)).min() < 1e-12
+
+
+@pytest.mark.parametrize("num_times", [12, 30, 200])
+def test_independent_noise_is_covered_where_few_times_decide(num_times):
+    """A parameter that is seen at the first times only, of which a fit follows the noise."""
+    times, rng = np.linspace(0, 1, num_times), np.random.default_rng(0)
+    jacobian = np.stack([np.exp(-30 * times), 1 - times], axis=1)
+    observed = ae.Observations(times, ("train",), np.zeros((1, num_times)))
+    solve, hits = np.linalg.pinv(jacobian), np.zeros(2)
+    for _ in range(400):
+        noise = rng.standard_normal(num_times)
+        off = solve @ noise
+        found = uncertainty(jacobian[None], (noise - jacobian @ off)[None], observed)
+        quantile = scipy.stats.t.ppf(0.975, found.degrees_of_freedom)
+        hits += [abs(one) < quantile * found.standard_error(row) for one, row in zip(off, np.eye(2), strict=True)]
+    assert (hits / 400 > 0.95 - 3 * np.sqrt(0.95 * 0.05 / 400)).all()
