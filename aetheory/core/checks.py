@@ -262,7 +262,7 @@ def _check_entries(name: str, value: Any, requirement: str, valid: Callable[[Flo
     """Raise unless `value` is a real number, or an array of such, and every entry is valid. Traced values pass."""
     if not is_concrete(value):
         return
-    kind = getattr(value, "dtype", None)
+    kind = None if isinstance(value, type) else getattr(value, "dtype", None)
     if kind is None:
         real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     else:
