@@ -11,6 +11,7 @@ from aetheory.core.bibliography import entry
 
 HERE = Path(__file__).parent
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+AT_ONCE = 4  # values that are shown without a click
 WIDEST = 12  # values of a claim that are shown; of more, the ones that are furthest off
 
 
@@ -58,11 +59,19 @@ def card(one):
     parts += [f"**{one['name']}** · *{one['verdict']}* · {sources}", one["statement"]]
     if one["note"]:
         parts.append(one["note"])
-    parts.append(values(one) if one["rows"] else f"Not recomputed: {one['error']}")
+    parts.append(folded(one) if one["rows"] else f"Not recomputed: {one['error']}")
     if one["axis"] and one["rows"]:
         parts.append(f"![{one['name']}](assets/claims/{slug(one)}.svg)" + "{ loading=lazy }")
     parts += [foot(one), "</div>"]
     return "\n\n".join(parts)
+
+
+def folded(one):
+    """The values; many of them are opened by a click."""
+    if len(one["rows"]) <= AT_ONCE:
+        return values(one)
+    title = f"{len(one['rows'])} values beside {plain(one['against'])}"
+    return f"<details markdown><summary>{title}</summary>\n\n{values(one)}\n\n</details>"
 
 
 def foot(one):
