@@ -24,7 +24,7 @@ def test_derivatives_are_central_differences_of_the_curve(x64, regime):
 
 def test_a_problem_gives_the_sensitivities_of_its_ratios(x64):
     problem = ae.LinearProblem(100, 40, 10**6, 0.01)
-    found, named = ae.sensitivities(problem, TIMES), ae.sensitivities(ae.LinearRatios.of(problem), TIMES, "large-data")
+    found, named = ae.sensitivities(problem, TIMES), ae.sensitivities(problem.continuous(), TIMES, "large-data")
     assert found.curve.label == "large-data"
     np.testing.assert_array_equal(found.derivatives["init_scale"].train, named.derivatives["init_scale"].train)
     assert not found.derivatives["sample_ratio"].population.any()

@@ -13,11 +13,15 @@ def finished(tmp_path_factory):
     """The quick job at dimensions of a test."""
     folder = tmp_path_factory.mktemp("limits")
     tiny = limits.Scale(10, (0.5,), 2, 20, 20, 200, None, (1.0,), (0.5,))
-    # Optax mixes Python numbers of two precisions
-    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+    with pytest.MonkeyPatch.context() as patch, jax.enable_x64(True):
         patch.setitem(limits._SCALES, "default", tiny)
         patch.setattr(limits, "_SAMPLED_RATES", ())
-        return run(limits.job, "default", folder, seed=2), folder
+        # Optax mixes Python numbers of two precisions; for all threads
+        jax.config.update("jax_numpy_dtype_promotion", "standard")
+        try:
+            return run(limits.job, "default", folder, seed=2), folder
+        finally:
+            jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 
 def stored(folder, name):

@@ -17,8 +17,8 @@ def job_of(calls, fail_at=None):
         if number == "absent":
             raise FileNotFoundError("no such data")
         calls.append(number)
-        (scratch / "sweep").mkdir(parents=True)
-        (scratch / "sweep").rmdir()
+        (scratch / f"sweep-{number}").mkdir(parents=True)
+        (scratch / f"sweep-{number}").rmdir()
         return xarray.Dataset(
             {"found": (("case", "time"), [[number, 2.0 * number]])}, {"name": ("case", [f"n{number}"])}
         )
@@ -59,6 +59,7 @@ def test_a_job_leaves_figure_summary_and_data(tmp_path, capsys):
 
 def test_a_job_goes_on_where_it_stopped_and_begins_anew_once_finished(tmp_path, monkeypatch):
     monkeypatch.setattr("aetheory.reproduce.panel._SECONDS_BETWEEN_VIEWS", 0.0)
+    monkeypatch.setattr("aetheory.reproduce.panel._AT_A_TIME", 1)  # for the order of the calls
     calls = []
     with pytest.raises(KeyboardInterrupt):
         run(job_of(calls, fail_at=3), "default", tmp_path, seed=0)

@@ -54,6 +54,7 @@ def test_the_summary_agrees_with_the_curves(x64):
     np.testing.assert_allclose(again.times, times)  # in units of the setting's own, 2, and of 1/x
 
 
+@pytest.mark.filterwarnings("ignore:The Taylor series is summed")
 def test_sums_of_the_expansion_against_the_exact_curve(x64):
     data = prism._sums(None, Path())
     np.testing.assert_allclose(data.exact[::40], large_data_risk(data.time.values[::40], 1.0, 0.5), atol=1e-8)

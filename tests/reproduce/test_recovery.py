@@ -18,6 +18,7 @@ def trained(tmp_path, problem=PROBLEM, levels=(1.0, 20.0)):
         return panel, panel.compute("group", tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Up to .* false positives")
 def test_trainings_stand_beside_their_prediction(tmp_path):
     panel, runs = trained(tmp_path)
     assert (tmp_path / "group").is_dir()  # the sweep's store, from which a training that died goes on
