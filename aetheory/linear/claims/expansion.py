@@ -1,6 +1,7 @@
 """Claims about the loss expansion and the geometry of the prism."""
 
 from fractions import Fraction
+from itertools import combinations
 from math import comb, prod
 
 import numpy as np
@@ -9,6 +10,7 @@ from aetheory.core.claim import claim, claims_among
 from aetheory.core.predict import predict
 from aetheory.core.theory import Citation
 from aetheory.linear import expansion, geometry
+from aetheory.linear.faces import FACES, meet
 from aetheory.linear.problem import LinearProblem, LinearRatios
 from aetheory.linear.theories import THEORIES
 
@@ -180,15 +182,16 @@ def any_covariance():
 def restriction():
     problem, time = LinearProblem(10**6, 700_000, 625_000, 0.3e-6), 0.004
     found = {}
-    for name, theory in THEORIES.items():
-        faces = getattr(theory, "faces", ())
-        if not faces or not (theory.is_explicit or len(faces) == 1):
+    every = [faces for number in (1, 2, 3) for faces in combinations(FACES, number) if meet(faces)]
+    for faces in every:
+        theory = problem.find_theory(faces)
+        if len(faces) > 1 and not theory.is_explicit:
             continue
         for risk in _RISKS:
             orders = [expansion.planar(order, risk).restrict(*faces) for order in range(9)]
             series = expansion.taylor_series(orders, problem)
             expected = sum(float(value) * time**order for order, value in enumerate(series))
-            found[f"{name}, {risk}"] = (expected, predict(problem, [time], name).values[risk][0])
+            found[f"{theory.name}, {risk}"] = (expected, predict(problem, [time], theory).values[risk][0])
     return found
 
 
