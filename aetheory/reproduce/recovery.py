@@ -187,7 +187,9 @@ def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str],
             published = PUBLISHED_DISTANCES.get(level, {})
             ax.plot(list(published), np.asarray(list(published.values())) / columns, "+", color=colour, markersize=9)
         ax.plot([], [], "k+", label="published")
-    ax.plot([], [], color="0.2", linewidth=0.8, label="theory")
+    most = float(runs.predicted_false_positives.max())
+    reach = f" (too fast: up to {most:.1f} false positives)" if most > 1 else ""
+    ax.plot([], [], color="0.2", linewidth=0.8, label=f"theory{reach}")
     for level, colour in colours.items():
         ax.plot([], [], color=colour, linewidth=4, label=f"{level:g} dB")
     for network in runs.network.values.tolist():
