@@ -99,9 +99,14 @@ def subspace_dictionary(
     if group_size > min(counts.min(), rows.shape[1]):
         largest = f"at most {rows.shape[1]}, the dimension, and {counts.min()}, the size of the smallest class"
         raise fail("group_size", largest, group_size)
-    # On the host, where classes of different sizes are not different programs. The eigenvectors of the second moments
-    # are the singular vectors, and small to find where the classes are large.
-    values, leading = np.asarray(rows), (rows.shape[1] - group_size, rows.shape[1] - 1)
-    members = (values[classes == number] for number in numbers)
-    groups = [eigh(one.T @ one, subset_by_index=leading)[1][:, ::-1] for one in members]
+    values = np.asarray(rows)  # on the host, where classes of different sizes are not different programs
+    groups = [_leading_directions(values[classes == number], group_size) for number in numbers]
     return jnp.asarray(np.concatenate(groups, axis=1), rows.dtype)
+
+
+def _leading_directions(rows: Float[np.ndarray, "members dim"], count: int) -> Float[np.ndarray, "dim count"]:
+    """The leading right singular vectors, from the smaller of the two matrices of products."""
+    few = len(rows) < rows.shape[1]
+    products = rows @ rows.T if few else rows.T @ rows
+    vectors = eigh(products, subset_by_index=(len(products) - count, len(products) - 1))[1][:, ::-1]
+    return np.linalg.qr(rows.T @ vectors)[0] if few else vectors

@@ -74,6 +74,19 @@ def test_groups_from_classes_span_their_best_subspaces(precision):
         np.testing.assert_allclose(group @ group.T, best.T @ best, atol=error)
 
 
+def test_classes_of_few_and_of_equal_samples(precision):
+    """Fewer than dimensions: the subspace of their singular vectors; of rank 1: that direction and another one."""
+    few, equal = SAMPLES[:4], np.repeat(SAMPLES[4:5], 3, axis=0)
+    samples, classes = jnp.asarray(np.concatenate([few, equal]), precision), np.array([0] * 4 + [1] * 3)
+    dictionary = np.asarray(subspace_dictionary(samples, classes, 2))
+    _, values, axes = np.linalg.svd(few)
+    error = rounding(precision, terms=10, condition=values[0] ** 2 / (values[1] ** 2 - values[2] ** 2))
+    np.testing.assert_allclose(dictionary[:, :2] @ dictionary[:, :2].T, axes[:2].T @ axes[:2], atol=error)
+    group, direction = dictionary[:, 2:], equal[0] / np.linalg.norm(equal[0])
+    np.testing.assert_allclose(group.T @ group, np.eye(2), atol=error)
+    np.testing.assert_allclose(group @ (group.T @ direction), direction, atol=error)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
