@@ -26,6 +26,15 @@ def blocks(dim):
     return variances / variances.mean()
 
 
+def beside(when, times, curve, train, population):
+    """What was printed of both risks at these times, and the curve's."""
+    return {
+        f"{when} = {time}, {risk}": pair
+        for risk, printed in (("train", train), ("population", population))
+        for time, *pair in zip(times, printed, curve.values[risk], strict=True)
+    }
+
+
 @claim(
     "linear/covariance/mean-field",
     r"The mean-field curve for any covariance; \(p=400\), \(z=2\), \(c=.3\), power laws \(i^{-a}\) and blocks.",
@@ -45,9 +54,7 @@ def mean_field():
     times, found = [0.1, 0.5, 2.0], {}
     for name, (variances, train, population) in known.items():
         curve = predict(LinearRatios(0.003, 100.0, 2.0, covariance=variances), times, "mean-field")
-        for risk, values in (("train", train), ("population", population)):
-            for time, expected, ours in zip(times, values, curve.values[risk], strict=True):
-                found[f"{name}, t = {time}, {risk}"] = (expected, ours)
+        found |= beside(f"{name}, t", times, curve, train, population)
     return found
 
 
@@ -68,9 +75,7 @@ def narrow_latent():
     ):
         times = np.array([0.25, 0.5, 1])
         curve = predict(LinearRatios(0.5, 0.1, 2.0, covariance=variances), times / variances.max(), "narrow-latent")
-        for risk, values in (("train", train), ("population", population)):
-            for time, expected, ours in zip(times, values, curve.values[risk], strict=True):
-                found[rf"{name}, τ₁t = {time}, {risk}"] = (expected, ours)
+        found |= beside(f"{name}, τ₁t", times, curve, train, population)
     return found
 
 
@@ -92,9 +97,7 @@ def small_data():
         ("blocks", blocks(600), [0.7216, 0.718664, 0.713761, 0.707981, 0.705787]),
     ):
         curve = predict(LinearProblem(600, 240, 6, 0.001, covariance=variances), times / 100, "small-data")
-        for risk, values in (("train", train), ("population", population)):
-            for time, expected, ours in zip(times, values, curve.values[risk], strict=True):
-                found[f"{name}, tp/N = {time}, {risk}"] = (expected, ours)
+        found |= beside(f"{name}, tp/N", times, curve, train, population)
     return found
 
 
@@ -110,12 +113,7 @@ def small_data():
 def mean_field_free():
     times = [0.02, 0.2, 2.0]
     curve = predict(LinearRatios(0.005, 200.0, 2.0, covariance=power_law(200, 0.75)), times, "mean-field ∩ free")
-    known = {"train": (0.57462, 0.12483, 0.00665), "population": (0.73895, 0.45566, 0.33867)}
-    return {
-        f"t = {time}, {risk}": (known[risk][place], curve.values[risk][place])
-        for risk in known
-        for place, time in enumerate(times)
-    }
+    return beside("t", times, curve, (0.57462, 0.12483, 0.00665), (0.73895, 0.45566, 0.33867))
 
 
 def interior_off(dim, variances, num_samples, repeats):
