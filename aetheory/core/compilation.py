@@ -10,7 +10,7 @@ _FLAGS = "--xla_backend_optimization_level={} --xla_cpu_use_fusion_emitters=fals
 def compile_quickly(optimization: int = 0) -> None:
     """For a process that compiles longer than it computes: up to four times as fast, and programs that are slower.
 
-    With an `optimization` of 1 half as fast to compile, and hardly slower to run.
+    With an `optimization` of 1 it takes half the usual time, and programs are hardly slower.
 
     Only before anything is computed, and without effect where XLA_FLAGS is set already. An unknown flag ends the
     process, so that they are only set for versions of jaxlib that are known to have them.
