@@ -27,6 +27,7 @@ from aetheory.linear.theories.large_data import LARGE_DATA
 from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
 _PENALTIES = ("weight_decay", "input_noise")
+_OPTIONAL = (*_PENALTIES, "tied")
 
 _NOTABLE = 0.05
 """Estimated error of a named regime that is worth a warning, as a share of max(1, initial risk)."""
@@ -159,7 +160,7 @@ class LinearProblem(_AbstractPrism):
     ) -> "LinearProblem | LinearRatios":
         """That of input_dim, latent_dim or latent_ratio, num_samples or sample_ratio, and init_variance or init_scale.
 
-        `weight_decay` and `input_noise` may be among them.
+        `weight_decay`, `input_noise` and `tied` may be among them.
 
         Arguments:
             parameters: numbers or arrays by name, traced ones too, but for ratios that are to be rounded.
@@ -169,19 +170,21 @@ class LinearProblem(_AbstractPrism):
             ValueError: not exactly one of each pair, an unknown name, or a value that is out of its range.
         """
         _check_parameters(parameters)
-        p, penalty = parameters["input_dim"], {name: parameters[name] for name in _PENALTIES if name in parameters}
+        p, rest = parameters["input_dim"], {name: parameters[name] for name in _OPTIONAL if name in parameters}
+        if "tied" in rest:
+            rest["tied"] = bool(rest["tied"])
         converted = {
             ratio: parameters[ratio] if ratio in parameters else to_ratio(p, parameters[size])
             for size, ratio, to_ratio, _ in _PAIRS
         }
-        ratios = LinearRatios(**converted, input_dim=p, **penalty)
+        ratios = LinearRatios(**converted, input_dim=p, **rest)
         if continuous:
             return ratios
         sizes = {
             size: parameters[size] if size in parameters else to_size(p, converted[ratio])
             for size, ratio, _, to_size in _PAIRS
         }
-        return cls(p, **sizes, **penalty)
+        return cls(p, **sizes, **rest)
 
     def default_theory(self) -> AbstractTheory:
         """The regime that `ae.locate` finds.
@@ -339,7 +342,7 @@ def _check_parameters(parameters: Mapping[str, Any]) -> None:
     for size, ratio, *_ in _PAIRS:
         if (size in parameters) == (ratio in parameters):
             raise fail("parameters", f"inclusive of exactly one of {size} and {ratio}", list(parameters))
-    known = {"input_dim", *(name for size, ratio, *_ in _PAIRS for name in (size, ratio)), *_PENALTIES}
+    known = {"input_dim", *(name for size, ratio, *_ in _PAIRS for name in (size, ratio)), *_OPTIONAL}
     if "input_dim" not in parameters or not known.issuperset(parameters):
         raise fail("parameters", f"made of input_dim and of {sorted(known - {'input_dim'})}", list(parameters))
     for name in ("input_dim", "latent_dim", "num_samples"):

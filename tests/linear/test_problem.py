@@ -120,6 +120,7 @@ def test_a_problem_from_dimensions_or_from_ratios():
     np.testing.assert_allclose(real.sample_ratio, [0.5, 1.0])
     population = {"input_dim": 30, "latent_dim": 12, "sample_ratio": 0, "init_scale": 0.6}
     assert LinearProblem.from_parameters(population).num_samples == math.inf
+    assert not LinearProblem.from_parameters({**GOOD, "tied": False}).tied
     with pytest.raises(ValueError, match="exactly one of latent_dim and latent_ratio"):
         LinearProblem.from_parameters({**GOOD, "latent_ratio": 0.4})
     with pytest.raises(ValueError, match="made of input_dim and of"):

@@ -163,7 +163,7 @@ def taylor_series(
 
     Raises:
         ValueError: the coefficients are not those of consecutive orders from 0, or not of any covariance where the
-            problem has one.
+            problem has one; or its weights are not tied, or penalised.
     """
     kinds = ExactCoefficient | PlanarCoefficient
     if not (isinstance(coefficients, Sequence) and all(isinstance(one, kinds) for one in coefficients)):
@@ -196,6 +196,8 @@ def _evaluate(tables: Sequence[_Table], problem: Any) -> Float[Array, "... k"]:
     covariance = getattr(problem, "covariance", None)
     if not getattr(problem, "tied", True):
         raise fail("problem", "of tied weights, which are expanded here", problem)
+    if any(getattr(problem, name, None) is not None for name in ("weight_decay", "input_noise")):
+        raise fail("problem", "without weight_decay and input_noise, which are not expanded here", problem)
     if covariance is not None and any(table.exponents.shape[1] == 4 for table in tables):
         raise ValueError(
             "Argument `problem` must have isotropic inputs for this coefficient; those of any covariance are "

@@ -70,6 +70,8 @@ def test_evaluation_for_any_covariance(precision):
             assert abs(float(series[place, order]) - exact) < allowed
     with pytest.raises(ValueError, match="`problem` must have isotropic inputs for this coefficient"):
         expansion.coefficients(1).evaluate(problem)
+    with pytest.raises(ValueError, match="`problem` must be without weight_decay"):
+        expansion.coefficients(1).evaluate(LinearProblem(5, 3, 4, 0.3, weight_decay=0.1))
     with pytest.raises(ValueError, match="`order` must be at most 6 for any covariance, but got 7"):
         expansion.coefficients(7, any_covariance=True)
     assert str(expansion.coefficients(0, "train", any_covariance=True)).startswith("τ1 − 2 Hσ²τ1")
