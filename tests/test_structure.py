@@ -8,7 +8,7 @@ FLOORS = (
     {"core"},
     {"spectra", "sources"},
     {"linear", "two_layer", "group_sparse"},
-    {"sweeps", "inference", "plotting"},
+    {"sweeps", "inference", "plotting", "sklearn"},
     {"reproduce", "cli", "__main__"},
 )
 ALLOWED_BESIDE = {("plotting", "inference"), ("sweeps", "plotting"), ("cli", "reproduce"), ("__main__", "cli")}

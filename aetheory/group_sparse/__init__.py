@@ -24,10 +24,12 @@ from aetheory.group_sparse.convergence import published_gradient as published_gr
 from aetheory.group_sparse.guarantees import ThresholdInterval as ThresholdInterval
 from aetheory.group_sparse.guarantees import support_guarantee as support_guarantee
 from aetheory.group_sparse.guarantees import threshold_interval as threshold_interval
+from aetheory.group_sparse.metrics import Probability as Probability
 from aetheory.group_sparse.metrics import SupportRecovery as SupportRecovery
 from aetheory.group_sparse.metrics import active_groups as active_groups
 from aetheory.group_sparse.metrics import dictionary_distance as dictionary_distance
 from aetheory.group_sparse.metrics import squared_distance as squared_distance
+from aetheory.group_sparse.metrics import support_probability as support_probability
 from aetheory.group_sparse.metrics import support_recovery as support_recovery
 from aetheory.group_sparse.simulation import measure as measure
 from aetheory.group_sparse.theories import THEORIES as THEORIES

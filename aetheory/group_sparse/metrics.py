@@ -4,14 +4,16 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 from scipy.optimize import linear_sum_assignment
 
-from aetheory.core.checks import fail, is_concrete, static_integer
+from aetheory.core.checks import check_instance, check_key, fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size, normalise_columns
 from aetheory.group_sparse.coherence import check_pair, group_blocks
 from aetheory.group_sparse.dictionaries import DictionaryLike
+from aetheory.group_sparse.network import GroupSparseAutoencoder
+from aetheory.sources.group_sparse import GroupSparseSource
 
 
 class SupportRecovery(NamedTuple):
@@ -26,6 +28,14 @@ class SupportRecovery(NamedTuple):
     true_positive_rate: Float[Array, ""]
     false_positive_rate: Float[Array, ""]
     exact: Float[Array, ""]
+
+
+class Probability(NamedTuple):
+    """A share among draws, and the ends of its interval of 95 % (E. Wilson, 1927), which is never of no width."""
+
+    value: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
 
 
 def squared_distance(dictionary: DictionaryLike, reference: DictionaryLike) -> Float[Array, ""]:
@@ -93,3 +103,35 @@ def support_recovery(
         invented / jnp.maximum(jnp.sum(~active), 1),
         jnp.mean(jnp.all(found == active, axis=-1), dtype=jnp.result_type(float)),  # of truth values, float32 by itself
     )
+
+
+def support_probability(
+    network: GroupSparseAutoencoder, source: GroupSparseSource, key: PRNGKeyArray, num_samples: int = 10_000
+) -> Probability:
+    """How often the code of a network has exactly the active groups of the source: what guarantees are about.
+
+    Measured on fresh draws, for where `threshold_interval` or `support_guarantee` are empty. Works under jit and vmap.
+
+    Arguments:
+        network: with groups of the source's number and size.
+        source: what is drawn, its noise included.
+        key: of the draws.
+        num_samples: how many; the interval is about 1/√num_samples wide.
+
+    Raises:
+        ValueError: an argument is not as described.
+    """
+    check_instance("network", network, GroupSparseAutoencoder, "a GroupSparseAutoencoder")
+    check_instance("source", source, GroupSparseSource, "a GroupSparseSource")
+    check_key(key)
+    count = static_integer("num_samples", num_samples)
+    samples = source.draw(key, count)
+    found = active_groups(network.encode(samples.observations), network.group_size)
+    return _wilson(support_recovery(found, samples.active).exact, count)
+
+
+def _wilson(share: Float[Array, ""], count: int, quantile: float = 1.959964) -> Probability:
+    wide = quantile**2 / count
+    middle = (share + wide / 2) / (1 + wide)
+    half = jnp.sqrt(share * (1 - share) * wide + wide**2 / 4) / (1 + wide)
+    return Probability(share, jnp.maximum(middle - half, 0), jnp.minimum(middle + half, 1))

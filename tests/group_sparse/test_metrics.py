@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import ortho_group
+from scipy.stats import binomtest, ortho_group
 from tolerance import rounding
 
+import aetheory as ae
 from aetheory import recovery
 
 RNG = np.random.default_rng(0)
@@ -78,6 +79,22 @@ def test_support_rates_agree_with_counts(precision):
     nothing = jnp.zeros((2, 3), bool)
     np.testing.assert_allclose(recovery.support_recovery(nothing, nothing), [1, 0, 1])
     np.testing.assert_allclose(recovery.support_recovery(~nothing, ~nothing), [1, 0, 1])
+
+
+def test_a_support_probability_is_the_share_of_draws():
+    atoms = ae.gaussian_dictionary(jax.random.key(1), 30, 12)
+    source = ae.GroupSparseSource(atoms, 2, 2, min_norm=1.0, max_norm=2.0, signal_to_noise=10.0)
+    network, key = ae.GroupSparseAutoencoder(atoms, 0.5, 2), jax.random.key(2)
+    found = recovery.support_probability(network, source, key, 400)
+    samples = source.draw(key, 400)
+    heard = np.linalg.norm((samples.observations @ atoms).reshape(400, 6, 2), axis=2) > 0.5
+    share = np.mean((heard == np.asarray(samples.active)).all(axis=1))
+    assert 0.05 < share < 0.95
+    assert found.value == pytest.approx(share, abs=2 / 400)  # a norm at the threshold
+    ends = binomtest(round(400 * float(found.value)), 400).proportion_ci(0.95, "wilson")
+    np.testing.assert_allclose(found[1:], ends, rtol=1e-4)
+    never = recovery.support_probability(ae.GroupSparseAutoencoder(atoms, 1e3, 2), source, key, 400)
+    assert never.value == never.lower == 0 < never.upper < 0.01
 
 
 @pytest.mark.parametrize(
