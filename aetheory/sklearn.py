@@ -110,10 +110,10 @@ class GroupSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return np.asarray(self.network_.decode(jnp.asarray(codes))).astype(codes.dtype)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The share of the samples' squared norm that the reconstruction keeps: 1 for all of it."""
+        """The share of the samples' squared norm that the reconstruction keeps: 1 for all of it, or for nothing to keep."""
         samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        left = samples - self.inverse_transform(self.transform(samples))
-        return float(1 - np.sum(left**2) / np.sum(samples**2))
+        left, whole = samples - self.inverse_transform(self.transform(samples)), np.sum(samples**2)
+        return float(1 - np.sum(left**2) / whole) if whole > 0 else 1.0
 
     @property
     def _n_features_out(self) -> int:
