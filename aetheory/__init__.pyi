@@ -3,6 +3,7 @@
 from aetheory import group_sparse as group_sparse
 from aetheory import plotting as plotting
 from aetheory import reproduce as reproduce
+from aetheory import sklearn as sklearn
 from aetheory import sources as sources
 from aetheory import spectra as spectra
 from aetheory import sweeps as sweeps

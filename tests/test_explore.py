@@ -147,7 +147,7 @@ def page(address):
 
 def outlines(page):
     """What the figure of the curves is drawn with."""
-    return page.locator(".curves svg path").evaluate_all("all => all.map(one => one.getAttribute('d'))")
+    return page.locator(".curves svg path").evaluate_all("all => all.map(one => one.getAttribute('d')).filter(Boolean)")
 
 
 def changed(page, before):
@@ -190,4 +190,4 @@ def test_the_page(page, tmp_path, monkeypatch):
     np.testing.assert_allclose(table["mean-field population"], theory.population, rtol=1e-6)
     np.testing.assert_allclose(table["simulation train"], simulation.train, rtol=1e-4)
     page.get_by_role("slider").nth(5).press("ArrowRight")
-    page.get_by_text("neither weight decay nor input noise").wait_for(**WAIT)
+    page.get_by_text("Prism: Argument `problem` must have neither weight decay").wait_for(**WAIT)

@@ -21,8 +21,10 @@ from aetheory.group_sparse.convergence import fixed_point_norm as fixed_point_no
 from aetheory.group_sparse.convergence import measured_contraction as measured_contraction
 from aetheory.group_sparse.convergence import neighbourhood_radius as neighbourhood_radius
 from aetheory.group_sparse.convergence import published_gradient as published_gradient
+from aetheory.group_sparse.guarantees import SupportProbability as SupportProbability
 from aetheory.group_sparse.guarantees import ThresholdInterval as ThresholdInterval
 from aetheory.group_sparse.guarantees import support_guarantee as support_guarantee
+from aetheory.group_sparse.guarantees import support_probability as support_probability
 from aetheory.group_sparse.guarantees import threshold_interval as threshold_interval
 from aetheory.group_sparse.metrics import SupportRecovery as SupportRecovery
 from aetheory.group_sparse.metrics import active_groups as active_groups

@@ -1,20 +1,25 @@
-"""For which thresholds one encoder step finds the active groups, whatever the codes are."""
+"""For which thresholds one encoder step finds the active groups, whatever the codes are; and how often it does."""
 
 import math
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Num
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import as_float, check_key, check_real, fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size
 from aetheory.group_sparse.coherence import check_pair, group_blocks, group_products
 from aetheory.group_sparse.dictionaries import DictionaryLike
-from aetheory.sources.group_sparse import check_law
+from aetheory.group_sparse.metrics import active_groups
+from aetheory.group_sparse.network import GroupSparseAutoencoder
+from aetheory.sources.group_sparse import GroupSparseSource, check_law
 
 Number = Num[AnyArrayLike, "*batch"]
+
+_EXAMPLES_PER_PASS = 1000
 
 
 class ThresholdInterval(eqx.Module):
@@ -117,3 +122,71 @@ def support_guarantee(
     # With every group active there is none to silence, and the γ-th largest entry of a row is its own zero.
     lower = largest * jnp.max(jnp.sum(largest_leaks, axis=1)) if num_active < num_groups else jnp.zeros_like(largest)
     return ThresholdInterval(lower, jnp.min(smallest * kept - largest * jnp.sum(largest_leaks[:, :-1], axis=1)))
+
+
+class SupportProbability(NamedTuple):
+    """How often the groups of a code are found exactly: a share of draws, and an interval around the probability."""
+
+    estimate: Float[Array, ""]
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+    num_samples: int
+
+
+def support_probability(
+    network: GroupSparseAutoencoder,
+    source: GroupSparseSource,
+    key: PRNGKeyArray,
+    *,
+    num_samples: int = 10_000,
+    confidence: float = 0.95,
+) -> SupportProbability:
+    """The probability that the network's code of a fresh example has exactly the active groups of the true one.
+
+    Beside `support_guarantee`, within which it is 1, and which is empty for most dictionaries; noise and several
+    iterations are taken as they are. Groups are those of the network, single entries for one without groups.
+
+    Arguments:
+        network: whose encoder is asked.
+        source: of the examples, with a dictionary of the same shape.
+        key: a JAX random key.
+        num_samples: fresh examples, drawn in passes of up to 1000 of one size; rounded up to whole passes.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        The share of exact supports with the interval of Wilson's score test, and the number of examples.
+
+    Raises:
+        ValueError: dictionaries of different shapes, or an argument out of its range.
+
+    Source: E. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    """
+    check_pair(network.dictionary, source.dictionary)
+    check_key(key)
+    num_samples = static_integer("num_samples", num_samples)
+    if not 0 < confidence < 1:
+        raise fail("confidence", "between 0 and 1", confidence)
+    passes = -(-num_samples // _EXAMPLES_PER_PASS)
+    size = -(-num_samples // passes)
+    found, total = _count_exact(network, source, jax.random.split(key, passes), size), passes * size
+    share = found.astype(source.dictionary.dtype) / total
+    return SupportProbability(share, *_wilson_interval(share, total, confidence), total)
+
+
+@eqx.filter_jit
+def _count_exact(network: GroupSparseAutoencoder, source: GroupSparseSource, keys: Array, size: int) -> Int[Array, ""]:
+    def one(key: PRNGKeyArray) -> Int[Array, ""]:
+        samples = source.draw(key, size)
+        codes = (network.encode(samples.observations), samples.codes)
+        found, active = (active_groups(one, network.group_size) for one in codes)
+        return jnp.sum(jnp.all(found == active, axis=1))
+
+    return jnp.sum(jax.lax.map(one, keys))
+
+
+def _wilson_interval(share: Float[Array, ""], total: int, confidence: float) -> tuple[Array, Array]:
+    """The probabilities p that a share of so many is within z standard deviations √(p(1−p)/n) of."""
+    z = jax.scipy.special.ndtri(jnp.asarray((1 + confidence) / 2, share.dtype))
+    middle, width = share + z**2 / (2 * total), z * jnp.sqrt(share * (1 - share) / total + (z / (2 * total)) ** 2)
+    scale = 1 + z**2 / total
+    return jnp.maximum((middle - width) / scale, 0), jnp.minimum((middle + width) / scale, 1)
