@@ -80,7 +80,8 @@ def _one_by_one(
     """Every repeat's outcome, from the program of a single one."""
     outcomes = []
     for index in range(len(keys)):
-        outcomes.append(jax.block_until_ready(run_repeats(experiment, keys[index : index + 1], return_module)))
+        one = run_repeats(experiment, keys[index : index + 1], return_module)
+        outcomes.append(jax.block_until_ready(one))  # type: ignore[no-untyped-call]
         progress(len(outcomes))
     arrays, rest = eqx.partition(outcomes, eqx.is_array)
     joined: Outcome = eqx.combine(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *arrays), rest[0])

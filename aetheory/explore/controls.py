@@ -11,7 +11,7 @@ import aetheory as ae
 from aetheory.group_sparse.problem import NETWORKS, OPTIMIZERS
 from aetheory.two_layer.problem import METHODS
 
-_RECOVERY = {"batch_size": 1000, "learning_rate": 0.002, "signal_to_noise": 10.0, "threshold": 2.5}
+_RECOVERY: dict[str, Any] = {"batch_size": 1000, "learning_rate": 0.002, "signal_to_noise": 10.0, "threshold": 2.5}
 SYSTEMS: dict[str, tuple[Callable[[], Any], float]] = {
     "linear": (lambda: ae.LinearProblem(100, 2000, 200, 5e-5), 2.0),
     "two-layer": (lambda: ae.TwoLayerProblem(100, 50), 10.0),

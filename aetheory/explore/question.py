@@ -174,7 +174,7 @@ def figures(found: Answer) -> dict[str, Figure]:
     return drawn
 
 
-def _law(problem: ae.LinearProblem) -> Any:
+def _law(problem: Any) -> Any:
     """Of the eigenvalues of the sample covariance."""
     if problem.sample_ratio == 0:
         raise ValueError("on the population itself (N = ∞) it is that of Σ")
