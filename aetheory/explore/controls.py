@@ -63,8 +63,7 @@ def controls(start: Any, chosen: dict[str, Any]) -> list[Control]:
         values = tuple(one for one in _values(field, begun) if one == value or accepts(start, chosen | {name: one}))
         if len(values) > 1:
             said = re.search(rf"^ +{name}: (\S{{1,2}})[,;:] ", inspect.getdoc(type(start)) or "", re.MULTILINE)
-            label = f"{name} ({said[1]})" if said else name
-            found.append(Control(name, label + ": j^-" * (name == "covariance"), values, value))
+            found.append(Control(name, f"{name} ({said[1]})" if said else name, values, value))
     return found
 
 

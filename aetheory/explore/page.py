@@ -78,7 +78,8 @@ class Page:
         self.fields.clear()
         for name, label, values, value in controls(self.start, chosen):
             is_word = isinstance(value, bool | str)
-            options = {"none" if one is None else one if is_word else f"{one:g}": one for one in values}
+            unit = "j^-" if name == "covariance" else ""  # a power law, of which the values are exponents
+            options = {"none" if one is None else one if is_word else f"{unit}{one:g}": one for one in values}
             kind = pn.widgets.Select if is_word else pn.widgets.DiscreteSlider
             self.fields[name] = kind(label=label, options=options, value=value, **_WIDE)
             self.fields[name].param.watch(self.build if is_word else self.refresh, "value")
