@@ -1,10 +1,11 @@
-"""The command line: `aetheory reproduce`, `verify`, `sweep`, `plot` and `fit`."""
+"""The command line: `aetheory reproduce`, `verify`, `sweep`, `plot`, `fit` and `explore`."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -275,6 +276,32 @@ def fit(
             plot_fit(found, drawing.subplots())
             drawing.savefig(figure)
     except (OSError, ValueError) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def explore(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the page; 0 for one that is free.")] = 5006,
+    browser: Annotated[bool, typer.Option(help="Open the page.")] = True,
+) -> None:
+    """Move problems by sliders on a local page: predicted curves at once, simulations beside them on a button.
+
+    The page is served on 127.0.0.1 alone, and asks nothing of the network. Ctrl-C ends it.
+    """
+    if find_spec("panel") is None:
+        typer.echo("Error: the explorer needs Panel: pip install 'aetheory[explore]'", err=True)
+        raise typer.Exit(1)
+    compile_quickly(1)
+    _configure_jax(True)
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from aetheory.explore import serve
+
+    try:
+        serve(port, browser)
+    except OSError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
 

@@ -110,7 +110,7 @@ class GroupSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return np.asarray(self.network_.decode(jnp.asarray(codes))).astype(codes.dtype)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The share of the samples' squared norm that the reconstruction keeps: 1 for all of it, or for nothing to keep."""
+        """The share of the squared norm that the reconstruction keeps: 1 for all of it, or where there is none."""
         samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         left, whole = samples - self.inverse_transform(self.transform(samples)), np.sum(samples**2)
         return float(1 - np.sum(left**2) / whole) if whole > 0 else 1.0

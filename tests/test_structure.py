@@ -9,9 +9,15 @@ FLOORS = (
     {"spectra", "sources"},
     {"linear", "two_layer", "group_sparse"},
     {"sweeps", "inference", "plotting", "sklearn"},
-    {"reproduce", "cli", "__main__"},
+    {"reproduce", "explore", "cli", "__main__"},
 )
-ALLOWED_BESIDE = {("plotting", "inference"), ("sweeps", "plotting"), ("cli", "reproduce"), ("__main__", "cli")}
+ALLOWED_BESIDE = {
+    ("plotting", "inference"),
+    ("sweeps", "plotting"),
+    ("cli", "reproduce"),
+    ("cli", "explore"),
+    ("__main__", "cli"),
+}
 SYSTEMS = {"linear", "two_layer", "group_sparse"}
 LONGEST_MODULE = 400
 

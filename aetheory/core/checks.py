@@ -235,7 +235,12 @@ def check_array(name: str, value: Any, requirement: str, *ranks: int) -> Float[A
 
 
 def as_float(value: Any) -> Float[Array, "..."]:
-    """`value` as a floating-point array: integers and Python numbers take JAX's default precision."""
+    """`value` as a floating-point array: integers and Python numbers take JAX's default precision.
+
+    Whatever NumPy understands is taken, such as arrays of pandas and xarray; tensors of PyTorch from any device.
+    """
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
     # Python's integers have no bounds
     array = jnp.asarray(float(value) if type(value) is int else value)
     if jnp.issubdtype(array.dtype, jnp.complexfloating):

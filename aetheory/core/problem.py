@@ -73,6 +73,11 @@ class AbstractProblem(eqx.Module):
         """
 
     @property
+    def is_descent(self) -> bool:
+        """Whether its times are numbers of steps."""
+        return False
+
+    @property
     def candidates(self) -> Sequence[AbstractTheory]:
         """The theories that a fit chooses from where none is named: by default the one that is meant then."""
         return (self.default_theory(),)

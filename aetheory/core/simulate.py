@@ -1,5 +1,6 @@
 """`simulate`: what training does, of any problem."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -21,6 +22,7 @@ def simulate(
     num_repeats: int = 1,
     return_module: bool = False,
     throw: bool = True,
+    progress: Callable[[int], None] | None = None,
     **options: Any,
 ) -> Curve:
     """Draw the problem's randomness, train, and measure; the mean over independent repeats.
@@ -33,6 +35,7 @@ def simulate(
         num_repeats: independent draws, a positive integer; mean and standard deviation are over them.
         return_module: keep what was trained in `Curve.module`, with a leading axis for several repeats.
         throw: raise when a training does not finish; otherwise `Curve.stats` says which.
+        progress: called with the number of repeats that are done, after each; they then run one after the other.
         options: of the problem's own training; see its `experiment`.
 
     Returns:
@@ -48,7 +51,11 @@ def simulate(
     num_repeats = static_integer("num_repeats", num_repeats)
     check_options(problem.options, options, type(problem).__name__)
     experiment = problem.experiment(times, **options)
-    values, stats, module = run_repeats(experiment, jax.random.split(key, num_repeats), return_module)
+    keys = jax.random.split(key, num_repeats)
+    if progress is None:
+        values, stats, module = run_repeats(experiment, keys, return_module)
+    else:
+        values, stats, module = _one_by_one(experiment, keys, return_module, progress)
     if throw:
         values = require_finished(values, stats, values)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), values)
@@ -65,6 +72,20 @@ def simulate(
         label="simulation",
         num_repeats=num_repeats,
     )
+
+
+def _one_by_one(
+    experiment: AbstractExperiment, keys: Any, return_module: bool, progress: Callable[[int], None]
+) -> Outcome:
+    """Every repeat's outcome, from the program of a single one."""
+    outcomes = []
+    for index in range(len(keys)):
+        one = run_repeats(experiment, keys[index : index + 1], return_module)
+        outcomes.append(jax.block_until_ready(one))  # type: ignore[no-untyped-call]
+        progress(len(outcomes))
+    arrays, rest = eqx.partition(outcomes, eqx.is_array)
+    joined: Outcome = eqx.combine(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *arrays), rest[0])
+    return joined
 
 
 @eqx.filter_jit

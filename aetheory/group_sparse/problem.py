@@ -101,6 +101,11 @@ class RecoveryProblem(AbstractProblem):
         noise = () if self.signal_to_noise is None else ("signal_to_noise",)
         return ("threshold", "min_norm", "max_norm", "start_correlation", "learning_rate", *noise)
 
+    @property
+    def is_descent(self) -> bool:
+        """It is one."""
+        return True
+
     @classmethod
     def of(cls, source: GroupSparseSource, network: GroupSparseAutoencoder, **training: Any) -> "RecoveryProblem":
         """That of a given source and of a given network at its start; a simulation then draws the batches only.

@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from aetheory.core.checks import as_float, check_real
+from aetheory.core.checks import as_float, check_real, fail
+from aetheory.core.curve import Curve
 from aetheory.plotting.axes import COLOURS, new_axes
+from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 
 if TYPE_CHECKING:
@@ -14,13 +16,15 @@ if TYPE_CHECKING:
 _NUM_BINS = 40
 
 
-def plot_spectrum(law: MarchenkoPastur, ax: "Axes | None" = None, *, eigenvalues: Any = None) -> "Axes":
+def plot_spectrum(
+    law: MarchenkoPastur | SampleCovariance, ax: "Axes | None" = None, *, eigenvalues: Any = None
+) -> "Axes":
     """Draw the density of a limiting spectral law, and under it a histogram of eigenvalues.
 
     The continuous part is drawn; an atom at 0, and the eigenvalues that make it, are told in the legend.
 
     Arguments:
-        law: of `ae.spectra`, a Marchenko–Pastur or free Poisson law.
+        law: of `ae.spectra`: a Marchenko–Pastur or free Poisson law, or that of samples of any covariance.
         ax: where to draw; new axes when omitted.
         eigenvalues: those of a sample, shape (any,), nonnegative, zeros included.
 
@@ -49,4 +53,29 @@ def plot_spectrum(law: MarchenkoPastur, ax: "Axes | None" = None, *, eigenvalues
         ax.set_ylim(0, 1.3 * float(density[points > 0.02 * upper].max()))
     ax.set(xlabel="eigenvalue", ylabel="density")
     ax.legend(frameon=False, fontsize=8)
+    return ax
+
+
+def plot_quantiles(curve: Curve, ax: "Axes | None" = None) -> "Axes":
+    """Draw a spectrum along the training: bands between quantiles at either end, and the one in the middle as a line.
+
+    Arguments:
+        curve: a single one with the value `spectrum`, shape (num_times, num_levels), of increasing levels, such as
+            `ae.predict(problem, times, quantiles=(0.05, 0.5, 0.95))` of a two-layer problem.
+        ax: where to draw; new axes when omitted.
+
+    Raises:
+        ValueError: a curve without a spectrum.
+    """
+    if "spectrum" not in curve.values:
+        raise fail("curve", "one with a `spectrum`, as the option `quantiles` of a prediction adds it", curve)
+    ax = new_axes() if ax is None else ax
+    times, spectrum = np.asarray(curve.times), np.asarray(curve.spectrum)
+    levels = spectrum.shape[1]
+    for low in range(levels // 2):
+        lower, upper = spectrum[:, low], spectrum[:, levels - 1 - low]
+        ax.fill_between(times, lower, upper, color=COLOURS[0], alpha=0.25, linewidth=0)
+    if levels % 2:
+        ax.plot(times, spectrum[:, levels // 2], color=COLOURS[0], linewidth=1.5)
+    ax.set(xlabel="step" if np.issubdtype(times.dtype, np.integer) else r"flow time $t$", ylabel="eigenvalue")
     return ax

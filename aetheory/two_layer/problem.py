@@ -36,6 +36,7 @@ Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 _EXPERIMENTS: dict[str, Any] = {
     "tied": RiskFlow, "joint": RiskFlow, "alternating": AlternatingDescent, "sgd": SampleDescent,
 }  # fmt: skip
+METHODS = tuple(_EXPERIMENTS)
 _TRAJECTORIES: dict[str, AbstractTheory] = {"tied": TIED, "joint": JOINT, "alternating": ALTERNATING}
 _STEPWISE = ("alternating", "joint", "sgd")
 _OWN_NUMBERS = {

@@ -6,8 +6,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
+import xarray
 
+import aetheory as ae
 from aetheory.core.checks import (
     as_float,
     check_at_least,
@@ -247,3 +250,29 @@ def test_an_error_shows_a_traced_value_too():
 
     with pytest.raises(ValueError, match=r"^Argument `size` must be a scalar, but got .*2, ?3"):
         jax.jit(show)(jnp.zeros((2, 3)))
+
+
+class Tensor:
+    """What PyTorch's offers to NumPy: nothing before it is detached and on the host."""
+
+    def __init__(self, values, is_free=False):
+        self.values, self.is_free = values, is_free
+
+    def detach(self):
+        return Tensor(self.values, True)
+
+    def cpu(self):
+        return self
+
+    def __array__(self, dtype=None, copy=None):
+        if not self.is_free:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad.")
+        return np.asarray(self.values, dtype)
+
+
+@pytest.mark.parametrize("kind", [Tensor, pandas.DataFrame, xarray.DataArray])
+def test_arrays_of_other_libraries_are_data(kind):
+    values = np.arange(6.0).reshape(3, 2)
+    np.testing.assert_array_equal(check_samples("samples", kind(values)), values)
+    problem = ae.LinearProblem(2, 1, 3, 0.1, covariance=kind(np.eye(2)))
+    np.testing.assert_array_equal(problem.covariance, [1, 1])

@@ -1,0 +1,172 @@
+"""The page: controls on one side, on the other what they ask for. Drawn in this process, for this machine alone."""
+
+import html
+import io
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import panel as pn
+from matplotlib.figure import Figure
+
+import aetheory as ae
+from aetheory.explore.controls import SYSTEMS, accepts, controls, ladder
+from aetheory.explore.question import OWN, Answer, Question, answer, figures
+
+_FRAME, _STYLE = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.html", "page.css"))
+_WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (2, 8)}
+_THREADS = 6
+"""In which what the page asks for is computed, while it listens to what is moved."""
+
+
+class Page:
+    """What one visitor sees: `layout`."""
+
+    def __init__(self) -> None:
+        self.lock, self.is_stale = threading.Lock(), False
+        self.simulations: dict[tuple[str, ...], ae.Curve] = {}
+        self.answer: Answer | None = None
+        self.fields: dict[str, Any] = {}
+        self.system = pn.widgets.RadioButtonGroup(options=list(SYSTEMS), value="linear", **_WIDE)
+        self.sliders, self.others = _column(), _column(css_classes=["others"])
+        self.last, self.theories = (
+            pn.widgets.DiscreteSlider(label="last time", options=[1], **_WIDE),
+            _several("theories"),
+        )
+        self.shown = _several("values", placeholder="the usual ones")
+        self.scale = pn.widgets.Select(label="scale", options=["linear", "log"], **_WIDE)
+        self.repeats = pn.widgets.IntSlider(label="repeats", start=1, end=16, value=2, **_WIDE)
+        self.button = pn.widgets.Button(label="Simulate", button_type="primary", on_click=self.simulate, **_WIDE)
+        self.progress = pn.indicators.Progress(visible=False, **_WIDE)
+        self.remarks, self.curves, self.code = _content(), _content(), _content()
+        self.choose()
+        self.system.param.watch(self.choose, "value")
+        own = (self.last, self.theories, self.shown, self.scale)
+        for one in own:
+            one.param.watch(self.refresh, "value")
+        asked = _column(
+            self.system, self.sliders, *own, self.repeats, self.button, self.progress, css_classes=["controls"]
+        )
+        curves = _column("### Curves", self.remarks, self.curves, css_classes=["curves"])
+        saved = pn.FlexBox(*map(self._download, ("csv", "png", "svg", "py")))
+        code = _column("### The same in Python", self.code, saved)
+        self.layout = _column(asked, curves, self.others, code, css_classes=["page"])
+
+    @property
+    def question(self) -> Question:
+        """What the controls ask."""
+        chosen = {name: widget.value for name, widget in self.fields.items()}
+        shown, theories = tuple(self.shown.value), tuple(self.theories.value)
+        return Question(self.start, chosen, self.last.value, theories, shown, self.repeats.value, self.scale.value)
+
+    def choose(self, *_: Any) -> None:
+        """Begin with the problem of a system."""
+        make, last = SYSTEMS[self.system.value]
+        self.start = make()
+        self.fields.clear()
+        self.shown.value = []
+        self.last.param.update(options=ladder(last), value=last)
+        self.theories.param.update(options=[OWN, *self.start.theories], value=[OWN])
+        self.build()
+
+    def build(self, *_: Any) -> None:
+        """A control for each field, anew when a word makes room for other fields, or leaves none for some."""
+        chosen = {name: widget.value for name, widget in self.fields.items()}
+        if not accepts(self.start, chosen):
+            chosen = {name: value for name, value in chosen.items() if getattr(self.start, name) is not None}
+        self.fields.clear()
+        for name, label, values, value in controls(self.start, chosen):
+            is_word = isinstance(value, bool | str)
+            unit = "j^-" if name == "covariance" else ""  # a power law, of which the values are exponents
+            options = {"none" if one is None else one if is_word else f"{unit}{one:g}": one for one in values}
+            kind = pn.widgets.Select if is_word else pn.widgets.DiscreteSlider
+            self.fields[name] = kind(label=label, options=options, value=value, **_WIDE)
+            self.fields[name].param.watch(self.build if is_word else self.refresh, "value")
+        self.sliders[:] = list(self.fields.values())
+        self.refresh()
+
+    def refresh(self, *_: Any) -> None:
+        """Draw what is asked now; of what is asked meanwhile, the last is drawn after it."""
+        self.is_stale = True
+        while self.is_stale and self.lock.acquire(blocking=False):
+            try:
+                self.is_stale = False
+                self._draw()
+            finally:
+                self.lock.release()
+
+    def _draw(self) -> None:
+        self.remarks.object = "<p class='busy'>computing …</p>"
+        try:
+            question = self.question
+            self.answer = found = answer(question, self.simulations.get(question.simulation))
+            others = [_column(f"### {title}", _content(_svg(one))) for title, one in figures(found).items()]
+            self.curves.object, self.code.object = _svg(found.figure), f"<pre>{html.escape(found.code)}</pre>"
+            self.shown.options = list(dict.fromkeys(name for curve in found.curves for name in curve.values))
+            self.others[:], remarks = others, found.remarks
+        except Exception as error:  # a combination that the problem refuses, in its own words
+            self.answer, self.curves.object, self.code.object, self.others[:], remarks = None, "", "", [], [str(error)]
+        self.remarks.object = "".join(f"<p>{html.escape(one)}</p>" for one in remarks)
+
+    def simulate(self, *_: Any) -> None:
+        """Run the simulation that is asked now, and draw it beside the theories."""
+        self.button.disabled, self.progress.visible, self.progress.value = True, True, -1
+        try:
+            question = self.question
+            share = 100 / question.num_repeats
+            curve = question.simulate(lambda done: self.progress.param.update(value=round(share * done)))
+            self.simulations = {question.simulation: curve}
+            self.refresh()
+        except Exception as error:
+            self.remarks.object = f"<p>simulation: {html.escape(str(error))}</p>"
+        finally:
+            self.button.disabled, self.progress.visible = False, False
+
+    def _download(self, kind: str) -> pn.widgets.FileDownload:
+        def file() -> io.BytesIO:
+            if self.answer is None:
+                return io.BytesIO()
+            is_image = kind in ("png", "svg")
+            text = self.answer.csv if kind == "csv" else self.answer.code
+            return io.BytesIO(_image(self.answer.figure, kind) if is_image else text.encode())
+
+        return pn.widgets.FileDownload(callback=file, filename=f"curves.{kind}", label=kind.upper(), width=70)
+
+
+def _column(*content: Any, **more: Any) -> pn.Column:
+    return pn.Column(*content, sizing_mode="stretch_width", stylesheets=[_STYLE], **more)
+
+
+def _content(text: str = "") -> pn.pane.HTML:
+    return pn.pane.HTML(text, stylesheets=[_STYLE], **_WIDE)
+
+
+def _several(label: str, **more: Any) -> pn.widgets.MultiChoice:
+    return pn.widgets.MultiChoice(label=label, **more, **_WIDE)
+
+
+@lru_cache(maxsize=8)
+def _image(figure: Figure, kind: str) -> bytes:
+    target = io.BytesIO()
+    figure.savefig(target, format=kind, dpi=200)
+    return target.getvalue()
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as part of a page."""
+    drawing = _image(figure, "svg").decode()
+    return drawing[drawing.index("<svg") :]
+
+
+def page() -> pn.Template:
+    """A page for each visitor."""
+    frame = pn.Template(_FRAME)
+    frame.add_panel("page", Page().layout)
+    return frame
+
+
+def serve(port: int, show: bool) -> None:
+    """Serve the page on 127.0.0.1 until it is interrupted; a `port` of 0 is one that is free."""
+    pn.extension(nthreads=_THREADS)
+    pn.serve(page, port=port, address="127.0.0.1", show=show, title="aetheory")
