@@ -1,4 +1,3 @@
-import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -138,22 +137,10 @@ def test_derivatives_are_central_differences(x64, name):
     check(CASES[name])
 
 
-def flowed(parameters, forward):
-    model, data = ae.LinearAutoencoder(parameters.reshape(5, 2)), jnp.asarray(INPUTS)
-    adjoint = diffrax.ForwardMode() if forward else None
-    return ae.gradient_flow(
-        model, ae.reconstruction_loss, jnp.array([0.1, 0.3]), data, adjoint=adjoint, rtol=1e-10, throw=False
-    )
+def test_training_is_differentiable_in_its_start(x64):
+    def trained(parameters, forward):
+        model, data = ae.LinearAutoencoder(parameters.reshape(5, 2)), jnp.asarray(INPUTS)
+        run = ae.gradient_descent(model, ae.reconstruction_loss, optax.sgd(0.05), 3, data, throw=False)
+        return run.module.weights
 
-
-def descended(parameters, forward):
-    model, data = ae.LinearAutoencoder(parameters.reshape(5, 2)), jnp.asarray(INPUTS)
-    return ae.gradient_descent(model, ae.reconstruction_loss, optax.sgd(0.05), 3, data, throw=False)
-
-
-@pytest.mark.parametrize("train", [flowed, descended])
-def test_training_is_differentiable_in_its_start(x64, train):
-    def losses(parameters, forward):
-        return train(parameters, forward).module.weights
-
-    check(Case(losses, tuple((0.4 * INPUTS[:2]).ravel().tolist())))
+    check(Case(trained, tuple((0.4 * INPUTS[:2]).ravel().tolist())))
