@@ -1,3 +1,4 @@
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,10 +138,20 @@ def test_derivatives_are_central_differences(x64, name):
     check(CASES[name])
 
 
-def test_training_is_differentiable_in_its_start(x64):
+def flowed(model, data, forward):
+    adjoint = diffrax.ForwardMode() if forward else None
+    times = jnp.array([0.1, 0.3])
+    return ae.gradient_flow(model, ae.reconstruction_loss, times, data, adjoint=adjoint, rtol=1e-10, throw=False)
+
+
+def descended(model, data, forward):
+    return ae.gradient_descent(model, ae.reconstruction_loss, optax.sgd(0.05), 3, data, throw=False)
+
+
+@pytest.mark.parametrize("train", [flowed, descended])
+def test_training_is_differentiable_in_its_start(x64, train):
     def trained(parameters, forward):
-        model, data = ae.LinearAutoencoder(parameters.reshape(5, 2)), jnp.asarray(INPUTS)
-        run = ae.gradient_descent(model, ae.reconstruction_loss, optax.sgd(0.05), 3, data, throw=False)
-        return run.module.weights
+        model = ae.LinearAutoencoder(parameters.reshape(5, 2))
+        return train(model, jnp.asarray(INPUTS), forward).module.weights
 
     check(Case(trained, tuple((0.4 * INPUTS[:2]).ravel().tolist())))
