@@ -136,8 +136,8 @@ def _theories(system):
 
 
 THEORIES = all_theories()
-# a flow compiles for ten seconds a test: two, without and with a bracket, stand for the others of their kind
-LONG = {name for name, case in CASES.items() if case.flow} - {"narrow-latent", "free"}
+# a flow compiles for ten seconds: one stands for the others, and tests/linear/theories/test_interior.py for brackets
+LONG = {name for name, case in CASES.items() if case.flow} - {"narrow-latent"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES]
 
 
@@ -168,41 +168,40 @@ def test_a_theory_says_what_it_is(name):
 
 @pytest.mark.filterwarnings("ignore:The bracket")
 @pytest.mark.parametrize("name", NAMES)
-def test_single_batched_mapped_and_compiled_curves_are_one(x64, name):
-    """Eager single problems, a batch of them, `vmap` and `jit`; and float32 beside float64."""
-    points = jnp.asarray([CASES[name].point, [1.1 * number for number in CASES[name].point]])
-    single = np.stack([predicted(name, point) for point in points])
-    mapped = jax.jit(jax.vmap(lambda point: predicted(name, point)))(points)
-    np.testing.assert_allclose(mapped, single, rtol=1e-6, atol=1e-8)
-    if CASES[name].batched:
-        batch = np.asarray(predicted(name, points.T)).reshape(single.shape[1], 2, -1)
-        np.testing.assert_allclose(np.moveaxis(batch, 0, 1), single, rtol=1e-6, atol=1e-8)
-    with jax.enable_x64(False):
-        options = {"rtol": 1e-6} if CASES[name].flow else {}
-        low = predicted(name, jnp.asarray(CASES[name].point, jnp.float32), jnp.float32, **options)
-        assert low.dtype == jnp.float32
-    # the longest sum is that of a denoiser
-    size = max(1.0, np.abs(single[0]).max())
-    error = rounding(jnp.float32, terms=2049, condition=CASES[name].condition, size=size)
-    np.testing.assert_allclose(low, single[0], rtol=0, atol=error)
-
-
-@pytest.mark.filterwarnings("ignore:The bracket")
-@pytest.mark.parametrize("name", NAMES)
-def test_derivatives_are_central_differences(x64, name):
-    """In all numbers at once, in both modes, under `jit`."""
+def test_single_mapped_and_compiled_curves_are_one_with_derivatives_in_both_modes(x64, name):
+    """Eager single problems beside `vmap` and `jit`; derivatives in all numbers beside central differences."""
     case = CASES[name]
-    point = jnp.asarray(case.point)
+    points = np.outer([1.0, 1.1], case.point)
 
     def scalar(point, **options):
-        values = jnp.ravel(predicted(name, point, **options))
-        return jnp.sum(values * jnp.cos(1 + jnp.arange(float(values.size))))
+        values = predicted(name, point, **options)
+        return jnp.sum(jnp.ravel(values) * jnp.cos(1 + jnp.arange(float(values.size)))), values
 
-    value = jax.jit(jax.value_and_grad(scalar))
-    steps = STEP * point[:, None] * jnp.eye(len(point))
-    ends = [[value(point + sign * step)[0] for sign in (1, -1)] for step in steps]
-    expected = np.array([(up - down) / (2 * STEP * size) for (up, down), size in zip(ends, point, strict=True)])
+    single = np.stack([predicted(name, jnp.asarray(point)) for point in points])
+    steps = STEP * np.diag(points[0])
+    moved = np.concatenate([points, points[0] + steps, points[0] - steps])
+    (values, mapped), slopes = jax.jit(jax.vmap(jax.value_and_grad(scalar, has_aux=True)))(jnp.asarray(moved))
+    np.testing.assert_allclose(mapped[:2], single, rtol=1e-6, atol=1e-8)
+    up, down = np.reshape(values[2:], (2, -1))
+    expected = (up - down) / (2 * STEP * points[0])
     close = {"rtol": 0, "atol": case.tolerance * np.abs(expected).max()}
-    np.testing.assert_allclose(value(point)[1], expected, **close)
+    np.testing.assert_allclose(slopes[0], expected, **close)
     forward = {"adjoint": diffrax.ForwardMode()} if case.flow else {}
-    np.testing.assert_allclose(jax.jit(jax.jacfwd(lambda one: scalar(one, **forward)))(point), expected, **close)
+    slope = jax.jit(jax.jacfwd(lambda one: scalar(one, **forward)[0]))(jnp.asarray(points[0]))
+    np.testing.assert_allclose(slope, expected, **close)
+    with jax.enable_x64(False):
+        check_float32(name, np.float32(points), single)
+
+
+def check_float32(name, points, double):
+    """A batch of problems in float32, where a theory takes one, and a single problem otherwise."""
+    options = {"rtol": 1e-6} if CASES[name].flow else {}
+    if CASES[name].batched:
+        low = predicted(name, jnp.asarray(points).T, jnp.float32, **options)
+        low = np.moveaxis(np.reshape(low, (double.shape[1], 2, -1)), 0, 1)
+    else:
+        low, double = predicted(name, jnp.asarray(points[0]), jnp.float32, **options), double[0]
+    assert low.dtype == jnp.float32
+    # the longest sum is that of a denoiser
+    error = rounding(jnp.float32, terms=2049, condition=CASES[name].condition, size=max(1.0, np.abs(double).max()))
+    np.testing.assert_allclose(low, double, rtol=0, atol=error)

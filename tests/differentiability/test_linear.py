@@ -1,5 +1,3 @@
-import diffrax
-import jax
 import jax.numpy as jnp
 import pytest
 from differentiability.checks import Case, check
@@ -8,20 +6,6 @@ import aetheory as ae
 
 TIMES = (0.1, 0.4)
 RATIOS = (0.6, 0.4, 1.3)
-
-
-def _adjoint(forward):
-    return diffrax.ForwardMode() if forward else None
-
-
-def predicted(regime, ratios=RATIOS, **options):
-    def function(parameters, forward):
-        curve = ae.predict(
-            ae.LinearRatios(*parameters), jnp.asarray(TIMES), regime, adjoint=_adjoint(forward), **options
-        )
-        return jnp.concatenate([curve.train, curve.population])
-
-    return Case(function, ratios)
 
 
 def through_a_closed_form(regime, ratios=RATIOS, **options):
@@ -34,12 +18,6 @@ def through_a_closed_form(regime, ratios=RATIOS, **options):
 
 def in_times(parameters, forward):
     return ae.predict(ae.LinearRatios(*RATIOS), parameters, "mean-field").train
-
-
-def simulated(parameters, forward):
-    problem = ae.LinearProblem(5, 3, 7, parameters[0])
-    curve = ae.simulate(problem, jnp.asarray(TIMES), jax.random.key(0), adjoint=_adjoint(forward), rtol=1e-9)
-    return jnp.concatenate([curve.train, curve.population])
 
 
 def expansion(function):
@@ -68,7 +46,6 @@ CASES = {
     "predict, large-data, finite size": through_a_closed_form("large-data", finite_size=True),
     "predict, mean-field, finite size": through_a_closed_form("mean-field", finite_size=True),
     "predict, times": Case(in_times, (0.2, 0.5)),
-    "simulate": Case(simulated, (0.3,)),
     "expansion.coefficients": expansion(lambda problem: ae.expansion.coefficients(2).evaluate(problem)),
     "expansion.planar": expansion(lambda problem: ae.expansion.planar(2).evaluate(problem)),
     "expansion.taylor_series": expansion(

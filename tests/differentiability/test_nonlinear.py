@@ -138,22 +138,20 @@ def test_derivatives_are_central_differences(x64, name):
     check(CASES[name])
 
 
-def flowed(parameters, forward):
-    model, data = ae.LinearAutoencoder(parameters.reshape(5, 2)), jnp.asarray(INPUTS)
+def flowed(model, data, forward):
     adjoint = diffrax.ForwardMode() if forward else None
-    return ae.gradient_flow(
-        model, ae.reconstruction_loss, jnp.array([0.1, 0.3]), data, adjoint=adjoint, rtol=1e-10, throw=False
-    )
+    times = jnp.array([0.1, 0.3])
+    return ae.gradient_flow(model, ae.reconstruction_loss, times, data, adjoint=adjoint, rtol=1e-10, throw=False)
 
 
-def descended(parameters, forward):
-    model, data = ae.LinearAutoencoder(parameters.reshape(5, 2)), jnp.asarray(INPUTS)
+def descended(model, data, forward):
     return ae.gradient_descent(model, ae.reconstruction_loss, optax.sgd(0.05), 3, data, throw=False)
 
 
 @pytest.mark.parametrize("train", [flowed, descended])
 def test_training_is_differentiable_in_its_start(x64, train):
-    def losses(parameters, forward):
-        return train(parameters, forward).module.weights
+    def trained(parameters, forward):
+        model = ae.LinearAutoencoder(parameters.reshape(5, 2))
+        return train(model, jnp.asarray(INPUTS), forward).module.weights
 
-    check(Case(losses, tuple((0.4 * INPUTS[:2]).ravel().tolist())))
+    check(Case(trained, tuple((0.4 * INPUTS[:2]).ravel().tolist())))

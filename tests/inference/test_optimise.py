@@ -25,6 +25,7 @@ def population(ratios, times, regime):
 
 
 def test_initial_scale_is_the_grids_in_a_tenth_of_the_evaluations(x64):
+    @jax.jit
     def risk(scale):
         return population(ae.LinearRatios(scale, 0.5, 0.5), np.array([0.4]), "mean-field")[0]
 
@@ -33,7 +34,7 @@ def test_initial_scale_is_the_grids_in_a_tenth_of_the_evaluations(x64):
     jax.effects_barrier()
     assert len(calls) <= GRID / 10
     grid = np.geomspace(1e-2, 10, GRID)
-    values = jax.vmap(risk)(jnp.asarray(grid))
+    values = jax.jit(jax.vmap(risk))(jnp.asarray(grid))
     assert found.argument == pytest.approx(grid[values.argmin()], rel=10 ** (3 / GRID) - 1)
     assert found.value <= values.min() * (1 + rounding(jnp.float64, 103))
     # the derivative vanishes: the risk is a parabola there, whose height a step of 1e-4 in the logarithm shows
@@ -44,6 +45,7 @@ def test_initial_scale_is_the_grids_in_a_tenth_of_the_evaluations(x64):
     assert not named.at_bound
 
 
+@pytest.mark.slow
 def test_initial_scale_through_a_flow(x64):
     found = ae.optimise.initial_scale(0.2, 0.01, 1.0, "narrow-latent")
     scales = np.geomspace(0.3, 3, 31) * float(found.argument)
@@ -53,7 +55,7 @@ def test_initial_scale_through_a_flow(x64):
 
 def test_stopping_time_is_the_grids(x64):
     ratios, times = jnp.array([0.5, 1.0, 2.0]), np.geomspace(1e-2, 10, GRID)
-    found = jax.vmap(lambda z: ae.optimise.stopping_time(2.0, 1.0, z, "mean-field"))(ratios)
+    found = jax.jit(jax.vmap(lambda z: ae.optimise.stopping_time(2.0, 1.0, z, "mean-field")))(ratios)
     risks = population(ae.LinearRatios(2.0, 1.0, ratios), times, "mean-field")
     assert (found.value <= risks.min(axis=1) + rounding(jnp.float64, 103)).all()
     # the more data, the longer it pays to train, and the less is left
@@ -69,7 +71,7 @@ def test_derivative_of_a_minimiser_is_implicit(x64):
         return ae.optimise.minimise(lambda u: jnp.cosh(jnp.log(u) - a**2), (0.1, 10.0)).argument
 
     assert argument(0.7) == pytest.approx(np.exp(0.49), rel=1e-9)
-    assert jax.grad(argument)(0.7) == pytest.approx(1.4 * np.exp(0.49), rel=1e-5)
+    assert jax.jit(jax.grad(argument))(0.7) == pytest.approx(1.4 * np.exp(0.49), rel=1e-5)
 
 
 def test_a_kink_at_the_minimum_is_no_obstacle(precision):
@@ -92,6 +94,7 @@ def test_allocation_is_the_grids(x64, case):
     sources, total = SOURCES[case]
     found = ae.optimise.allocation(sources, total)
 
+    @jax.jit
     def risks(units):
         return sum(one.size * ae.limits.water_filling(one, n).risk for one, n in zip(sources, units, strict=True))
 

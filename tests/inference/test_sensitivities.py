@@ -7,9 +7,11 @@ from tolerance import rounding
 import aetheory as ae
 
 TIMES = np.linspace(0, 0.4, 5)
+REGIMES = ["large-data", "mean-field", "small-data", ("mean-field", "free")]
+REGIMES.append(pytest.param("narrow-latent", marks=pytest.mark.slow))  # a flow as small data are
 
 
-@pytest.mark.parametrize("regime", ["large-data", "mean-field", "narrow-latent", "small-data", ("mean-field", "free")])
+@pytest.mark.parametrize("regime", REGIMES)
 def test_derivatives_are_central_differences_of_the_curve(x64, regime):
     ratios, step = {"init_scale": 0.7, "latent_ratio": 0.4, "sample_ratio": 1.3}, 1e-4
     found = ae.sensitivities(ae.LinearRatios(**ratios), TIMES, regime)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles.prism import full_matrix_flow
+from oracles.prism import many_matrix_flows
 from oracles.spectra import blocks, power_law
 from tolerance import rounding
 
@@ -17,50 +17,6 @@ TIMES = np.array([0.0, 0.1, 0.5, 2.0])
 
 def risks(curve):
     return np.stack([curve.train, curve.population])
-
-
-MEAN_FIELD = {
-    # p = 400, z = 2, c = .3; from an independent program
-    "a0.5": (power_law(400, 0.5), [0.17723485, 0.0200153, 0.00087686], [0.34580346, 0.24260962, 0.20894778]),
-    "a1": (power_law(400, 1.0), [0.12917578, 0.0277813, 0.00300749], [0.20456503, 0.13251487, 0.10181906]),
-    "a1.5": (power_law(400, 1.5), [0.06188319, 0.02294328, 0.0064231], [0.07813973, 0.04405286, 0.02843208]),
-    "blocks": (blocks(400), [0.1243084, 0.02331742, 0.00314863], [0.25252533, 0.13266793, 0.10251509]),
-}
-
-
-@pytest.mark.parametrize("name", MEAN_FIELD)
-def test_mean_field_meets_independent_values(x64, name):
-    variances, train, population = MEAN_FIELD[name]
-    curve = ae.predict(ae.LinearRatios(0.003, 100.0, 2.0, covariance=variances), TIMES, "mean-field")
-    np.testing.assert_allclose(risks(curve), [[0.49, *train], [0.49, *population]], atol=1e-8)
-
-
-def test_narrow_latent_and_small_data_meet_independent_values(x64):
-    for variances, train, population in (
-        (power_law(400, 0.5), [0.90412732, 0.87377005, 0.76116972], [0.9168426, 0.90401937, 0.84957154]),
-        (blocks(400), [0.79783525, 0.5616453, 0.25293992], [0.8658842, 0.77690893, 0.69463435]),
-    ):
-        times = np.array([0, 0.25, 0.5, 1]) / variances.max()
-        curve = ae.predict(ae.LinearRatios(0.5, 0.1, 2.0, covariance=variances), times, "narrow-latent")
-        np.testing.assert_allclose(risks(curve), [[0.925, *train], [0.925, *population]], atol=2e-8)
-    for variances, population in (
-        (power_law(600, 0.5), [0.719838, 0.716904, 0.713489, 0.71224]),
-        (blocks(600), [0.718664, 0.713761, 0.707981, 0.705787]),
-    ):
-        problem = ae.LinearProblem(600, 240, 6, 0.001, covariance=variances)
-        curve = ae.predict(problem, np.array([0, 0.2, 0.5, 1, 1.5]) / 100, "small-data")
-        train = [0.7216, 0.599776, 0.395508, 0.150186, 0.052164]
-        np.testing.assert_allclose(risks(curve), [train, [0.7216, *population]], atol=1e-6)
-
-
-def test_mean_field_free_meets_independent_values(x64):
-    """And simulation without the target: 1.0035 .57598 .12454 .00665 and 1 .73942 .45633 .33966."""
-    problem = ae.LinearRatios(0.005, 200.0, 2.0, covariance=power_law(200, 0.75))
-    curve = ae.predict(problem, [0.0, 0.02, 0.2, 2.0], "mean-field ∩ free")
-    expected = [[1, 0.57462, 0.12483, 0.00665], [1, 0.73895, 0.45566, 0.33867]]
-    np.testing.assert_allclose(risks(curve), expected, atol=5.1e-6)
-    growing = ae.predict(problem, [0.02], "mean-field ∩ narrow-latent")  # 1 − 2c ∫ (s, δ) e^{4st} dF, c = 1
-    np.testing.assert_allclose((1 - risks(growing)[:, 0]) / 2, [1.7808, 1.5287], atol=5.1e-5)
 
 
 EDGES_AS_LIMITS = {
@@ -102,18 +58,19 @@ def test_decoupled_modes_meet_independent_values(x64):
 
 
 def test_decoupled_modes_are_a_sum_over_the_directions_of_samples(x64):
-    """F and δ against the eigenvalues s_i and variances v_iᵀΣv_i of twelve draws of 80 samples in 100 dimensions."""
-    variances, times, rng = power_law(100, 1.5), np.array([0.003, 0.03, 0.3]), np.random.default_rng(0)
+    """F and δ against the eigenvalues s_i and variances v_iᵀΣv_i of twelve draws of 256 samples in 320 dimensions."""
+    # as many directions and times as above, and one program
+    variances, times, rng = power_law(320, 1.5), np.geomspace(0.003, 0.3, 6), np.random.default_rng(0)
     knots = np.append(0, np.geomspace(1e-4, 100, 400))
     one = np.asarray(ae.predict(ae.LinearRatios(0.5, 0.7, 1.0), knots, "small-data").train)
     drawn = []
     for _ in range(12):
-        samples = np.sqrt(variances)[:, None] * rng.standard_normal((100, 80))
-        spectrum, basis = np.linalg.eigh(samples @ samples.T / 80)
+        samples = np.sqrt(variances)[:, None] * rng.standard_normal((320, 256))
+        spectrum, basis = np.linalg.eigh(samples @ samples.T / 256)
         error = np.interp(np.outer(times, spectrum.clip(0)), knots, one)
-        drawn.append([error @ spectrum / 100, error @ (variances @ basis**2) / 100])
+        drawn.append([error @ spectrum / 320, error @ (variances @ basis**2) / 320])
     curve = ae.predict(ae.LinearRatios(0.5, 0.7, 1.25, covariance=variances), times, "decoupled-modes")
-    allowed = 4 * np.std(drawn, axis=0) / 12**0.5 + 1 / 100
+    allowed = 4 * np.std(drawn, axis=0) / 12**0.5 + 1 / 320
     assert (np.abs(risks(curve) - np.mean(drawn, axis=0)) < allowed).all()
 
 
@@ -168,19 +125,17 @@ def test_equal_variances_are_the_isotropic_curve(x64, ratio):
             np.testing.assert_allclose(ours.population, known.population, atol=1e-7)
 
 
-@pytest.mark.parametrize("dims", [(8, 3, 20), (8, 3, np.inf), (8, 2, 3), (8, 6, 4), (8, 12, 5)])
+@pytest.mark.parametrize("dims", [(8, 3, 20), (8, 3, np.inf), (8, 2, 3), (8, 12, 5)])
 def test_draws_have_the_law_of_explicit_samples(x64, dims):
-    """The mean of both risks, whatever is reduced: against explicit weights and samples followed by SciPy."""
+    """The mean of both risks, whatever is reduced: against explicit weights and samples."""
     input_dim, latent_dim, num_samples = dims
-    variances, repeats, rng = power_law(8, 1.0), 150, np.random.default_rng(1)
-    explicit = []
-    for _ in range(repeats):
-        weights = np.sqrt(0.6 / 8) * rng.standard_normal((input_dim, latent_dim))
-        covariance = np.diag(variances)
-        if np.isfinite(num_samples):
-            samples = np.sqrt(variances)[:, None] * rng.standard_normal((input_dim, num_samples))
-            covariance = samples @ samples.T / num_samples
-        explicit.append(full_matrix_flow(weights, covariance, TIMES[:3], np.diag(variances)))
+    variances, repeats, rng = power_law(8, 1.0), 300, np.random.default_rng(1)
+    weights = np.sqrt(0.6 / 8) * rng.standard_normal((repeats, input_dim, latent_dim))
+    covariances = np.diag(variances)
+    if np.isfinite(num_samples):
+        samples = np.sqrt(variances)[:, None] * rng.standard_normal((repeats, input_dim, num_samples))
+        covariances = samples @ samples.mT / num_samples
+    explicit = np.moveaxis(many_matrix_flows(weights, covariances, TIMES[:3], np.diag(variances)), 1, 0)
     problem = ae.LinearProblem(*dims, 0.6 / 8, covariance=variances)
     curve = ae.simulate(problem, TIMES[:3], jax.random.key(0), num_repeats=600)
     error = np.sqrt(np.var(explicit, axis=0) / repeats + risks(curve.standard_error) ** 2)
@@ -203,6 +158,7 @@ def test_a_matrix_a_source_and_samples_are_their_eigenvalues(x64):
 def test_batches_jit_and_derivatives(x64):
     variances = power_law(30, 1.0)
 
+    @jax.jit
     def train(scale, tilt):
         tilted = jnp.asarray(variances) ** tilt
         problem = ae.LinearRatios(scale, 2.0, 0.7, covariance=tilted)
@@ -210,7 +166,7 @@ def test_batches_jit_and_derivatives(x64):
 
     batch = ae.LinearRatios(jnp.asarray([0.2, 0.5]), 2.0, 0.7, covariance=variances)
     curve = ae.predict(batch, TIMES, "mean-field")
-    mapped = jax.jit(jax.vmap(train, in_axes=(0, None)))(jnp.asarray([0.2, 0.5]), 1.0)
+    mapped = jax.vmap(train, in_axes=(0, None))(jnp.asarray([0.2, 0.5]), 1.0)
     np.testing.assert_allclose(curve.train, mapped, rtol=1e-10)
     step = 1e-5
     slope = jax.grad(lambda tilt: train(0.2, tilt).sum())(1.0)

@@ -1,5 +1,6 @@
 """Separate encoder and decoder weights: both factors against NumPy, the modes of a small start, published losses."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -37,7 +38,7 @@ def measured(decoder, encoder, covariance, population, decay, noise):
 
 def drawn(experiment, key):
     """W₂, W₁, S and the population covariance of a draw that `simulate` makes."""
-    ensemble = experiment.draw(jax.random.split(key, 1)[0])
+    ensemble = eqx.filter_jit(experiment.draw)(jax.random.split(key, 1)[0])
     decoder, transposed = np.asarray(ensemble.weights)
     covariance, rank = np.zeros((len(decoder),) * 2), len(ensemble.spectrum)
     covariance[:rank, :rank] = covariance_matrix(ensemble)
@@ -95,7 +96,7 @@ def test_flow_is_that_of_both_factors(x64):
 def test_the_start_has_the_law_it_says(x64):
     for dims in ((40, 30, np.inf), (40, 30, 20)):
         experiment = ae.LinearProblem(*dims, 0.5, np.ones(40), tied=False).experiment([1.0])
-        weights = experiment.draw(jax.random.key(0)).weights
+        weights = np.asarray(eqx.filter_jit(experiment.draw)(jax.random.key(0)).weights)
         assert weights.shape == (2, 40, 30)
         deviations = 0.5 * np.array([np.sqrt(2 / 1200), np.sqrt(1 / 1200)])
         assert (np.abs(np.mean(weights**2, axis=(1, 2)) - 0.5) < 4 * deviations[0]).all()
@@ -122,7 +123,7 @@ def test_a_mode_is_one_direction_of_the_flow(x64, penalty):
     coarse, middle, fine = (gains(steps) for steps in (400, 800, 1600))
     expected = (8 * fine - 6 * middle + coarse) / 3
     given = (jnp.asarray(starts)[None, :], jnp.asarray(VARIANCES)[None, :], jnp.asarray(times)[:, None])
-    found = 1 + untied_mode_error(*given, Penalty(*map(jnp.asarray, penalty)))
+    found = 1 + jax.jit(untied_mode_error)(*given, Penalty(*map(jnp.asarray, penalty)))
     np.testing.assert_allclose(found, expected, atol=1e-5)
     if penalty == (0.0, 0.0):
         np.testing.assert_allclose(untied_mode_error(*given, None), found - 1, atol=1e-12)

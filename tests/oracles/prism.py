@@ -29,6 +29,31 @@ def full_matrix_flow(weights, covariance, times, population_covariance=None, dec
     return np.array(train), np.array(population)
 
 
+def many_matrix_flows(weights, covariances, times, population_covariance=None, step=0.02):
+    """`full_matrix_flow` of many small problems, by Runge and Kutta's fourth-order steps: (2, draws, times)."""
+    p = weights.shape[-2]
+    identity = np.eye(p)
+    target = identity if population_covariance is None else population_covariance
+
+    def velocity(w):
+        weighted = (w @ w.mT - identity) @ covariances
+        return -(weighted + weighted.mT) @ w
+
+    found, now = [], 0.0
+    for time in times:
+        count = int(np.ceil((time - now) / step - 1e-9))
+        for _ in range(count):
+            h = (time - now) / count
+            a = velocity(weights)
+            b = velocity(weights + h / 2 * a)
+            c = velocity(weights + h / 2 * b)
+            weights = weights + h / 6 * (a + 2 * b + 2 * c + velocity(weights + h * c))
+        now = time
+        error = weights @ weights.mT - identity
+        found.append([np.trace(error @ seen @ error, axis1=-2, axis2=-1) / p for seen in (covariances, target)])
+    return np.moveaxis(found, 0, -1)
+
+
 def marchenko_pastur_integral(function, ratio):
     """∫ f dμ_z by adaptive quadrature in the angle, atom included."""
     root = np.sqrt(ratio)
@@ -60,57 +85,4 @@ def mean_field_risks(times, strength, ratio):
 
     train = [marchenko_pastur_integral(lambda s, t=t: s * error(s, t) ** 2, ratio) for t in times]
     population = [marchenko_pastur_integral(lambda s, t=t: error(s, t) ** 2, ratio) for t in times]
-    return np.array(train), np.array(population)
-
-
-def narrow_latent_risks(times, scale, latent_ratio, sample_ratio):
-    """The two-dimensional equation Ȧ = 2 − a, Ḃ = b by SciPy, with a dense midpoint quadrature in the angle."""
-    angle = (np.arange(4000) + 0.5) * np.pi / 4000
-    s = 1 + sample_ratio + 2 * np.sqrt(sample_ratio) * np.cos(angle)
-    weight = 2 * np.sin(angle) ** 2 / s / 4000
-    s, weight = np.append(s, 0), np.append(weight, max(0, 1 - 1 / sample_ratio))
-
-    def moments(A, B):
-        growth = scale * weight * np.exp(2 * s * A - 2 * B)
-        return growth.sum(), (s * growth).sum()
-
-    def velocity(_, state):
-        a, b = moments(*state)
-        return [2 - a, b]
-
-    solution = solve_ivp(velocity, (0, times[-1]), [0, 0], t_eval=times, rtol=1e-10, atol=1e-12, method="LSODA")
-    a, b = np.array([moments(*state) for state in solution.y.T]).T
-    mean = (s * weight).sum()
-    return mean + 2 * latent_ratio * (-b + a * b / 2), 1 + 2 * latent_ratio * (-a + a**2 / 2)
-
-
-def small_data_risks(times, scale, latent_ratio, sample_ratio):
-    """The finite system for w = Wᵀv and G = WᵀW on Gauss nodes of the law of M(0), as theory describes it."""
-    size = 60
-    jacobi = scale * (
-        np.diag(np.r_[latent_ratio, np.full(size - 1, 1 + latent_ratio)])
-        + np.sqrt(latent_ratio) * (np.eye(size, k=1) + np.eye(size, k=-1))
-    )
-    nodes, vectors = np.linalg.eigh(jacobi)
-    nodes = np.maximum(nodes, 0)
-    w0, g0 = np.sqrt(nodes) * np.abs(vectors[0]), np.diag(nodes)
-    tau = times * sample_ratio
-
-    def velocity(_, flat):
-        w, g = flat[:size], flat[size:-1].reshape(size, size)
-        gw = g @ w
-        m1, m2, m3 = w @ w, w @ gw, gw @ gw
-        dw = -(gw - 2 * w + w * m1)
-        outer = np.outer(gw, w)
-        dg = -(2 * (outer + outer.T) - 4 * np.outer(w, w))
-        return np.r_[dw, dg.ravel(), m3 - 2 * m2 + m1]
-
-    solution = solve_ivp(velocity, (0, tau[-1]), np.r_[w0, g0.ravel(), 0], t_eval=tau, rtol=1e-9, atol=1e-11)
-    train, population = [], []
-    start = 1 - 2 * scale * latent_ratio + scale**2 * latent_ratio * (1 + latent_ratio)
-    for flat in solution.y.T:
-        w, g = flat[:size], flat[size:-1].reshape(size, size)
-        m1, m2 = w @ w, w @ g @ w
-        train.append(m2 - 2 * m1 + 1)
-        population.append(start - 8 / sample_ratio * flat[-1])
     return np.array(train), np.array(population)

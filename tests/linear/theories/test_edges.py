@@ -30,14 +30,15 @@ def test_derivatives_at_the_start_are_the_restricted_planar_coefficients(x64, fa
     reach = 0.06
     unit = np.array([reach**order / math.factorial(order) for order in range(ORDERS)])
 
+    @jax.jit
+    def curve(times):
+        return theory.isotropic(times, parameters, theory.num_nodes, False, None)[0][0]
+
     def derivatives(risk):
         """Of orders 0, 1, …, by Chebyshev interpolation around time 0."""
-
-        def values(times):
-            (curve, *_), _ = theory.isotropic(jnp.asarray(times), parameters, theory.num_nodes, False, None)
-            return np.asarray(curve[risk])
-
-        series = np.polynomial.Chebyshev.interpolate(values, 18, domain=[-reach, reach])
+        series = np.polynomial.Chebyshev.interpolate(
+            lambda times: np.asarray(curve(jnp.asarray(times))[risk]), 18, domain=[-reach, reach]
+        )
         return [series.deriv(order)(0.0) if order else series(0.0) for order in range(ORDERS)]
 
     for risk in ("train", "population"):
@@ -64,9 +65,12 @@ NEIGHBOURS = {
     ("small-data", "narrow-latent", "free"): ((1e4, 1e-3, 1e4), 1e-8),
 }
 
+# paths as long as the free face takes there
+SLOW = {faces: [pytest.mark.slow] if {"narrow-latent", "free"} <= {*faces} else [] for faces in NEIGHBOURS}
+
 
 @pytest.mark.filterwarnings("ignore:The default `num_nodes`", "ignore:The bracket")
-@pytest.mark.parametrize("faces", NEIGHBOURS, ids=" ∩ ".join)
+@pytest.mark.parametrize("faces", [pytest.param(one, marks=SLOW[one]) for one in NEIGHBOURS], ids=" ∩ ".join)
 def test_an_edge_agrees_with_the_faces_that_meet_in_it(x64, faces):
     """Deep in the corner, each face's own curve is the edge's, to a few parts in a thousand of what moves."""
     ratios, unit = NEIGHBOURS[faces]
@@ -124,15 +128,17 @@ def test_float32_keeps_its_digits_at_any_scale(faces):
     x, y, z = 10 ** np.random.default_rng(0).uniform(-4, 4, (3, 200))
     unit = 1 / ((1 + z) * np.maximum(1, x * (1 + y)))
 
+    @jax.jit
+    @jax.vmap
     def risks(numbers, time):
         curve = ae.predict(ae.LinearRatios(*numbers), time[None], faces)
         return jnp.stack([curve.train[0], curve.population[0]])
 
     for factor in (0.01, 1.0, 100.0):
         inputs = [np.float32(array) for array in (np.stack([x, y, z], axis=1), factor * unit)]
-        single = np.asarray(jax.jit(jax.vmap(risks))(*map(jnp.asarray, inputs)), np.float64)
+        single = np.asarray(risks(*map(jnp.asarray, inputs)), np.float64)
         with jax.enable_x64(True):
-            double = np.asarray(jax.jit(jax.vmap(risks))(*(jnp.asarray(array, jnp.float64) for array in inputs)))
+            double = np.asarray(risks(*(jnp.asarray(array, jnp.float64) for array in inputs)))
         start = np.maximum(np.maximum(1, (x * y) ** 2 + x**2 * y)[:, None], np.abs(double))
         assert (np.abs(single - double) < rounding(jnp.float32, terms=200) * start).all()
 

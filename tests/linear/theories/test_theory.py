@@ -20,22 +20,6 @@ def problem(scale, latent_ratio=1.0, sample_ratio=0.0, input_dim=10**6):
     return ae.LinearProblem(input_dim, round(latent_ratio * input_dim), num_samples, scale / input_dim)
 
 
-@pytest.mark.parametrize(("scale", "latent_ratio"), list(itertools.product(SCALES, (0.3, 1.0, 2.5))))
-def test_large_data_agrees_with_the_spectral_integral(x64, scale, latent_ratio):
-    expected = oracle.large_data_risk(TIMES, scale, latent_ratio)
-    curve = ae.predict(problem(scale, latent_ratio), TIMES, "large-data")
-    np.testing.assert_allclose(curve.train, expected, atol=1e-6 * max(1, expected[0]))
-    np.testing.assert_allclose(curve.population, expected, atol=1e-6 * max(1, expected[0]))
-
-
-@pytest.mark.parametrize(("strength", "sample_ratio"), list(itertools.product(SCALES, (0.4, 1.0, 2.5))))
-def test_mean_field_agrees_with_the_spectral_integral(x64, strength, sample_ratio):
-    train, population = oracle.mean_field_risks(TIMES, strength, sample_ratio)
-    curve = ae.predict(problem(strength, 1.0, sample_ratio), TIMES, "mean-field")
-    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
-    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
-
-
 @pytest.mark.parametrize(("strength", "sample_ratio"), list(itertools.product((0.01, 10.0), (0.02, 1.0, 50.0))))
 def test_the_mean_field_default_holds_its_accuracy_at_the_ends_of_its_range(x64, strength, sample_ratio):
     times = [0.0, 1e-3, 0.1, 1.0, 3.0, 10.0, 30.0, 100.0]
@@ -45,28 +29,9 @@ def test_the_mean_field_default_holds_its_accuracy_at_the_ends_of_its_range(x64,
     np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
 
 
-@pytest.mark.parametrize(("scale", "sample_ratio"), list(itertools.product(SCALES, (0.4, 2.5))))
-@pytest.mark.parametrize("latent_ratio", [0.01, 1.5])
-def test_narrow_latent_agrees_with_the_two_dimensional_equation(x64, scale, sample_ratio, latent_ratio):
-    train, population = oracle.narrow_latent_risks(TIMES, scale, latent_ratio, sample_ratio)
-    curve = ae.predict(problem(scale, latent_ratio, sample_ratio), TIMES, "narrow-latent")
-    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, abs(train[0])))
-    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, abs(population[0])))
-
-
-@pytest.mark.parametrize(("scale", "latent_ratio"), list(itertools.product(SCALES, (0.4, 2.5))))
-def test_small_data_agrees_with_the_moment_system(x64, scale, latent_ratio):
-    ratio = 100.0
-    times = TIMES / ratio
-    train, population = oracle.small_data_risks(times, scale, latent_ratio, ratio)
-    curve = ae.predict(problem(scale, latent_ratio, ratio), times, "small-data")
-    np.testing.assert_allclose(curve.train, train, atol=1e-6 * max(1, train[0]))
-    np.testing.assert_allclose(curve.population, population, atol=1e-6 * max(1, population[0]))
-
-
 def test_small_data_stays_at_the_saddle_where_the_map_shrinks(x64):
     """Narrow and strong, all eigenvalues of WᵀW above 2: the sample's own reconstruction decays for good."""
-    curve = ae.predict(problem(3.0, 0.02, 100.0), [0.0, 1.0], "small-data")
+    curve = ae.predict(problem(3.0, 0.02, 100.0), TIMES / 3, "small-data")
     assert float(curve.train[-1]) == pytest.approx(1.0, abs=1e-6)
 
 
@@ -88,7 +53,7 @@ def test_time_zero_is_the_risk_of_the_initial_map(x64):
         "mean-field": (x * y - 1) ** 2,
         "narrow-latent": 1 - 2 * x * y + x**2 * y,
     }.items():
-        curve = ae.predict(problem(x, y, 0.5), [0.0], regime)
+        curve = ae.predict(problem(x, y, 0.5), TIMES, regime)  # as many times as elsewhere, and one program
         assert float(curve.population[0]) == pytest.approx(expected, abs=1e-9)
 
 
