@@ -10,7 +10,7 @@ from aetheory.reproduce.clustering import Clustering, Network
 
 DIGITS = Clustering(
     group_networks=(Network(1, 2.2),), initialisations=("clusters",), sparse_network=Network(3, 0.03), num_epochs=4,
-    num_trial_epochs=2, num_neighbours=30,
+    num_trial_epochs=4, num_neighbours=30,
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from aetheory.sweeps.run import prepare
 
 def task(cell, key):
     start = cell["scale"] * jax.random.normal(key, (8, 8))
-    return jax.lax.fori_loop(0, 20, lambda _, one: one - 0.1 * one @ one.T @ one, start)
+    return jax.lax.fori_loop(0, 20, lambda _, one: one - 0.01 * one @ one.T @ one, start)
 
 grid = {"scale": [0.1, 0.5, 1.0]}
 key = jax.random.key(0)
