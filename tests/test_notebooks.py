@@ -1,10 +1,15 @@
 """The notebooks as they are committed: pairs agree, outputs are complete and name neither an error nor a machine."""
 
+import ast
+import inspect
+import operator
 import re
 from pathlib import Path
 
 import jupytext
 import pytest
+
+import aetheory as ae
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NAMES = sorted(path.stem for path in FOLDER.glob("[0-9]*.py"))
@@ -63,6 +68,17 @@ def test_a_notebook_imports_the_library_and_few_others(name):
     standard_library = {"dataclasses", "fractions", "pathlib", "tempfile", "warnings"}
     assert "aetheory" in imported
     assert imported <= allowed | standard_library
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_notebook_calls_functions_that_exist_with_arguments_that_they_take(name):
+    """Which its run would tell too, in minutes."""
+    for node in ast.walk(ast.parse((FOLDER / f"{name}.py").read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and re.fullmatch(r"ae(\.\w+)+", ast.unparse(node.func)):
+            function = operator.attrgetter(ast.unparse(node.func).removeprefix("ae."))(ae)
+            starred = any(isinstance(one, ast.Starred) for one in node.args)
+            keywords = {one.arg: None for one in node.keywords if one.arg}
+            inspect.signature(function).bind_partial(*([] if starred else node.args), **keywords)
 
 
 def test_a_place_would_be_noticed():

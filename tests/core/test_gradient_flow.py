@@ -1,7 +1,6 @@
 import re
 from collections.abc import Callable
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -135,7 +134,7 @@ def test_a_step_size_is_plain_gradient_descent(quartic, precision):
     assert run.stats.num_steps == 16
 
 
-@pytest.mark.parametrize("step_size", [None, 0.125, 1e-6])
+@pytest.mark.parametrize("step_size", [None, 1e-6])
 def test_a_flow_to_time_zero_is_the_start(step_size):
     run = follow(jnp.float32, times=np.zeros(len(TIMES)), step_size=step_size)
     np.testing.assert_array_equal(run.values["state"], np.tile(START.astype(np.float32), (len(TIMES), 1)))
@@ -167,40 +166,6 @@ def test_vmap_and_jit_over_starts_and_traced_times(x64):
         np.testing.assert_allclose(path, nonlinear_path(start, 2.5), atol=1e-8)
     with pytest.raises(RuntimeError, match="Argument `times` must be a non-empty vector of finite, nonnegative times"):
         paths(jnp.asarray(starts), jnp.array([0.0, 0.5, 0.4, 0.8, 2.0]))
-
-
-def central_differences(function, start, width=1e-4):
-    steps = width * np.eye(len(start))
-    return np.stack([(function(start + step) - function(start - step)) / (2 * width) for step in steps])
-
-
-def test_forward_mode_agrees_with_central_differences(x64):
-    direction = np.array([0.3, -1.0, 0.5])
-
-    def path(start):
-        return follow(jnp.float64, start=start, quartic=2.5, rtol=1e-9, adjoint=diffrax.ForwardMode()).values["state"]
-
-    value, derivative = jax.jvp(path, (jnp.asarray(START),), (jnp.asarray(direction),))
-    numerical = central_differences(lambda start: nonlinear_path(start, 2.5), START)
-    np.testing.assert_allclose(value, nonlinear_path(START, 2.5), atol=1e-8)
-    np.testing.assert_allclose(derivative, np.tensordot(direction, numerical, 1), atol=1e-6)
-
-
-def test_reverse_mode_agrees_with_central_differences(x64):
-    weights = np.cos(np.arange(TIMES.size * START.size)).reshape(TIMES.size, -1)
-
-    def functional(start, quartic):
-        run = follow(jnp.float64, start=start, quartic=quartic, rtol=1e-9)
-        return jnp.sum(weights * run.values["state"]) + jnp.sum(run.module.position)
-
-    def reference(start, quartic):
-        path = nonlinear_path(start, quartic)
-        return (weights * path).sum() + path[-1, :2].sum()
-
-    by_start, by_quartic = jax.jit(jax.grad(functional, argnums=(0, 1)))(jnp.asarray(START), 2.5)
-    numerical = central_differences(lambda start: reference(start, 2.5), START)
-    np.testing.assert_allclose(by_start, numerical, atol=1e-6)
-    np.testing.assert_allclose(by_quartic, (reference(START, 2.501) - reference(START, 2.499)) / 0.002, atol=1e-6)
 
 
 def test_running_out_of_steps():

@@ -28,21 +28,20 @@ def test_the_method_is_of_second_order_and_stable_on_its_interval(stages):
     assert abs(growth(stages, -1.1 * stable)) > 1
 
 
+def field(time, state, rates):
+    return -rates * (state - jnp.cos(time))
+
+
 @pytest.mark.parametrize("rate", [10.0, 1000.0])
 def test_steps_converge_whatever_the_stages(x64, rate):
     """y' = −λ(y − cos t): errors fall fourfold when steps are halved, with few stages and with many."""
     rates = jnp.asarray([1.0, rate])
-
-    def field(time, state, args):
-        return -rates * (state - jnp.cos(time))
-
     exact = rates * (rates * np.cos(1) + np.sin(1)) / (1 + rates**2)
     exact += (1 - rates**2 / (1 + rates**2)) * jnp.exp(-rates)
     errors = []
     for steps in (4, 8, 16):
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field), RungeKuttaChebyshev(jnp.asarray(rate)), 0.0, 1.0, 1 / steps, jnp.ones(2)
-        )
+        solver, step = RungeKuttaChebyshev(jnp.asarray(rate)), jnp.asarray(1 / steps)
+        solution = diffrax.diffeqsolve(diffrax.ODETerm(field), solver, 0.0, 1.0, step, jnp.ones(2), args=rates)
         errors.append(float(jnp.max(jnp.abs(solution.ys[-1] - exact))))
     assert errors[0] < 3e-3
     assert errors[0] / errors[1] > 3

@@ -65,7 +65,7 @@ def test_k_subspaces_finds_a_mixture_of_subspaces():
     source = GroupSparseSource(gaussian_dictionary(jax.random.key(0), 12, 6), 2, 1, min_norm=0.1, max_norm=2.0)
     samples = source.draw(jax.random.key(1), 300)
     classes = np.asarray(samples.active).argmax(axis=1)
-    found = recovery.k_subspaces(samples.observations, 3, 2, num_starts=30)
+    found = recovery.k_subspaces(samples.observations, 3, 2, num_starts=10)
     assert accuracy(classes, found.assignments) == 1
     assert found.residual == pytest.approx(0, abs=rounding(jnp.float32, terms=300))
     groups = found.dictionary.reshape(12, 3, 2).transpose(1, 0, 2)

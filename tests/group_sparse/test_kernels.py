@@ -28,16 +28,18 @@ def most_active(autoencoder, samples):
     return int((groups != 0).any(-1).sum(-1).max())
 
 
+@eqx.filter_jit
 def value_and_gradients(loss, autoencoder, samples):
     def of(dictionary, samples):
         return 3 * loss(eqx.tree_at(lambda one: one.dictionary, autoencoder, dictionary), samples)
 
-    return jax.jit(jax.value_and_grad(of, argnums=(0, 1)))(autoencoder.dictionary, samples)
+    return jax.value_and_grad(of, argnums=(0, 1))(autoencoder.dictionary, samples)
 
 
 @pytest.mark.parametrize(
     ("options", "sparse"),
     [
+        ({"dtype": jnp.float32}, True),
         ({"threshold": 1.4}, True),
         ({"group_size": 1, "num_groups": 192, "threshold": 1.2}, True),
         ({"group_size": 1, "num_groups": 192, "threshold": 1.2, "nonnegative": True}, True),
@@ -52,8 +54,9 @@ def value_and_gradients(loss, autoencoder, samples):
     ],
     ids=lambda value: None if isinstance(value, bool) else "-".join(value),
 )
-def test_value_and_gradient_are_those_of_the_dense_products(precision, options, sparse):
-    autoencoder, samples = problem(precision, **options)
+def test_value_and_gradient_are_those_of_the_dense_products(x64, options, sparse):
+    autoencoder, samples = problem(**{"dtype": jnp.float64} | options)
+    precision = samples.dtype
     capacity = int(sparse_loss._DENSE_SHARE * autoencoder.num_groups)
     assert (most_active(autoencoder, samples) <= capacity) == sparse, "the case is not the one it is meant to be"
     expected = value_and_gradients(ae.reconstruction_loss, autoencoder, samples)
@@ -79,7 +82,7 @@ def test_a_code_of_exactly_zero_at_threshold_zero_is_active(x64):
 
 def test_no_gradient_reaches_the_threshold():
     autoencoder, samples = problem(jnp.float32, threshold=1.4)
-    gradient = eqx.filter_grad(ae.sparse_reconstruction_loss)(autoencoder, samples)
+    gradient = eqx.filter_jit(eqx.filter_grad(ae.sparse_reconstruction_loss))(autoencoder, samples)
     assert gradient.dictionary.any()
     assert gradient.threshold == 0
 

@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -106,7 +107,7 @@ def test_the_drift_is_the_expected_gradient_of_a_network():
     norms = {"min_norm": 4.0, "max_norm": 5.0, "signal_to_noise": 10.0}
     network = ae.GroupSparseAutoencoder(q * truth + e * other, 2.0, 2)
     source = ae.GroupSparseSource(truth, 2, 3, **norms)
-    gradient = -ae.recovery.expected_gradient(network, source, key, num_batches=5).mean
+    gradient = -eqx.filter_jit(ae.recovery.expected_gradient)(network, source, key, num_batches=5).mean
     gram = np.array([[jnp.vdot(a, b) for a in (truth, other)] for b in (truth, other)])
     along = np.linalg.solve(gram, [jnp.vdot(one, gradient) for one in (truth, other)])
     drift = MeanField.of(PROBLEM.as_arrays()).drift(jnp.asarray(q), jnp.asarray(e**2))

@@ -12,14 +12,17 @@ from aetheory.sweeps.cluster import connect
 
 pytest.importorskip("distributed")
 
-TASK = ae.sweeps.Simulation([0.0, 0.5, 1.0])
-GRID = {"shape": {"input_dim": [8, 20], "latent_dim": [3, 30]}, "num_samples": [20], "init_scale": [0.1, 0.5, 1.0]}
+GRID = {"count": [3, 5], "scale": [0.1, 0.5, 1.0]}
+
+
+def draws(parameters, key):
+    return parameters["scale"] * jax.random.normal(key, (4, parameters["count"])).mean(1)
 
 
 @pytest.mark.filterwarnings("default")  # those of the cluster's own start and end
 def test_a_cluster_agrees_with_one_process_and_survives_a_killed_worker(tmp_path, monkeypatch, x64):
     key = jax.random.key(0)
-    alone = ae.sweep(TASK, GRID, key, 4)
+    alone = ae.sweep(draws, GRID, key, 4)
     written, write = [], ae.sweeps.store.Store.write
     with connect("local:2") as client:
         workers = list(client.run(os.getpid).values())
@@ -31,8 +34,10 @@ def test_a_cluster_agrees_with_one_process_and_survives_a_killed_worker(tmp_path
                 os.kill(workers[0], signal.SIGKILL)
 
         monkeypatch.setattr(ae.sweeps.store.Store, "write", killing)
-        together = ae.sweep(TASK, GRID, key, 4, tmp_path / "store", block_size=2, client=client)
+        together = ae.sweep(draws, GRID, key, 4, tmp_path / "store", block_size=2, client=client)
         assert workers[0] not in client.run(os.getpid).values()
+        task = ae.sweeps.Simulation([0.0, 0.5])  # any problem's training can be sent
+        assert client.submit(lambda sent: sent.settings(), task, pure=False).result() == task.settings()
     assert len(written) == len(set(map(str, written))) == 12
     assert together.drop_attrs().identical(alone.drop_attrs())
 

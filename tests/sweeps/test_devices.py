@@ -12,13 +12,16 @@ jax.config.update("jax_enable_x64", True)
 import aetheory as ae
 from aetheory.sweeps.run import prepare
 
-task = ae.sweeps.Simulation([0.0, 0.5, 1.0])
-grid = {"input_dim": [8], "latent_dim": [3], "num_samples": [20], "init_scale": [0.1, 0.5, 1.0]}
+def task(cell, key):
+    start = cell["scale"] * jax.random.normal(key, (8, 8))
+    return jax.lax.fori_loop(0, 20, lambda _, one: one - 0.01 * one @ one.T @ one, start)
+
+grid = {"scale": [0.1, 0.5, 1.0]}
 key = jax.random.key(0)
 
 def digest(devices):
     dataset = ae.sweep(task, grid, key, 3, devices=devices)
-    return hashlib.sha256(dataset.train.values.tobytes() + dataset.population.values.tobytes()).hexdigest()
+    return hashlib.sha256(dataset.value.values.tobytes()).hexdigest()
 
 sweep = prepare(task, grid, key, 3)
 text = sweep.runner.compile(next(iter(sweep.programs.values()))).call.as_text()
@@ -30,7 +33,10 @@ COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "
 
 
 def test_two_devices_give_what_one_gives_and_exchange_nothing():
-    environment = {**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    environment = {
+        **os.environ,
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2",
+    }
     command = [sys.executable, "-c", PROGRAM]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=600)
     report = json.loads(run.stdout.splitlines()[-1])

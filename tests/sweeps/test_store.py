@@ -105,20 +105,17 @@ def test_xarray_opens_a_store_without_a_word(tmp_path):
     assert opened.drop_vars(["done", "failed"]).load().identical(dataset.load())
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
+def test_a_store_of_another_sweep_is_refused(tmp_path, monkeypatch):
+    arguments = {"function": draws, "grid": PLAIN, "key": KEY, "num_repeats": 2, "store": tmp_path / "store"}
+    before = ae.sweep(**arguments)
+    for changed, message in (
         ({"key": jax.random.key(4)}, "key is .* there and .* here"),
         ({"num_repeats": 3}, "num_repeats is 2 there and 3 here"),
         ({"grid": {**PLAIN, "scale": [0.5, 1.0]}}, "grid is .* there"),
         ({"function": lambda parameters, key: draws(parameters, key)["mean"]}, "program is .*; task is .*draws"),
-    ],
-)
-def test_a_store_of_another_sweep_is_refused(changed, message, tmp_path, monkeypatch):
-    arguments = {"function": draws, "grid": PLAIN, "key": KEY, "num_repeats": 2, "store": tmp_path / "store"}
-    before = ae.sweep(**arguments)
-    with pytest.raises(ValueError, match=message):
-        ae.sweep(**(arguments | changed))
+    ):
+        with pytest.raises(ValueError, match=message):
+            ae.sweep(**(arguments | changed))
     with jax.enable_x64(True), pytest.raises(ValueError, match='dtype is "float32" there and "float64" here'):
         ae.sweep(**arguments)
     monkeypatch.setattr(identity, "version", lambda name: "0.0.1")
@@ -142,7 +139,6 @@ def test_what_a_function_closes_over_and_a_problems_options_count(tmp_path):
         (made, 2.0, 3.0),
         (inside, np.zeros(5000), np.ones(5000)),
         (looked_up, {1: 1.0, 2: 2.0}, {1: 1.0, 2: 3.0}),
-        (looked_up, {1: 1.0, 2: 2.0}, {1: 3.0, 2: 2.0}),
     ):
         arguments = {"x": [1.0], "count": [1, 2]}, KEY, None, tmp_path / "store"
         before = ae.sweep(make(first), *arguments)
@@ -191,8 +187,16 @@ def damage_flipped(path):
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [damage_lost, damage_emptied, damage_flipped])
-@pytest.mark.parametrize("name", ["mean", "failed", "done"])
+@pytest.mark.parametrize(
+    ("damage", "name"),
+    [
+        (damage_lost, "mean"),
+        (damage_lost, "done"),
+        (damage_emptied, "failed"),
+        (damage_flipped, "mean"),
+        (damage_flipped, "done"),
+    ],
+)
 def test_a_damaged_block_is_found_and_computed_again(damage, name, tmp_path, monkeypatch):
     arguments = draws, PLAIN, KEY, 2, tmp_path / "store"
     before = ae.sweep(*arguments, block_size=4).load()
@@ -214,8 +218,7 @@ def test_a_damaged_block_is_found_and_computed_again(damage, name, tmp_path, mon
     assert ["blocks in" in str(one.message) for one in caught] == [True][lost_mask:]
 
 
-@pytest.mark.parametrize("name", [".", "mean", "done", "count"])
-@pytest.mark.parametrize("end", ["gone", "short"])
+@pytest.mark.parametrize(("name", "end"), [(".", "gone"), (".", "short"), ("mean", "short"), ("done", "gone")])
 def test_a_store_that_lost_what_it_says_of_itself(name, end, tmp_path):
     ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store")
     metadata = tmp_path / "store" / name / "zarr.json"

@@ -28,7 +28,7 @@ def simulate(times, activation="sign", method="tied", dim=DIM, units=UNITS, key=
     return simulate_any(problem, np.asarray(times), key, return_module=True)
 
 
-@pytest.mark.parametrize("method", FLOWS)
+@pytest.mark.parametrize(("method", "precision"), [("tied", 32), ("tied", 64), ("joint", 64)], indirect=["precision"])
 def test_a_flow_reaches_the_limit_on_the_spheres(method, precision):
     activation = "sign" if precision == jnp.float32 else "tanh"
     start = jnp.asarray(START, precision)
@@ -62,7 +62,7 @@ def test_a_flow_is_the_projected_gradient(method, x64):
             * population_risk(tied if method == "tied" else TwoLayerAutoencoder(rows, decoder, "erf"), VARIANCES)
         )
 
-    gradients = jax.grad(loss, argnums=(0, 1))(rows, decoder)
+    gradients = jax.jit(jax.grad(loss, argnums=(0, 1)))(rows, decoder)
     assert float(jnp.max(jnp.abs(jnp.sum(gradients[0] * rows, axis=1)))) < rounding(
         jnp.float64, UNITS**2 * DIM
     )  # tangent
@@ -77,8 +77,7 @@ def test_a_flow_is_the_projected_gradient(method, x64):
     ("method", "activation", "times", "expected"),
     [
         ("tied", "sign", [0.0, 0.8, 1.6, 4.0], [0.6110, 0.4962, 0.4328, 0.3732]),
-        ("joint", "erf", [1.0, 3.0, 6.0, 30.0], [0.5650, 0.2862, 0.1296, 0.0864]),
-        ("joint", "sign", [1.0, 3.0, 6.0, 30.0], [0.5712, 0.4383, 0.3791, 0.3634]),
+        pytest.param("joint", "erf", [1.0, 3.0, 6.0, 30.0], [0.5650, 0.2862, 0.1296, 0.0864], marks=pytest.mark.slow),
         ("alternating", "sign", [0, 10, 150], [0.5222, 0.3992, 0.3634]),
     ],
 )
@@ -88,12 +87,11 @@ def test_large_dimensions_follow_their_mean_field(method, activation, times, exp
     np.testing.assert_allclose(run.risk, expected, atol=3e-3)
 
 
-def test_sample_descent_learns_through_the_surrogate(promoting, precision):
+def test_sample_descent_learns_through_the_surrogate(promoting, x64):
     run = simulate(
         [0, 300, 600], method="sgd", batch_size=128, optimizer=optax.adam(optax.cosine_decay_schedule(1e-2, 600))
     )
-    limit, error = float(limits.gaussian(UNITS / DIM)), rounding(precision, terms=UNITS**2 * DIM)
-    assert run.risk.dtype == precision
+    limit, error = float(limits.gaussian(UNITS / DIM)), rounding(jnp.float64, terms=UNITS**2 * DIM)
     assert (np.asarray(run.risk) > limit - error).all()
     assert float(run.risk[-1]) == pytest.approx(limit, abs=0.02)  # the noise of the batches
     assert float(population_risk(run.module)) == pytest.approx(float(run.risk[-1]), abs=error)

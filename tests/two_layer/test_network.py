@@ -20,7 +20,6 @@ from aetheory.two_layer.network import (
 DIM, UNITS = 12, 9
 RISK_ERROR = rounding(jnp.float64, terms=UNITS**2 * DIM, condition=100)
 """Of a best decoder, which equal and opposite units make as large as the inverse of a singular kernel allows."""
-ACTIVATIONS = ("sign", "erf", "tanh", "hard_tanh", "sine", "linear", "relu", "leaky_relu", "softplus", "gelu", "cubic")
 
 
 def activation(name):
@@ -65,7 +64,7 @@ def monte_carlo(autoencoder, covariance, num_samples=100_000):
 @pytest.mark.parametrize(
     ("name", "covariance", "kind"),
     [
-        *((name, "full", "structured") for name in ACTIVATIONS),
+        *((name, "full", "structured") for name in ("sign", "hard_tanh", "relu", "cubic")),
         *(("tanh", *rest) for rest in (("full", "random"), ("isotropic", "random"), ("isotropic", "structured"))),
     ],
 )
@@ -151,8 +150,9 @@ def test_orthonormal_rows_attain_the_limit_with_the_tied_decoder(x64):
     )
 
 
-@pytest.mark.parametrize("name", ["sign", "linear", "tanh"])
-@pytest.mark.parametrize("repeats", [2, 60])
+@pytest.mark.parametrize(
+    ("name", "repeats", "precision"), [("sign", 2, 32), ("tanh", 60, 64), ("linear", 60, 64)], indirect=["precision"]
+)
 def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
     """f(K) is singular, and for `repeats` = 60 of rank one."""
     rows = random_encoder(jax.random.key(0), 20, 60 // repeats).astype(precision)
@@ -160,7 +160,7 @@ def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
     tolerance = rounding(precision, terms=60**2)
     risk, alone = optimal_risk(copies, name), optimal_risk(rows, name)
     assert float(risk) == pytest.approx(float(alone), abs=tolerance)
-    gradient = jax.grad(lambda rows: optimal_risk(rows, name))(copies)
+    gradient = jax.jit(jax.grad(lambda rows: optimal_risk(rows, name)))(copies)
     assert np.isfinite(gradient).all()
 
 

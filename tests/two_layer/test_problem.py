@@ -23,7 +23,9 @@ def problem(method, **fields):
     return ae.TwoLayerProblem(DIM, UNITS, method=method, **{"covariance": VARIANCES} | RATE.get(method, {}) | fields)
 
 
-@pytest.mark.parametrize("method", TIMES)
+@pytest.mark.parametrize(
+    ("method", "precision"), [*((method, 64) for method in TIMES), ("alternating", 32)], indirect=["precision"]
+)
 def test_repeats_modules_and_precision(method, precision):
     run = ae.simulate(problem(method), TIMES[method], KEY, num_repeats=3, return_module=True)
     assert run.times.shape == run.risk.shape == run.std.overlap.shape == run.stats.num_steps.shape == (3,)
@@ -39,7 +41,7 @@ def test_repeats_modules_and_precision(method, precision):
     assert float(np.std(risks, ddof=1)) == pytest.approx(float(run.std.risk[-1]), abs=tolerance)
 
 
-@pytest.mark.parametrize("method", ["joint", "alternating", "sgd"])
+@pytest.mark.parametrize("method", [pytest.param("joint", marks=pytest.mark.slow), "alternating", "sgd"])
 def test_under_jit_and_vmap(method, x64):
     def risks(start, variances):
         return ae.simulate(problem(method, start=start, covariance=variances), TIMES[method], KEY).risk
@@ -53,7 +55,7 @@ def test_under_jit_and_vmap(method, x64):
     assert not np.allclose(mapped[0], mapped[1])
 
 
-@pytest.mark.parametrize("method", ["joint", "sgd"])
+@pytest.mark.parametrize("method", [pytest.param("joint", marks=pytest.mark.slow), "sgd"])
 def test_gradients_in_the_start(method, x64):
     """Reverse mode; alternating descent stops by itself and knows forward mode only."""
     start = random_encoder(KEY, DIM, UNITS)

@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +14,16 @@ BLOCKS = BLOCKS / BLOCKS.mean()
 
 def excess(covariance, num_units, activation="sign"):
     """The risk over the limit, and the autoencoder."""
-    autoencoder = limits.minimiser(KEY, covariance, num_units, activation)
     variances = covariance if np.ndim(covariance) == 1 else np.maximum(np.linalg.eigvalsh(covariance), 0)
-    limit = limits.water_filling(jnp.sqrt(jnp.asarray(variances)), num_units, activation).risk
-    return float(population_risk(autoencoder, covariance) - limit), autoencoder
+    autoencoder = limits.minimiser(KEY, covariance, num_units, activation)
+    gap = above(autoencoder, jnp.asarray(covariance), jnp.asarray(variances), num_units, activation)
+    return float(gap), autoencoder
+
+
+@eqx.filter_jit
+def above(autoencoder, covariance, variances, num_units, activation):
+    limit = limits.water_filling(jnp.sqrt(variances), num_units, activation).risk
+    return population_risk(autoencoder, covariance) - limit
 
 
 @pytest.mark.parametrize("activation", ["sign", "tanh"])
