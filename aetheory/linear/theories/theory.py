@@ -51,13 +51,17 @@ class Face:
         holds: whether a monomial lies on it, from m, n, j, the order s and the largest j of the risk.
         scaling: how the dimensions grow where it dominates.
         time_unit: T such that the regime unfolds in T·t.
-        error_per_share: error of its curve up to the natural time, per share of monomials off the face; see `locate`.
+        error_per_share: error of its curve up to the natural time, per share of monomials off the face raised to
+            `error_power`, beyond that at time 0; see `locate`.
+        cancels: whether monomials off the face largely cancel each other within an order.
     """
 
     holds: Callable[[int, int, int, int, int], bool]
     scaling: str
     time_unit: str
     error_per_share: float
+    error_power: float = 0.8
+    cancels: bool = False
 
 
 class Accuracy(NamedTuple):
