@@ -101,7 +101,7 @@ NARROW_LATENT = LinearTheory(
         time_unit="1",
         error_per_share=4.6,
         error_power=1.0,
-        cancels=True,
+        share="signed",
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("sample_ratio", 0.0, 50.0), 20.0),
 )

@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -53,7 +53,8 @@ class Face:
         time_unit: T such that the regime unfolds in T·t.
         error_per_share: error of its curve up to the natural time, per share of monomials off the face raised to
             `error_power`, beyond that at time 0; see `locate`.
-        cancels: whether monomials off the face largely cancel each other within an order.
+        share: how that share is taken: by the "sizes" of monomials, "with samples" where powers of z off the face grow
+            later and for longer, or "signed" where monomials of one order largely cancel each other.
     """
 
     holds: Callable[[int, int, int, int, int], bool]
@@ -61,7 +62,7 @@ class Face:
     time_unit: str
     error_per_share: float
     error_power: float = 0.8
-    cancels: bool = False
+    share: Literal["sizes", "with samples", "signed"] = "sizes"
 
 
 class Accuracy(NamedTuple):
