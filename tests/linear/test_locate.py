@@ -150,8 +150,7 @@ def test_a_small_start_grows_for_longer_than_four_orders_tell():
         assert error < ae.locate(ae.LinearProblem(100, *numbers)).errors["mean-field"] < 5 * error
 
 
-def test_the_error_at_time_0_is_stated_exactly():
+def test_the_error_at_time_0_is_known():
     """The mean-field curve starts at (1−c)², simulations at 1 − 2c + c² + c²(p+1)/H."""
-    problem = ae.LinearProblem(50, 20_000, 50, 1 / 20_000)
-    assert ae.locate(problem).errors["mean-field"] == pytest.approx(51 / 20_000, rel=0.5)
-    assert ae.locate(problem).errors["mean-field"] > 51 / 20_000
+    problem = ae.LinearProblem(50, 2_000, 50, 1 / 2_000)
+    assert 51 / 2_000 < ae.locate(problem).errors["mean-field"] < 5 * 51 / 2_000
