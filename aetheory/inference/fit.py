@@ -36,9 +36,9 @@ _NUM_SCANNED, _MORE_FOR_TIME, _MORE_IN_CLOSED_FORM = 128, 4, 8
 """Points that are tried for a limit that is a flow; how many times more with a free unit of time, for which few are
 good, and of a curve that costs next to nothing."""
 
-_APART, _SAME = 0.2, 0.02
-"""Starts are no closer than a share of the ranges, in one parameter at least that matters, for close ones find the same
-minimum; minima no further apart in the logarithms of the parameters are one."""
+_APART, _SAME = 0.1, 0.02
+"""Starts are no closer than a share of the ranges, along one direction at least that the curve sees, for close ones find
+the same minimum; minima no further apart in the logarithms of the parameters are one."""
 
 _MATTERS = 1e-8
 """A parameter whose derivatives are a smaller share of the largest is one that the limit does not have."""
@@ -209,10 +209,11 @@ def _starts(question: Question, squares: LeastSquares, num_starts: int) -> Float
     costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
     chosen: list[Float64[np.ndarray, " free"]] = []
     best_first = points[np.argsort(costs, kind="stable")]
-    slopes = np.abs(squares.jacobian(jnp.asarray(best_first[0], squares.times.dtype))).max(axis=(0, 1))
-    matters = slopes >= _MATTERS * slopes.max()
+    slopes = np.asarray(squares.jacobian(jnp.asarray(best_first[0], squares.times.dtype)), np.float64)
+    _, sizes, directions = np.linalg.svd(slopes.reshape(-1, len(lower)) * (upper - lower), full_matrices=False)
+    seen = directions[sizes >= _MATTERS * sizes.max()]  # such as c = xy alone of x and y
     for point in best_first:
-        apart = [np.abs((point - other) / (upper - lower))[matters].max() > _APART for other in chosen]
+        apart = [np.abs(seen @ ((point - other) / (upper - lower))).max() > _APART for other in chosen]
         if len(chosen) < num_starts and all(apart):
             chosen.append(point)
     return np.array(chosen)
