@@ -37,8 +37,8 @@ _NUM_SCANNED, _MORE_FOR_TIME, _MORE_IN_CLOSED_FORM = 128, 4, 8
 good, and of a curve that costs next to nothing."""
 
 _APART, _SAME = 0.1, 0.02
-"""Starts are no closer than a share of the ranges, along one direction at least that the curve sees, for close ones find
-the same minimum; minima no further apart in the logarithms of the parameters are one."""
+"""Starts are no closer than a share of the ranges, along one direction at least that the curve sees, for close ones
+find the same minimum; minima no further apart in the logarithms of the parameters are one."""
 
 _MATTERS = 1e-8
 """A parameter whose derivatives are a smaller share of the largest is one that the limit does not have."""
