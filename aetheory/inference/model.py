@@ -45,7 +45,7 @@ def with_numbers(problem: AbstractProblem, numbers: Mapping[str, Any]) -> Any:
 
 def forward_curve(theory: AbstractTheory, problem: AbstractProblem, times: Any, **wanted: Any) -> Curve:
     """A theory's curve in forward mode, with those options that it has; infinite where a flow did not finish."""
-    wanted |= {"adjoint": diffrax.ForwardMode(), "throw": False}
+    wanted |= {"adjoint": diffrax.ForwardMode(), "throw": False} | getattr(theory, "in_fits", {})
     known = keyword_only(theory.curve)
     curve: Curve = theory.curve(problem, times, **{name: value for name, value in wanted.items() if name in known})
     finished = True if curve.stats is None else curve.stats.succeeded

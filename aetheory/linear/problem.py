@@ -326,8 +326,9 @@ class LinearRatios(_AbstractPrism):
 
     @property
     def candidates(self) -> Sequence[AbstractTheory]:
-        """All regimes without a bracket that are no edge."""
-        return [one for one in self.theories.values() if not (one.is_approximate or one.is_special)]
+        """All regimes without a bracket that are no edge, and the interior."""
+        faces = [one for one in self.theories.values() if not (one.is_approximate or one.is_special)]
+        return [*faces, INTERIOR]
 
     def experiment(self, times: Any, **options: Any) -> LinearExperiment:
         """None: a simulation needs dimensions.

@@ -27,7 +27,7 @@ FREE = BracketedTheory(
         _on_face,
         scaling="pσ² → ∞; H ≍ p ≍ N",
         time_unit="pσ²",
-        error_per_share=0.75,
+        error_per_share=0.05,
     ),
 )
 """Ṁ = −[2MSM + SM² + M²S] from free Wishart elements M and S: arXiv:2606.05335, free regime, pσ² → ∞."""

@@ -66,6 +66,8 @@ class BracketedTheory(AbstractTheory):
     face: Face | None = None
 
     is_approximate: ClassVar[bool] = True
+    in_fits: ClassVar[dict[str, Any]] = {"method": Rotations(32, 2), "rtol": 1e-3}
+    """Options in a fit, which asks for hundreds of curves."""
 
     def curve(
         self,

@@ -101,7 +101,8 @@ LARGE_DATA = LinearTheory(
         _on_face,
         scaling="N/p → ∞; H ≍ p, σ² ≍ 1/p",
         time_unit="1",
-        error_per_share=0.2,
+        error_per_share=0.04,
+        share="with samples",
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("latent_ratio", 0.02, 50.0), math.inf),
 )

@@ -101,7 +101,7 @@ MEAN_FIELD = LinearTheory(
         _on_face,
         scaling="H/p → ∞, σ² ≍ 1/H; N ≍ p",
         time_unit="1",
-        error_per_share=0.6,
+        error_per_share=0.22,
     ),
     accuracy=Accuracy(("init_strength", 1e-2, 10.0), ("sample_ratio", 0.0, 50.0), 100.0, latest_decay=20.0),
 )

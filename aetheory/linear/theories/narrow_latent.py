@@ -99,7 +99,9 @@ NARROW_LATENT = LinearTheory(
         _on_face,
         scaling="H/p → 0, σ² ≍ 1/p; N ≍ p",
         time_unit="1",
-        error_per_share=1.4,
+        error_per_share=4.6,
+        error_power=1.0,
+        share="signed",
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("sample_ratio", 0.0, 50.0), 20.0),
 )

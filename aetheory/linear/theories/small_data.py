@@ -82,7 +82,8 @@ SMALL_DATA = LinearTheory(
         _on_face,
         scaling="N/p → 0; H ≍ p, σ² ≍ 1/p",
         time_unit="p/N",
-        error_per_share=0.5,
+        error_per_share=0.065,
+        share="with samples",
     ),
     accuracy=Accuracy(("init_scale", 1e-3, 10.0), ("latent_ratio", 0.02, 50.0), 100.0, in_samples=True),
 )

@@ -8,7 +8,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -51,13 +51,18 @@ class Face:
         holds: whether a monomial lies on it, from m, n, j, the order s and the largest j of the risk.
         scaling: how the dimensions grow where it dominates.
         time_unit: T such that the regime unfolds in T·t.
-        error_per_share: error of its curve up to the natural time, per share of monomials off the face; see `locate`.
+        error_per_share: error of its curve up to the natural time, per share of monomials off the face raised to
+            `error_power`, beyond that at time 0; see `locate`.
+        share: how that share is taken: by the "sizes" of monomials, "with samples" where powers of z off the face grow
+            later and for longer, or "signed" where monomials of one order largely cancel each other.
     """
 
     holds: Callable[[int, int, int, int, int], bool]
     scaling: str
     time_unit: str
     error_per_share: float
+    error_power: float = 0.8
+    share: Literal["sizes", "with samples", "signed"] = "sizes"
 
 
 class Accuracy(NamedTuple):
