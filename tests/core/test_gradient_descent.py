@@ -397,3 +397,24 @@ def test_bad_steps_to_record_at(record_at, shown):
     message = "Argument `record_at` must be increasing step numbers between 0 and `num_steps` = 10, but got " + shown
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         gradient_descent(Point(jnp.asarray(0.0)), falling, SGD, 10, 0.0, record_at=record_at)
+
+
+def test_vmap_over_keys_draws_different_batches(x64):
+    ends = jax.vmap(lambda key: fresh(key).module.position)(jnp.stack([KEY, OTHER_KEY]))
+    for key, end in zip((KEY, OTHER_KEY), ends, strict=True):
+        np.testing.assert_allclose(fresh(key).module.position, end, rtol=rounding(jnp.float64, terms=100))
+
+
+def test_a_continued_run_that_diverges_names_the_step_of_the_whole():
+    step, start = step_of_overflow(np.dtype("float32")), Point(jnp.ones(()))
+    first = gradient_descent(start, runaway, SGD, 2, 0.0)
+    with pytest.raises(FloatingPointError, match=f"infinite at step {step} of {step + 22}"):
+        gradient_descent(
+            first.module,
+            runaway,
+            SGD,
+            step + 20,
+            0.0,
+            optimizer_state=first.optimizer_state,
+            first_step=2,
+        )
