@@ -175,7 +175,7 @@ def limits(face: str, cases: list[Case], times: Any) -> Any:
     @jax.jit
     def curves(numbers: Any, times: Any) -> Any:
         def one(given: Any) -> Any:
-            ratios = ae.LinearRatios(*given[0], covariance=spread)
+            ratios = ae.LinearRatios(given[0][0], given[0][1], given[0][2], covariance=spread)
             found = THEORIES[face].curve(ratios, given[1] * _TIMES / _STEPS, throw=False, **options)
             return jnp.stack([found.train, found.population])
 

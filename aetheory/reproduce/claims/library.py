@@ -40,7 +40,7 @@ def digits():
     return found
 
 
-def variances(spectrum, input_dim):
+def variances(spectrum: str, input_dim: int) -> Any:
     """Of mean 1: "iso", a power law "a1.5", "blocks" (a quarter of them 3, the others .2), or those of digits."""
     if spectrum == "iso":
         return np.ones(input_dim)
@@ -54,7 +54,7 @@ def variances(spectrum, input_dim):
     return found / found.mean()
 
 
-def located(input_dim, latent_dim, num_samples, init_variance, spectrum):
+def located(input_dim: int, latent_dim: int, num_samples: int, init_variance: float, spectrum: str) -> ae.LinearProblem:
     """A problem of one of these spectra."""
     covariance = None if spectrum == "iso" else variances(spectrum, input_dim)
     return ae.LinearProblem(input_dim, latent_dim, num_samples, init_variance, covariance)
