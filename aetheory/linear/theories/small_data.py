@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optimistix
 from jaxtyping import Array, Float
@@ -16,7 +17,7 @@ from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver
 from aetheory.spectra.marchenko_pastur import free_poisson
 
 State = tuple[Float[Array, "columns rows"], Float[Array, " two"]]
-"""Wᵀ of one sample's Krylov space, and by how much the population and the train risk (over p/N) have fallen."""
+"""Wᵀ of one sample's Krylov space; how far the population and the train risk (over p/N) fell, as shares of R(0)."""
 
 
 def sample_ensemble(ratios: AbstractLinear, num_nodes: int, target: float = 1.0) -> Ensemble:
@@ -54,20 +55,25 @@ def one_sample(
     R(t) = R(0) − 8 ∫₀ᵗ |(M−I)Wᵀe₀|² dt' with WᵀW in place of M, and a gradient flow descends by its own square,
     R_tr(t) = R_tr(0) − (2/z) ∫₀ᵗ |dW/dt|² dt'.
     """
-    unit = ratios.sample_ratio
+    ensemble, start = sample_ensemble(ratios, num_nodes, target), ratios.initial_risk(target == 0)
+    size, unit = jnp.maximum(1, jax.lax.stop_gradient(start)), ratios.sample_ratio
+    speed = jnp.max(jnp.abs(jax.lax.stop_gradient(vector_field(0, ensemble.weights.T, ensemble) / unit)))
+    speed = jnp.where(speed > 0, speed, 1)
 
     def field(time: Any, state: State, ensemble: Ensemble) -> State:
         transposed, _ = state
         own, velocity = transposed[:, 0], vector_field(time, transposed, ensemble)
         error = transposed @ (own @ transposed) - target * own
-        return velocity, jnp.stack([8 * jnp.sum(error**2), 2 * jnp.sum((velocity / unit) ** 2)])
+        # the square itself leaves the range of float32 at large starts
+        descent = jnp.sum((velocity / unit / speed) ** 2) * speed * (speed / size)
+        return velocity, jnp.stack([8 * jnp.sum(error**2) / size, 2 * descent])
 
     def observe(time: Any, state: State, ensemble: Ensemble) -> OneSample:
         transposed, fallen = state
-        population = ratios.initial_risk(target == 0) - fallen[0]
-        return OneSample(Values(train=risks(time, transposed, ensemble).train, population=population), -fallen[1])
+        population = start - size * fallen[0]
+        values = Values(train=risks(time, transposed, ensemble).train, population=population)
+        return OneSample(values, -size * fallen[1])
 
-    ensemble = sample_ensemble(ratios, num_nodes, target)
     state = (ensemble.weights.T, jnp.zeros(2, times.dtype))
     found, _, stats = solve_flow(field, state, times, ensemble, observe, **solver._asdict(), norm=optimistix.max_norm)
     return found, stats
