@@ -17,7 +17,7 @@ from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver
 from aetheory.spectra.marchenko_pastur import free_poisson
 
 State = tuple[Float[Array, "columns rows"], Float[Array, " two"]]
-"""Wᵀ of one sample's Krylov space; how far the population and the train risk (over p/N) fell, as shares of R(0)."""
+"""Wᵀ of one sample's Krylov space; how far the population and the train risk (over p/N) fell, in shares of R(0)."""
 
 
 def sample_ensemble(ratios: AbstractLinear, num_nodes: int, target: float = 1.0) -> Ensemble:
@@ -56,7 +56,9 @@ def one_sample(
     R_tr(t) = R_tr(0) − (2/z) ∫₀ᵗ |dW/dt|² dt'.
     """
     ensemble, start = sample_ensemble(ratios, num_nodes, target), ratios.initial_risk(target == 0)
-    size, unit = jnp.maximum(1, jax.lax.stop_gradient(start)), ratios.sample_ratio
+    # in units in which the integrals outgrow the entries of W, for the solver to keep their own relative accuracy
+    largest = jnp.maximum(1, ratios.init_scale * (1 + ratios.latent_ratio))
+    size, unit = jax.lax.stop_gradient(jnp.maximum(1, start) / largest), ratios.sample_ratio
     speed = jnp.max(jnp.abs(jax.lax.stop_gradient(vector_field(0, ensemble.weights.T, ensemble) / unit)))
     speed = jnp.where(speed > 0, speed, 1)
 

@@ -172,7 +172,10 @@ def test_float32_keeps_its_digits_at_any_scale(name, covariance):
     compared = in_range & ~np.isnan(single) if not THEORIES[name].is_explicit else in_range
     assert compared.mean() > 0.7
     size = np.maximum(start, np.abs(double))[compared]
-    assert (np.abs(single[compared] - double[compared]) < rounding(jnp.float32, terms=200) * size).all()
+    # what a flow honours in float32 is 16 eps, its risks ten times that
+    solved = 10 * 16 * float(jnp.finfo(jnp.float32).eps)
+    allowed = rounding(jnp.float32, terms=200) if THEORIES[name].is_explicit else solved
+    assert (np.abs(single[compared] - double[compared]) < allowed * size).all()
 
 
 @pytest.mark.filterwarnings("ignore:The default `num_nodes`")
