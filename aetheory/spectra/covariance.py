@@ -145,7 +145,7 @@ class SampleCovariance(eqx.Module):
 
         In closed form from m: N (s Im m + arg m)/π − Σ arg(1 + τm)/π counts N eigenvalues, since log det is stationary.
         """
-        return self._distribution(points, self.boundary(points))
+        return 1 - self._above(points, self.boundary(points))
 
     @eqx.filter_jit
     def atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
@@ -173,17 +173,15 @@ class SampleCovariance(eqx.Module):
     def _atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         total = jnp.mean(self.variances) * size
         low = jnp.maximum(self.edges[0] / 2, 1e-8 * jnp.minimum(self._smallest, jnp.mean(self.variances)))
-        points = jnp.geomspace(low, 1.02 * self.top, _TABLE)
+        # from the top, where float32 has to tell shares of 1/p apart
+        points = jnp.geomspace(1.02 * self.top, low, _TABLE)
         m = self.boundary(points)
-        levels = jax.lax.cummax(self._distribution(points, m))
-        shares = jnp.clip(jnp.arange(size + 1, dtype=points.dtype) / rank, 0, 1)
-        ends = self.atom + (levels[-1] - self.atom) * shares
-        # strictly increasing, for the inverse to be one
-        steps = levels + jnp.arange(_TABLE, dtype=points.dtype) * float(np.finfo(points.dtype).eps)
+        levels = jax.lax.cummax(self._above(points, m))
+        ends = levels[-1] * jnp.clip(1 - jnp.arange(size + 1, dtype=points.dtype) / rank, 0, 1)
 
         def means(values: Float[Array, " points"]) -> Float[Array, " size"]:
-            cumulative = jnp.cumsum(jnp.diff(levels, prepend=self.atom[None]) * values)
-            return size * jnp.diff(jnp.interp(ends, steps, cumulative))
+            cumulative = jnp.cumsum(jnp.diff(levels, prepend=0) * values)
+            return -size * jnp.diff(jnp.interp(ends, levels, cumulative))
 
         spectrum = means(jnp.sqrt(points * jnp.concatenate([points[:1], points[:-1]])))
         seen = means(1 / (points * jnp.abs(m) ** 2))
@@ -269,11 +267,18 @@ class SampleCovariance(eqx.Module):
         ratio = self._ratio.astype(first.dtype)
         return ratio * first, ratio * second
 
-    def _distribution(self, points: Float[Array, " points"], m: Complex[Array, " points"]) -> Float[Array, " points"]:
-        variances, _ = self._like(m)
-        angles = jnp.mean(jnp.angle(1 + variances[None, :] * m[:, None]), axis=1)
-        counted = ((points * m.imag + jnp.angle(m)) / self._ratio - angles) / jnp.pi
-        return jnp.clip(counted - (1 / self._ratio - 1), 0, 1)
+    def _above(self, points: Float[Array, " points"], m: Complex[Array, " points"]) -> Float[Array, " points"]:
+        """1 − F, without cancellation where it is small: near the top, where few eigenvalues carry the risk.
+
+        For s Im m = z Im gm and −1/m = s − zg at the solution, g = mean τ/(1+τm).
+        """
+        variances = self.variances[None, :]
+        real, imaginary = 1 + variances * m.real[:, None], variances * m.imag[:, None]
+        scaled = variances / (real**2 + imaginary**2)
+        pulled, turned = jnp.mean(scaled * real, axis=1), -jnp.mean(scaled * imaginary, axis=1)
+        angles = jnp.mean(jnp.arctan2(imaginary, real), axis=1)
+        phase = jnp.arctan2(self._ratio * turned, points - self._ratio * pulled) / self._ratio
+        return jnp.clip((angles - m.imag * jnp.mean(scaled, axis=1) - phase) / jnp.pi, 0, 1)
 
     def _along(self, points: Complex[Array, " points"], safe: bool = False) -> Complex[Array, " points"]:
         """m along a path of neighbouring points that starts far from the support: Euler's predictor, then Newton.

@@ -30,8 +30,8 @@ from aetheory.linear.theories.large_data import general_risks as large_data_risk
 from aetheory.linear.theories.narrow_latent import NARROW_LATENT
 from aetheory.linear.theories.narrow_latent import general_risks as narrow_latent_risks
 from aetheory.linear.theories.narrow_latent import isotropic_risks as columns
-from aetheory.linear.theories.small_data import SMALL_DATA, seen
-from aetheory.linear.theories.small_data import isotropic_risks as one_sample
+from aetheory.linear.theories.small_data import SMALL_DATA, OneSample, seen
+from aetheory.linear.theories.small_data import isotropic_risks as along_one_sample
 from aetheory.linear.theories.theory import Limit, LinearTheory, Solver, Times, same
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
@@ -102,13 +102,19 @@ def closed(
     return Estimate(form(times, ratios)), None
 
 
-def of_samples(
-    form: Callable[[Times, AbstractLinear], Values], times: Times, ratios: AbstractLinear, *_: Any
+def of_sample(
+    form: Callable[[Times, AbstractLinear], OneSample], times: Times, ratios: AbstractLinear, *_: Any
 ) -> tuple[Estimate, None]:
-    """A small-data edge for any covariance: its isotropic curve in time t τ̄, as on the face."""
-    isotropic = of_covariance(ratios, None)
-    start = form(jnp.zeros(1, times.dtype), isotropic).train[0]
-    return Estimate(seen(ratios, form(jnp.mean(ratios.covariance) * times, isotropic), start)), None
+    """A small-data edge for isotropic inputs."""
+    return Estimate(form(times, ratios).values), None
+
+
+def of_samples(
+    form: Callable[[Times, AbstractLinear], OneSample], times: Times, ratios: AbstractLinear, *_: Any
+) -> tuple[Estimate, None]:
+    """The same for any covariance: its isotropic curve in time t τ̄, as on the face."""
+    isotropic = form(jnp.mean(ratios.covariance) * times, of_covariance(ratios, None))
+    return Estimate(seen(ratios, isotropic)), None
 
 
 def large_data_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:
@@ -137,45 +143,51 @@ def large_data_narrow_latent_free(times: Times, ratios: AbstractLinear) -> Value
     return same(ratios.latent_ratio * decayed(ratios.init_scale, times) ** 2)
 
 
-def small_data_mean_field(times: Times, ratios: AbstractLinear) -> Values:
+def small_data_mean_field(times: Times, ratios: AbstractLinear) -> OneSample:
     """M(0) = cI and each sample's own direction follows m' = −4m(m−1) in τ: R_tr = (m−1)²."""
     start, z = ratios.init_strength, ratios.sample_ratio
     learnt = relaxed(start, z * times)
     # m − c = (1−q)(1−c) m, so that nothing cancels in (m−1)² − (c−1)² where z is small
     moved = -jnp.expm1(-4 * z * times) / z * (1 - start) * learnt * (learnt + start - 2)
-    return Values(train=relaxing_error(start, z * times) ** 2, population=(start - 1) ** 2 + moved)
+    values = Values(train=relaxing_error(start, z * times) ** 2, population=(start - 1) ** 2 + moved)
+    return OneSample(values, moved)
 
 
-def small_data_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:
+def small_data_narrow_latent(times: Times, ratios: AbstractLinear) -> OneSample:
     """Columns of squared length x turn towards the samples: their share grows like e^{2(2−x)τ}.
 
     R_tr = 1 + xy(x−2) e^{2(2−x)τ};  R = 1 − 2xy + x²y − (8/z) xy(x−1)² ∫₀^τ e^{2(2−x)τ'} dτ'.
     """
     x, y, z = ratios.init_scale, ratios.latent_ratio, ratios.sample_ratio
     train = 1 + x * y * (x - 2) * jnp.exp(2 * (2 - x) * z * times)
-    integral = exponential_integral(2 * (2 - x), z * times)
-    return Values(train=train, population=1 - 2 * x * y + x**2 * y - 8 / z * x * y * (x - 1) ** 2 * integral)
+    moved = -2 * x * y * exponential_integral(2 * (2 - x), z * times) / z
+    population = 1 - 2 * x * y + x**2 * y + 4 * (x - 1) ** 2 * moved
+    return OneSample(Values(train=train, population=population), (x - 2) ** 2 * moved)
 
 
-def small_data_mean_field_narrow_latent(times: Times, ratios: AbstractLinear) -> Values:
+def small_data_mean_field_narrow_latent(times: Times, ratios: AbstractLinear) -> OneSample:
     """R_tr = 1 − 2c e^{4τ};  R = 1 − 2c − (2c/z)(e^{4τ} − 1)."""
     start, z = ratios.init_strength, ratios.sample_ratio
     growth = jnp.expm1(4 * z * times)
-    return Values(train=1 - 2 * start * (1 + growth), population=1 - 2 * start - 2 * start / z * growth)
+    moved = -2 * start / z * growth
+    return OneSample(Values(train=1 - 2 * start * (1 + growth), population=1 - 2 * start + moved), moved)
 
 
-def small_data_mean_field_free(times: Times, ratios: AbstractLinear) -> Values:
+def small_data_mean_field_free(times: Times, ratios: AbstractLinear) -> OneSample:
     """R_tr = m², m = c/(1+4cτ);  R = c² + (m² − c²)/z."""
     start, z = ratios.init_strength, ratios.sample_ratio
-    train = decayed(start, z * times) ** 2
-    return Values(train=train, population=start**2 + (train - start**2) / z)
+    learnt = decayed(start, z * times)
+    # m − c = −4cτm, so that nothing cancels in m² − c² where z is small
+    moved = -4 * times * start * learnt * (learnt + start)
+    return OneSample(Values(train=learnt**2, population=start**2 + moved), moved)
 
 
-def small_data_narrow_latent_free(times: Times, ratios: AbstractLinear) -> Values:
+def small_data_narrow_latent_free(times: Times, ratios: AbstractLinear) -> OneSample:
     """R_tr = x²y e^{−2xτ};  R = x²y − (4/z) x²y (1 − e^{−2xτ})."""
     x, y, z = ratios.init_scale, ratios.latent_ratio, ratios.sample_ratio
     loss = jnp.expm1(-2 * x * z * times)
-    return Values(train=x**2 * y * (1 + loss), population=x**2 * y * (1 + 4 / z * loss))
+    values = Values(train=x**2 * y * (1 + loss), population=x**2 * y * (1 + 4 / z * loss))
+    return OneSample(values, x**2 * y * loss / z)
 
 
 def population_columns(
@@ -208,9 +220,9 @@ def _where_faces_meet(
     )
 
 
-def _one_sample(name: str, formula: str, form: Callable[[Times, AbstractLinear], Values]) -> LinearTheory:
+def _one_sample(name: str, formula: str, form: Callable[[Times, AbstractLinear], OneSample]) -> LinearTheory:
     """Of the small-data side, with a closed form."""
-    return _where_faces_meet(name, formula, partial(closed, form), partial(of_samples, form))
+    return _where_faces_meet(name, formula, partial(of_sample, form), partial(of_samples, form))
 
 
 def _population(name: str, formula: str, squared: Squared) -> LinearTheory:
@@ -240,7 +252,7 @@ EDGES = (
     _where_faces_meet(
         "small-data ∩ free",
         "the flow of one sample's Krylov space without the target",
-        partial(one_sample, target=0.0),
+        partial(along_one_sample, target=0.0),
         num_nodes=SMALL_DATA.num_nodes,
         is_explicit=False,
     ),

@@ -31,6 +31,9 @@ from aetheory.spectra.marchenko_pastur import square_root
 
 _COLUMN_CUT_SHARE = 2 / 3
 
+_SHORTEST_MOVED = 4
+"""The shortest truncation that has one before it."""
+
 # The edges that lead on from a vertex, and where they lead: W joins input and latent, X joins input and samples.
 _EDGES = {"input": (("W", "latent"), ("X", "samples")), "latent": (("W", "input"),), "samples": (("X", "input"),)}
 
@@ -58,20 +61,35 @@ class PathSpace:
     ) -> tuple[Estimate, SolverStats]:
         """The curve from the truncations at `length` and `length` + 1, in a bracket twice as wide as they are apart.
 
-        The one that cuts W and S after a whole column weighs 2/3: where the two are far apart it is the closer one by a
-        factor of up to ten, where they are close the farther one by two.
+        The bracket is wider by L/2 times how far the curve moved from that of the two truncations before, which is what
+        remains of an error that falls like 1/L: at late times and H/p ≈ 1 all of them lie on one side of the curve.
         """
         length = 11 if self.length is None else self.length
-        cuts = [evolve_paths(path_ensemble(cut, ratios, target_free), times, solver) for cut in (length, length + 1)]
-        pair = [values for values, _ in cuts]
-        row_cut, column_cut = pair if length % 2 == 1 else reversed(pair)
-        middle = jax.tree.map(lambda row, column: row + _COLUMN_CUT_SHARE * (column - row), row_cut, column_cut)
+        middle, pair, stats = _pair(length, ratios, times, target_free, solver)
         # both can lie on one side: of eight random problems at H/p > 1/2 one left the curve out, by .001 of R(0)
         reach = jax.tree.map(lambda one, other: jnp.abs(one - other) / 2, *pair)
+        if length >= _SHORTEST_MOVED:
+            before, _, more = _pair(length - 2, ratios, times, target_free, solver)
+            reach = jax.tree.map(lambda own, one, other: own + length / 2 * jnp.abs(one - other), reach, middle, before)
+            stats = together(stats, more)
         lower, upper = (jax.tree.map(end, *pair) for end in (jnp.minimum, jnp.maximum))
         lower, upper = jax.tree.map(jnp.subtract, lower, reach), jax.tree.map(jnp.add, upper, reach)
-        estimate = Estimate(middle, lower, upper)
-        return estimate, together(*(stats for _, stats in cuts))
+        return Estimate(middle, lower, upper), stats
+
+
+def _pair(
+    length: int, ratios: AbstractLinear, times: Times, target_free: bool, solver: Solver
+) -> tuple[Values, tuple[Values, Values], SolverStats]:
+    """Between two consecutive truncations, and both.
+
+    The one that cuts W and S after a whole column weighs 2/3: where the two are far apart it is the closer one by a
+    factor of up to ten, where they are close the farther one by two.
+    """
+    cuts = [evolve_paths(path_ensemble(cut, ratios, target_free), times, solver) for cut in (length, length + 1)]
+    first, second = (values for values, _ in cuts)
+    row_cut, column_cut = (first, second) if length % 2 == 1 else (second, first)
+    middle = jax.tree.map(lambda row, column: row + _COLUMN_CUT_SHARE * (column - row), row_cut, column_cut)
+    return middle, (first, second), together(*(stats for _, stats in cuts))
 
 
 class _Paths(NamedTuple):

@@ -7,6 +7,7 @@ import pytest
 
 import aetheory as ae
 from aetheory.core.curve import Values
+from aetheory.linear.claims.interior import bracket as claimed
 from aetheory.linear.theories import bracket, path_space
 
 SETTINGS = ((0.7, 0.8), (1.6, 1.2), (0.5, 2.0), (2.0, 0.5))
@@ -95,10 +96,10 @@ def test_free_curve_scales_with_the_initial_scale(x64):
 def test_tolerance_chooses_the_truncation_and_says_when_it_fails(x64):
     case, times = problem(1.0, 0.7, 0.8), [0.0, 1.0]
     loose = ae.predict(case, times, "free", tolerance=0.05)
-    tight = ae.predict(case, times, "free", tolerance=0.0015)
+    tight = ae.predict(case, times, "free", tolerance=0.005)
     scale = 0.7 * 1.7
     assert max(width.max() for width in widths(loose).values()) <= 0.05 * scale
-    assert max(width.max() for width in widths(tight).values()) <= 0.0015 * scale
+    assert max(width.max() for width in widths(tight).values()) <= 0.005 * scale
     assert widths(tight)["population"].max() < widths(loose)["population"].max()
     with pytest.warns(UserWarning, match=r"bracket of the free curve is ± .* wider than the `tolerance` 1e-06"):
         ae.predict(case, times, "free", method=ae.PathSpace(7), tolerance=1e-6)
@@ -169,3 +170,19 @@ def test_truncations_that_go_wrong_together_do_not_outweigh_rotations(x64):
         middle = (rotations.lower[name] + rotations.upper[name]) / 2
         assert (jnp.abs(both.values[name] - middle) < rotations.upper[name] - middle).all()
         assert ((both.lower[name] < rotations.upper[name]) & (both.upper[name] > rotations.lower[name])).all()
+
+
+@pytest.mark.slow
+def test_brackets_hold_complex_ensembles(x64):
+    """Of which the risks have no term in 1/p: 40 random problems, both risks, to four natural times."""
+    assert claimed.stands(max(claimed.deviations(claimed.rows()).values()))
+
+
+def test_the_bracket_is_as_wide_as_what_remains_to_move(x64):
+    """At H/p ≈ 1 and late times the truncations creep up on the curve from one side.
+
+    The value is the mean of 32 complex ensembles of p = 48, H = 54, N = 146 at t = 4/[(1+√z)² max(1, x(1+√y)²)].
+    """
+    ratios, times = ae.LinearRatios(0.19036, 54 / 48, 48 / 146), [0.0, 1.61581]
+    curve = ae.predict(ratios, times, "interior", method=ae.PathSpace(9), tolerance=10.0)
+    assert float(curve.lower.train[1]) < 0.0438 < float(curve.upper.train[1])
