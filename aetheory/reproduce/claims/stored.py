@@ -101,7 +101,8 @@ def clustering_supervised():
 @claim(
     "recovery/clustering/class-starts",
     "Nor do codes by 15 steps of FISTA of fixed step, atoms normalised after each step of Adam, batches of 64 and "
-    "pixels less their mean, λ from .2 to 7.5: the best k-means of all, from starts of each class's principal components.",
+    "pixels less their mean, λ from .2 to 7.5: the best k-means of all, from starts of each class's principal "
+    "components.",
     _TABLE,
     verdict="not reproduced",
     tolerance=0.03,
