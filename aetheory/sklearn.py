@@ -48,16 +48,16 @@ class GroupSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __init__(
         self,
-        num_groups: int = 8,
-        group_size: int = 2,
+        num_groups: Any = 8,
+        group_size: Any = 2,
         *,
-        threshold: float = 0.1,
-        num_iterations: int = 15,
-        nonnegative: bool = False,
+        threshold: Any = 0.1,
+        num_iterations: Any = 15,
+        nonnegative: Any = False,
         init: Any = "random",
-        learning_rate: float = 1e-3,
-        batch_size: int = 100,
-        num_epochs: int = 20,
+        learning_rate: Any = 1e-3,
+        batch_size: Any = 100,
+        num_epochs: Any = 20,
         random_state: Any = None,
     ):
         self.num_groups = num_groups
