@@ -120,6 +120,8 @@ def support_probability(
 
     Raises:
         ValueError: an argument is not as described.
+
+    Source: the event of arXiv:2102.07003, Lemma 1.
     """
     check_instance("network", network, GroupSparseAutoencoder, "a GroupSparseAutoencoder")
     check_instance("source", source, GroupSparseSource, "a GroupSparseSource")

@@ -7,6 +7,7 @@ from aetheory.core.predict import predict
 from aetheory.core.theory import Citation
 from aetheory.linear.claims.simulations import deviations
 from aetheory.linear.problem import LinearProblem, LinearRatios
+from aetheory.sources.images import load_images
 
 OWN = Citation("golikov2026prism", derived=True)
 _PRETORIUS = Citation("pretorius2018learning", "Fig. 5 (MNIST)")
@@ -23,6 +24,13 @@ def power_law(dim, exponent):
 def blocks(dim):
     """A quarter of 3, the rest of .2, scaled to mean 1."""
     variances = np.where(np.arange(dim) < dim // 4, 3.0, 0.2)
+    return variances / variances.mean()
+
+
+def of_digits(dim):
+    """The 64 variances of scikit-learn's digits drawn out to so many, scaled to mean 1."""
+    digits = np.linalg.eigvalsh(load_images("digits").covariance)[::-1].clip(0)
+    variances = np.interp((np.arange(dim) + 0.5) / dim * 64 - 0.5, np.arange(64), digits)
     return variances / variances.mean()
 
 

@@ -6,12 +6,9 @@ import numpy as np
 from aetheory.core.claim import claim, claims_among
 from aetheory.core.predict import predict
 from aetheory.core.simulate import simulate
-from aetheory.core.theory import Citation
-from aetheory.linear.claims.covariance import blocks, power_law
+from aetheory.linear.claims.covariance import OWN, blocks, of_digits, power_law
 from aetheory.linear.problem import LinearProblem
-from aetheory.sources.images import load_images
 
-_OWN = Citation("golikov2026prism", derived=True)
 _P = 320
 _SAMPLES = {"N = 2p": 2 * _P, "N = p": _P, "N = p/2": _P // 2, "N = ∞": np.inf}
 _TIMES = np.array([0.0, 0.03, 0.1, 0.3, 1.0, 3.0])
@@ -24,11 +21,9 @@ _SPECTRA = r"isotropic, \(i^{-a}\) with a = .5, 1, 1.5, blocks, and that of scik
 
 
 def spectra():
-    """By name: variances of mean 1. Of digits each of the 64 stands five times."""
-    digits = np.linalg.eigvalsh(np.cov(np.asarray(load_images("digits").samples, float), rowvar=False))
-    repeated = np.repeat(np.clip(digits, 0, None), _P // len(digits))
+    """Variances of mean 1 by name; `None` for equal ones."""
     powers = {f"a = {a:g}": power_law(_P, a) for a in (0.5, 1.0, 1.5)}
-    return {"isotropic": None, **powers, "blocks": blocks(_P), "digits": repeated / repeated.mean()}
+    return {"isotropic": None, **powers, "blocks": blocks(_P), "digits": of_digits(_P)}
 
 
 def beyond_noise(problem, times, theory, repeats):
@@ -62,7 +57,7 @@ def table(theory, latent_dim, init_variance, repeats, samples=_SAMPLES, fastest=
 @claim(
     "linear/spectra/mean-field",
     rf"The mean-field curve, both risks: {_SPECTRA}; \(H=1000p\), \(H\sigma^2=.5\), \(t\le3\), 12 draws.",
-    _OWN,
+    OWN,
     tolerance=0.003,
     why="what the theory states",
     **_CLAIMED,
@@ -74,7 +69,7 @@ def mean_field():
 @claim(
     "linear/spectra/interior",
     rf"The interior: {_SPECTRA}; \(H=p/2\), \(p\sigma^2=.5\), \(t\le3\), 12 draws.",
-    _OWN,
+    OWN,
     tolerance=0.0125,
     why="4e-3 of the theory, 1/p, and its bracket",
     **_CLAIMED,
@@ -86,7 +81,7 @@ def interior():
 @claim(
     "linear/spectra/narrow-latent",
     rf"The narrow-latent curve: {_SPECTRA}; \(H=3\), \(p\sigma^2=.5\), up to one time unit of the largest variance.",
-    _OWN,
+    OWN,
     tolerance=0.0125,
     why="of order H/p, and 1 % at this size",
     **_CLAIMED,
@@ -98,7 +93,7 @@ def narrow_latent():
 @claim(
     "linear/spectra/free",
     rf"The free face: {_SPECTRA}; \(H=.7p\), \(p\sigma^2=10^4\), up to \(tp\sigma^2=1\), 8 draws.",
-    _OWN,
+    OWN,
     tolerance=0.0125,
     why="1 % that the theory states, and 1/p",
     **_CLAIMED,
@@ -110,7 +105,7 @@ def free():
 @claim(
     "linear/spectra/large-data",
     rf"The large-data curve, \(N=\infty\): {_SPECTRA}; \(H=p/2\), \(p\sigma^2=.5\), \(t\le3\), 12 draws.",
-    _OWN,
+    OWN,
     tolerance=0.0125,
     why="1/p and its quadrature",
     **_CLAIMED,
@@ -124,7 +119,7 @@ def large_data():
     r"The small-data curve, \(N=4\): isotropic, "
     r"\(i^{-1/2}\) and blocks (\(\mathrm{tr}\,\Sigma^2\ll(\mathrm{tr}\,\Sigma)^2\)), "
     r"\(p=320\), \(H=p/2\), \(p\sigma^2=.5\), \(tp/N\le3\), 200 draws.",
-    _OWN,
+    OWN,
     tolerance=0.0125,
     why="of order N/p at this size",
     **_CLAIMED,
@@ -137,7 +132,7 @@ def small_data():
 @claim(
     "linear/spectra/decoupled-modes",
     r"Decoupled modes at a = 1.5 and \(p=320\), \(H=.7p\), \(p\sigma^2=.5\), \(t\le3\), 12 draws.",
-    _OWN,
+    OWN,
     tolerance=0.0125,
     why="what the theory states",
     **_CLAIMED,

@@ -11,6 +11,7 @@ import numpy as np
 import aetheory as ae
 from aetheory.core.claim import claim, claims_among
 from aetheory.core.theory import Citation
+from aetheory.linear.claims.covariance import blocks, of_digits, power_law
 from aetheory.linear.claims.simulations import deviations
 
 OWN = Citation("aetheory")
@@ -44,14 +45,8 @@ def variances(spectrum: str, input_dim: int) -> Any:
     """Of mean 1: "iso", a power law "a1.5", "blocks" (a quarter of them 3, the others .2), or those of digits."""
     if spectrum == "iso":
         return np.ones(input_dim)
-    if spectrum == "blocks":
-        found = np.where(np.arange(input_dim) < input_dim // 4, 3.0, 0.2)
-    elif spectrum == "digits":
-        digits = np.linalg.eigvalsh(ae.load_images("digits").covariance)[::-1].clip(0)
-        found = np.interp((np.arange(input_dim) + 0.5) / input_dim * 64 - 0.5, np.arange(64), digits)
-    else:
-        found = np.arange(1.0, input_dim + 1) ** -float(spectrum[1:])
-    return found / found.mean()
+    named = {"blocks": blocks, "digits": of_digits}
+    return named[spectrum](input_dim) if spectrum in named else power_law(input_dim, float(spectrum[1:]))
 
 
 def located(input_dim: int, latent_dim: int, num_samples: int, init_variance: float, spectrum: str) -> ae.LinearProblem:
