@@ -165,7 +165,7 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.Reco
     support.axhline(0.78, color="0.6", linewidth=1, linestyle=":", label="published: soft threshold, found")
     support.set(ylim=(-0.03, 1.03), ylabel="share of active / inactive units")
     support.set_title(f"support of held-out signals, {worst:g} dB")
-    support.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.56), ncols=2)
+    support.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1, 0.38), ncols=2)
     contraction.plot([], [], color="0.35", label=r"measured, $1-e_{k+1}/e_k$")
     contraction.plot([], [], "--", color="0.35", label="theory")
     contraction.axhline(0, color="0.6", linewidth=0.8)
