@@ -297,7 +297,7 @@ def explore(
     import matplotlib as mpl
 
     mpl.use("agg")
-    from aetheory.explore import serve
+    from aetheory.explore.page import serve
 
     try:
         serve(port, browser)

@@ -1,4 +1,5 @@
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -77,7 +78,9 @@ def test_the_list_of_plain_objects_is_not_out_of_date():
 
 def test_every_number_in_a_docstring_is_in_the_bibliography():
     known = {one.fields.get("eprint") for one in bibliography().values()}
-    modules = [importlib.import_module(one.name) for one in pkgutil.walk_packages(ae.__path__, "aetheory.")]
+    names = [one.name for one in pkgutil.walk_packages(ae.__path__, "aetheory.")]
+    lacking = () if importlib.util.find_spec("panel") else ("aetheory.explore.page",)  # of an extra
+    modules = [importlib.import_module(name) for name in names if name not in lacking]
     speakers = [
         value
         for module in modules
