@@ -180,11 +180,11 @@ class SampleCovariance(eqx.Module):
         ends = levels[-1] * jnp.clip(1 - jnp.arange(size + 1, dtype=points.dtype) / rank, 0, 1)
 
         def means(values: Float[Array, " points"]) -> Float[Array, " size"]:
-            cumulative = jnp.cumsum(jnp.diff(levels, prepend=0) * values)
+            between = jnp.sqrt(values * jnp.concatenate([values[:1], values[:-1]]))
+            cumulative = jnp.cumsum(jnp.diff(levels, prepend=0) * between)
             return -size * jnp.diff(jnp.interp(ends, levels, cumulative))
 
-        spectrum = means(jnp.sqrt(points * jnp.concatenate([points[:1], points[:-1]])))
-        seen = means(1 / (points * jnp.abs(m) ** 2))
+        spectrum, seen = means(points), means(1 / (points * jnp.abs(m) ** 2))
         rest = jnp.maximum(total - jnp.sum(seen), 0) / jnp.maximum(size - rank, 1)
         outside = jnp.arange(size, dtype=points.dtype) >= rank
         seen = jnp.where(outside, rest, jnp.where(rank < size, seen, seen * total / jnp.sum(seen)))
