@@ -147,6 +147,10 @@ class SampleCovariance(eqx.Module):
         """
         return 1 - self._above(points, self.boundary(points))
 
+    def rank(self, size: int) -> Float[Array, ""]:
+        """How many of `size` atoms share the continuous part of F: a whole number of at least 1."""
+        return jax.lax.stop_gradient(jnp.maximum(jnp.round(size * (1 - self.atom)), 1))
+
     @eqx.filter_jit
     def atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         """Diagonal matrices for S and, in its eigenbasis, for the population: equal shares of (F, δ dF).

@@ -108,7 +108,7 @@ def outside(number):
 
 @claim(
     "linear/interior/bracket",
-    r"The interior's bracket holds the limit: 40 random problems, \(.1\le p\sigma^2\le10\), H/p and p/N within "
+    r"The interior's bracket holds the limit: 200 random problems, \(.1\le p\sigma^2\le10\), H/p and p/N within "
     r"\(\sqrt{10}\) of 1, both risks, times to four natural ones, against complex Gaussian ensembles of \(p=48\) with "
     "two standard errors and 1/min(p, H, N)² of R(0).",
     OWN,
@@ -119,7 +119,7 @@ def outside(number):
     cost="full",
 )
 def bracket():
-    return outside(40)
+    return outside(200)
 
 
 CLAIMS = claims_among(vars())

@@ -48,7 +48,7 @@ def decoupled_risks(
     Source: derived here from arXiv:2606.05335, small-data regime.
     """
     law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
-    spectrum, seen = law.atoms(size, jax.lax.stop_gradient(jnp.maximum(jnp.round(size * (1 - law.atom)), 1)))
+    spectrum, seen = law.atoms(size, law.rank(size))
     warped = jnp.minimum(spectrum[None, :] * times[:, None], _LATEST)
     knots, learnt, stats = one_mode(jnp.max(warped), ratios, solver, target_free)
     error = jnp.interp(warped, knots, learnt)

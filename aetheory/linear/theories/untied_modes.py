@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -45,7 +44,7 @@ def untied_risks(times: Times, ratios: AbstractLinear, num_nodes: int, *_: Any) 
     """Both risks ∫ s (u−1)² dF and ∫ δ (u−1)² dF, and the objective, the first with ε u² + 2γ u for each direction."""
     size = min(num_nodes, len(ratios.covariance))
     law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
-    spectrum, seen = law.atoms(size, jax.lax.stop_gradient(jnp.maximum(jnp.round(size * (1 - law.atom)), 1)))
+    spectrum, seen = law.atoms(size, law.rank(size))
     order = jnp.argsort(-spectrum)
     starts, variances = small_starts(ratios, size)[None, :], spectrum[order][None, :]
     error = untied_mode_error(starts, variances, times[:, None], ratios.penalty)
