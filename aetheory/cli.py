@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from aetheory.core.cache import cache_directory
-from aetheory.core.compilation import compile_quickly, share_memory
+from aetheory.core.compilation import compile_quickly
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -80,7 +80,6 @@ def reproduce(
         raise typer.BadParameter("choose one of --standard and --full")
     if not full:
         compile_quickly(1 if standard else 0)
-    share_memory()
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
     from aetheory.reproduce import limits, panel, prism, recovery

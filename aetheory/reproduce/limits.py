@@ -393,6 +393,8 @@ def _decorate(axes: Sequence[Axes]) -> None:
     """What lines and marks mean in all panels."""
     for look, (_, _, meaning) in _LOOKS.items():
         _plot(axes[7], [], look, "0.35", meaning)
+    drawn = {line.get_marker() for line in axes[2].lines}
     for meaning, mark in trajectories.FLOWS.items():
-        axes[7].plot([], [], mark, color="0.35", markerfacecolor="none", markersize=4, label=f"(c) {meaning} flow")
+        if mark in drawn:
+            axes[7].plot([], [], mark, color="0.35", markerfacecolor="none", markersize=4, label=f"(c) {meaning} flow")
     axes[7].legend(loc="center", frameon=False, fontsize=10)

@@ -24,6 +24,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from aetheory.core.compilation import forget_programs
 from aetheory.sweeps.output import OutputFolder, provenance
 
 Size = Literal["default", "standard", "full"]
@@ -127,7 +128,7 @@ def run(make: Callable[[Size, int], Job], size: Size, path: Path, seed: int) -> 
                     viewed = time.perf_counter()
         except FileNotFoundError as error:
             missing[panel.name] = str(error)
-        jax.clear_caches()  # type: ignore[no-untyped-call]  # or the programs of all panels stay in memory
+        forget_programs()
         print(f"{panel.name}: done after {time.perf_counter() - start:.0f} s", flush=True)
     job.write_figures(job.sheets, folder, results)
     done = [panel for panel in job.panels if panel.name in results]

@@ -13,10 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jax
 from tqdm import tqdm
 
 from aetheory.core.claim import Claim, Cost
+from aetheory.core.compilation import forget_programs
 from aetheory.group_sparse.claims import CLAIMS as RECOVERY
 from aetheory.linear.claims import CLAIMS as LINEAR
 from aetheory.reproduce.claims import CLAIMS as LIBRARY
@@ -89,7 +89,7 @@ def check(claim: Claim) -> dict[str, Any]:
         error, stands = str(missing), None
     except Exception as failure:  # one claim that breaks is one red row
         error = f"{type(failure).__name__}: {failure}"
-    jax.clear_caches()  # type: ignore[no-untyped-call]  # thousands of programs exhaust a process's memory maps
+    forget_programs()
     shown = {name: value for name, value in vars(claim).items() if name not in ("compute", "sources", "published")}
     return shown | {
         "system": claim.system,

@@ -114,24 +114,21 @@ def test_the_choice_follows_the_spectrum():
 
 @pytest.mark.parametrize("ratio", [0.0, 0.5, 2.0])
 def test_equal_variances_are_the_isotropic_curve(x64, ratio):
-    # the closed form's quadrature of the correction holds 1e-6; a thousand shares .1 % of what has moved
-    for theory, finite_size, error in (
-        ("mean-field", False, 1e-7),
-        ("mean-field", True, 1e-6),
-        ("narrow-latent", False, 3e-3),
-    ):
+    for theory, finite_size in (("mean-field", False), ("mean-field", True), ("narrow-latent", False)):
         plain = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0)
         given = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0, covariance=np.ones(9))
         options = {"finite_size": True} if finite_size else {}
         ours, known = (ae.predict(one, TIMES, theory, **options) for one in (given, plain))
-        np.testing.assert_allclose(ours.train, known.train, atol=error)
+        # the closed form's quadrature of the correction holds 1e-6, a thousand shares late .1 % of what has moved
+        error = np.where((theory == "narrow-latent") & (TIMES > 1), 3e-3, 1e-6 if finite_size else 1e-7)
+        assert (np.abs(ours.train - known.train) < error).all()
         if not finite_size:
-            np.testing.assert_allclose(ours.population, known.population, atol=error)
+            assert (np.abs(ours.population - known.population) < error).all()
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
 def test_narrow_latents_end_in_the_largest_direction_whatever_the_precision(precision, exponent):
-    """Late a = 1 and b = s₁: R_tr = 1 − y s₁, where a thousandth of the time before had told little in float32."""
+    """Late a = 1 and b = s₁: R_tr = 1 − y s₁."""
     variances = np.arange(1, 301.0) ** -exponent
     ratios = ae.LinearRatios(0.3, 0.02, 1.0, covariance=variances / variances.mean())
     law = ae.spectra.SampleCovariance(ratios.covariance, 1.0)
