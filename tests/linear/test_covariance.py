@@ -13,6 +13,7 @@ from aetheory.linear.data import population_variances
 from aetheory.linear.theories import THEORIES
 
 TIMES = np.array([0.0, 0.1, 0.5, 2.0])
+DIM = 30  # of as many variances and times: programs that several tests share
 
 
 def risks(curve):
@@ -35,8 +36,8 @@ EDGES_AS_LIMITS = {
 def test_an_edge_is_the_limit_of_its_face(x64, edge):
     """As shares of the initial risk; free edges at strengths where the target hardly matters."""
     face, ratios, tolerance = EDGES_AS_LIMITS[edge]
-    problem = ae.LinearRatios(*ratios, covariance=power_law(30, 0.8))
-    times = np.array([0.0, 0.2, 1.0]) * (1e-4 if "free" in edge else 0.2)
+    problem = ae.LinearRatios(*ratios, covariance=power_law(DIM, 0.8))
+    times = np.array([0.0, 0.2, 0.5, 1.0]) * (1e-4 if "free" in edge else 0.2)
     near, limit = ae.predict(problem, times, edge), ae.predict(problem, times, face)
     np.testing.assert_allclose(risks(near) / risks(near)[0, 0], risks(limit) / risks(limit)[0, 0], atol=tolerance)
 
@@ -116,7 +117,7 @@ def test_the_choice_follows_the_spectrum():
 def test_equal_variances_are_the_isotropic_curve(x64, ratio):
     for theory, finite_size in (("mean-field", False), ("mean-field", True), ("narrow-latent", False)):
         plain = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0)
-        given = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0, covariance=np.ones(9))
+        given = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0, covariance=np.ones(DIM))
         options = {"finite_size": True} if finite_size else {}
         ours, known = (ae.predict(one, TIMES, theory, **options) for one in (given, plain))
         # the closed form's quadrature of the correction holds 1e-6, a thousand shares late .1 % of what has moved
@@ -126,15 +127,15 @@ def test_equal_variances_are_the_isotropic_curve(x64, ratio):
             assert (np.abs(ours.population - known.population) < error).all()
 
 
-@pytest.mark.parametrize("exponent", [0.5, 1.0, 1.5])
+@pytest.mark.parametrize("exponent", [0.5, 1.5])
 def test_narrow_latents_end_in_the_largest_direction_whatever_the_precision(precision, exponent):
     """Late a = 1 and b = s₁: R_tr = 1 − y s₁."""
-    variances = np.arange(1, 301.0) ** -exponent
+    variances = np.arange(1, 151.0) ** -exponent
     ratios = ae.LinearRatios(0.3, 0.02, 1.0, covariance=variances / variances.mean())
     law = ae.spectra.SampleCovariance(ratios.covariance, 1.0)
-    largest = float(law.atoms(300, law.rank(300))[0].max())
+    largest = float(law.atoms(150, law.rank(150))[0].max())
     curve = ae.predict(ratios, np.array([0.0, 30, 3000]) / largest, "narrow-latent", num_nodes=96)
-    assert float(curve.train[0]) == pytest.approx(1 - 0.02 * (2 - 0.3) * 0.3, abs=rounding(precision, 300, 2))
+    assert float(curve.train[0]) == pytest.approx(1 - 0.02 * (2 - 0.3) * 0.3, abs=rounding(precision, 150, 2))
     assert float(curve.train[2]) == pytest.approx(1 - 0.02 * largest, abs=1e-3 * 0.02 * largest)
     assert float(curve.train[1]) == pytest.approx(float(curve.train[2]), abs=0.02 * 0.02 * largest)
 
@@ -170,7 +171,7 @@ def test_a_matrix_a_source_and_samples_are_their_eigenvalues(x64):
 
 
 def test_batches_jit_and_derivatives(x64):
-    variances = power_law(30, 1.0)
+    variances = power_law(DIM, 1.0)
 
     @jax.jit
     def train(scale, tilt):
@@ -190,15 +191,15 @@ def test_batches_jit_and_derivatives(x64):
 
 @pytest.mark.filterwarnings("ignore:The default `num_nodes`")
 def test_float32_and_the_ends_of_the_scale():
-    problem = ae.LinearProblem(40, 400, 60, np.float32(0.001), covariance=power_law(40, 1.0).astype(np.float32))
+    problem = ae.LinearProblem(DIM, 300, 45, np.float32(0.0013), covariance=power_law(DIM, 1.0).astype(np.float32))
     curve = ae.predict(problem, TIMES.astype(np.float32), "mean-field")
     assert curve.train.dtype == jnp.float32
     with jax.enable_x64(True):
-        double = ae.LinearProblem(40, 400, 60, 0.001, covariance=power_law(40, 1.0))
+        double = ae.LinearProblem(DIM, 300, 45, 0.0013, covariance=power_law(DIM, 1.0))
         np.testing.assert_allclose(curve.train, ae.predict(double, TIMES, "mean-field").train, atol=3e-5)
-        for scale, expected in ((0.0, 1.0), (1 / 400, 0.0)):
-            at_end = ae.LinearProblem(40, 400, 60, scale, covariance=power_law(40, 1.0))
-            np.testing.assert_allclose(ae.predict(at_end, [0.0, 1.0], "mean-field").train[0], expected, atol=1e-6)
+        for scale, expected in ((0.0, 1.0), (1 / 300, 0.0)):
+            at_end = ae.LinearProblem(DIM, 300, 45, scale, covariance=power_law(DIM, 1.0))
+            np.testing.assert_allclose(ae.predict(at_end, TIMES, "mean-field").train[0], expected, atol=1e-6)
 
 
 @pytest.mark.slow
