@@ -8,7 +8,8 @@ import jaxtyping
 import pytest
 
 # Before NumPy is loaded: every worker has a core, and threads of two would wait for each other.
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
 if "--shake" in sys.argv:  # before NumPy loads its library of linear algebra; xdist's workers inherit it
     os.environ["OPENBLAS_CORETYPE"] = "Nehalem"
 

@@ -6,7 +6,9 @@ import os
 from importlib.metadata import version
 
 _KNOWN_BY = "0.10."
-_FLAGS = "--xla_backend_optimization_level={} --xla_cpu_use_fusion_emitters=false"
+_FLAGS = (
+    "--xla_backend_optimization_level={} --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 
 
 def compile_quickly(optimization: int = 0) -> None:

@@ -17,7 +17,6 @@ import numpy as np
 import xarray
 from jaxtyping import Array, Float, PRNGKeyArray
 from matplotlib.axes import Axes
-from threadpoolctl import threadpool_limits
 
 import aetheory as ae
 from aetheory.plotting import COLOURS
@@ -35,9 +34,6 @@ _RAW_RATES_OF_MANY_PIXELS = (0.03, 0.06, 0.125, 0.25)
 _TOLD = ("rate", "raw_rate", "sparsity", "limit", "critical_sparsity")
 _CURVE = np.linspace(0.05, 3.0, 60)
 _SMALLEST_VARIANCE = 1e-3  # as a share of the largest: other directions of images are left out of their whitened form
-
-_one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
-"""Factorisations of a few hundred rows are slower by several BLAS threads, which wait for another."""
 
 Rows = Float[Array, "units dim"]
 Images = ae.ImageSource
@@ -88,7 +84,7 @@ def job(size: Size, seed: int) -> Job:
     def add(name: str, problem: Any, compute: Any, draw: Any, what: str, entry: str) -> None:
         key = jax.random.fold_in(jax.random.key(seed), len(panels))
         lines = partial(_lines, f"{name}: {what}, at most", entry)
-        work = _one_thread(partial(compute, scale=scale, key=key))
+        work = partial(compute, scale=scale, key=key)
         panels.append(Panel(name, [problem], work, {"figure": draw}, _summarise, lines))
 
     for name, (variances, draw) in spectra.items():

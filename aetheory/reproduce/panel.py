@@ -10,9 +10,13 @@ import sys
 import time
 import warnings
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +35,9 @@ Size = Literal["default", "standard", "full"]
 Lines = Iterable[tuple[str, str]]
 Draw = Callable[[Sequence[Axes], xarray.Dataset], None]
 
-_AT_A_TIME = 2
+_AT_A_TIME, _AHEAD = 2, 4
+"""Problems computed together, whatever their panels; and how many of them there are before the first is stored."""
+
 _SHOWN = (".* is estimated to be off", "The Taylor series is summed", "Up to .* false positives")
 """Warnings of what the figures show anyway."""
 
@@ -119,17 +125,21 @@ def run(make: Callable[[Size, int], Job], size: Size, path: Path, seed: int) -> 
     store = _Store(folder, {"system": job.name, "size": size, "seed": seed, **provenance()})
     results: dict[str, xarray.Dataset] = {}
     missing: dict[str, str] = {}
-    for panel in job.panels:
-        try:
-            for found in store.computed(panel):
-                results[panel.name] = found
-                if time.perf_counter() > viewed + _SECONDS_BETWEEN_VIEWS:
-                    job.write_figures(panel.draw, folder, results, early=True)
-                    viewed = time.perf_counter()
-        except FileNotFoundError as error:
-            missing[panel.name] = str(error)
-        forget_programs()
-        print(f"{panel.name}: done after {time.perf_counter() - start:.0f} s", flush=True)
+    left = {panel.name: store.left(panel) for panel in job.panels}
+    with _computing([partial(store.compute, panel, one) for panel in job.panels for one in left[panel.name]]) as found:
+        for panel in job.panels:
+            own = islice(found, len(left[panel.name]))
+            try:
+                for data in store.stored_after_each(panel, own, len(left[panel.name])):
+                    results[panel.name] = data
+                    if time.perf_counter() > viewed + _SECONDS_BETWEEN_VIEWS:
+                        job.write_figures(panel.draw, folder, results, early=True)
+                        viewed = time.perf_counter()
+            except FileNotFoundError as error:
+                missing[panel.name] = str(error)
+                deque(own, maxlen=0)  # which lack the same
+            forget_programs()
+            print(f"{panel.name}: done after {time.perf_counter() - start:.0f} s", flush=True)
     job.write_figures(job.sheets, folder, results)
     done = [panel for panel in job.panels if panel.name in results]
     told = {panel.name: panel.summarise(results[panel.name]) for panel in done}
@@ -150,6 +160,33 @@ def overview(summaries: Mapping[str, dict[str, Any]]) -> str:
     return "\n".join([*(f"{name:<10}{what:<{width}}{much}" for name, what, much in rows), f"In {seconds:.0f} s."])
 
 
+@contextmanager
+def _computing(tasks: Iterable[Callable[[], xarray.Dataset]]) -> Iterator[Iterator[Future[xarray.Dataset]]]:
+    """What the tasks return, in their order; the next ones are compiled while one runs."""
+    x64 = jnp.result_type(float) == jnp.float64  # which is each thread's own
+
+    def call(task: Callable[[], xarray.Dataset]) -> xarray.Dataset:
+        with jax.enable_x64(x64):
+            return task()
+
+    def ahead(pool: ThreadPoolExecutor) -> Iterator[Future[xarray.Dataset]]:
+        waiting: deque[Future[xarray.Dataset]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(call, task))
+            if len(waiting) == _AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+    pool = ThreadPoolExecutor(_AT_A_TIME)
+    with warnings.catch_warnings():  # here, for all threads
+        for known in _SHOWN:
+            warnings.filterwarnings("ignore", message=known)
+        try:
+            yield ahead(pool)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
 class _Store:
     """What a job leaves in its folder; what has another `origin`, all that results depend on, is not gone on with."""
 
@@ -159,15 +196,24 @@ class _Store:
         self.anew = (folder.path / "summary.json").exists()
         (folder.path / "summary.json").unlink(missing_ok=True)
 
-    def computed(self, panel: Panel) -> Iterator[xarray.Dataset]:
-        """All results so far, after each problem that was not stored yet."""
+    def left(self, panel: Panel) -> Sequence[Any]:
+        """The problems that were not computed yet."""
+        done = self.stored(panel.name)
+        return panel.problems[0 if done is None else done.sizes.get(panel.dim, 1) :]
+
+    def compute(self, panel: Panel, problem: Any) -> xarray.Dataset:
+        """The results of one problem."""
+        return panel.compute(problem, self.sweeps / panel.name)
+
+    def stored_after_each(
+        self, panel: Panel, found: Iterator[Future[xarray.Dataset]], count: int
+    ) -> Iterator[xarray.Dataset]:
+        """All results of a panel so far, after each problem that was not stored yet."""
         done = self.stored(panel.name)
         if done is not None:
             yield done
-        left = panel.problems[0 if done is None else done.sizes.get(panel.dim, 1) :]
-        for one in tqdm(
-            self._results(panel, left), panel.name, len(left), unit="problem", disable=not sys.stderr.isatty()
-        ):
+        for future in tqdm(found, panel.name, count, unit="problem", disable=not sys.stderr.isatty()):
+            one = future.result()
             rules: Any = dict.fromkeys(("data_vars", "coords"), "minimal")
             rules |= dict.fromkeys(("compat", "join", "combine_attrs"), "override")
             done = one if done is None else xarray.concat([done, one], panel.dim, **rules)
@@ -175,23 +221,6 @@ class _Store:
             # last, so that a group that was not written to its end does not count
             zarr.open_group(self.folder.path / "curves.zarr", path=panel.name).attrs["origin"] = self.stamp
             yield done
-
-    def _results(self, panel: Panel, problems: Sequence[Any]) -> Iterator[xarray.Dataset]:
-        """Of each problem in turn; the next one is compiled while one runs."""
-        x64 = jnp.result_type(float) == jnp.float64  # which is each thread's own
-
-        def compute(problem: Any) -> xarray.Dataset:
-            with jax.enable_x64(x64):
-                return panel.compute(problem, self.sweeps / panel.name)
-
-        pool = ThreadPoolExecutor(_AT_A_TIME)
-        with warnings.catch_warnings():  # here, for all threads
-            for known in _SHOWN:
-                warnings.filterwarnings("ignore", message=known)
-            try:
-                yield from pool.map(compute, problems)
-            finally:
-                pool.shutdown(cancel_futures=True)
 
     def stored(self, name: str) -> xarray.Dataset | None:
         """A panel's results of the interrupted job, if it is the same."""

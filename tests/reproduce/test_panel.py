@@ -59,7 +59,8 @@ def test_a_job_leaves_figure_summary_and_data(tmp_path, capsys):
 
 def test_a_job_goes_on_where_it_stopped_and_begins_anew_once_finished(tmp_path, monkeypatch):
     monkeypatch.setattr("aetheory.reproduce.panel._SECONDS_BETWEEN_VIEWS", 0.0)
-    monkeypatch.setattr("aetheory.reproduce.panel._AT_A_TIME", 1)  # for the order of the calls
+    for name in ("_AT_A_TIME", "_AHEAD"):  # for the order of the calls
+        monkeypatch.setattr(f"aetheory.reproduce.panel.{name}", 1)
     calls = []
     with pytest.raises(KeyboardInterrupt):
         run(job_of(calls, fail_at=3), "default", tmp_path, seed=0)
