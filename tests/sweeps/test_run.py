@@ -21,9 +21,9 @@ def draws(parameters, key):
 PLAIN = {"count": [3, 5], "scale": [0.5, 1.0, 2.0]}
 
 
-def test_a_simulation_is_that_of_its_cell_whatever_the_blocks(x64, tmp_path):
+def test_a_simulation_is_that_of_its_cell_whatever_its_block(x64, tmp_path):
     grid = {"num_samples": [20], "init_scale": [0.1, 0.5, 1.0], "input_dim": [8], "latent_dim": [3]}
-    dataset = ae.sweep(ae.sweeps.Simulation(TIMES), grid, KEY, 2)
+    dataset = ae.sweep(ae.sweeps.Simulation(TIMES), grid, KEY, 2, tmp_path / "store", block_size=4)
     assert dataset.train.dims == ("num_samples", "init_scale", "input_dim", "latent_dim", "repeat", "time")
     for scale in (0.1, 1.0):
         parameters = {"num_samples": 20, "init_scale": scale, "input_dim": 8, "latent_dim": 3}
@@ -33,8 +33,6 @@ def test_a_simulation_is_that_of_its_cell_whatever_the_blocks(x64, tmp_path):
         np.testing.assert_allclose(cell.train, curve.train, rtol=1e-12)
         np.testing.assert_allclose(cell.population, curve.population, rtol=1e-12)
         assert int(cell.num_steps) == int(curve.stats.num_steps[0])
-    other = ae.sweep(ae.sweeps.Simulation(TIMES), grid, KEY, 2, tmp_path / "store", block_size=5)
-    assert other.drop_attrs().identical(dataset.drop_attrs())
 
 
 def test_a_limit_is_that_of_its_cell(x64):
