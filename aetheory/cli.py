@@ -80,7 +80,8 @@ def reproduce(
 ) -> None:
     """Compute theory and simulation, draw the figure, and write it with the numbers behind it.
 
-    Writes figures, summary.json and curves.zarr under OUT/SYSTEM, and prints one table of all systems at the end.
+    Writes figures, summary.json and curves.zarr under OUT/SYSTEM; of all systems one table at the end, and one figure,
+    OUT/overview.png.
     """
     if standard and full:
         raise typer.BadParameter("choose one of --standard and --full")
@@ -88,7 +89,8 @@ def reproduce(
         compile_quickly(1 if standard else 0)
     _configure_jax(dtype is Precision.float64)
     # only now: nothing of JAX or Matplotlib is imported for `--help`
-    from aetheory.reproduce import limits, panel, prism, recovery
+    from aetheory.reproduce import limits, overview, panel, prism, recovery
+    from aetheory.sweeps.output import OutputFolder
 
     jobs = {System.prism: prism.job, System.limits: limits.job, System.recovery: recovery.job}
     size: Literal["default", "standard", "full"] = "standard" if standard else "full" if full else "default"
@@ -101,7 +103,8 @@ def reproduce(
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(1) from error
     if system is None:
-        typer.echo("\n" + panel.overview(summaries))
+        OutputFolder(out).write_figure(overview.draw(out), "overview")
+        typer.echo(f"\n{panel.overview(summaries)}\nAll of them in one figure: {out / 'overview.png'}")
 
 
 @app.command()

@@ -5,17 +5,19 @@ import sys
 import jax
 import jax.numpy as jnp
 import pytest
+from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 import aetheory as ae
 from aetheory.cli import app
-from aetheory.reproduce import panel
+from aetheory.reproduce import overview, panel
 
 
 def test_command_line(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(panel, "run", lambda _, *arguments: seen.append((*arguments, jnp.result_type(float))))
     monkeypatch.setattr(panel, "overview", lambda summaries: f"a table of {', '.join(summaries)}")
+    monkeypatch.setattr(overview, "draw", lambda folder: Figure())
     monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path / "cache"))
     names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs", "jax_enable_x64")
     before = {name: getattr(jax.config, name) for name in (*names, "jax_persistent_cache_min_entry_size_bytes")}
@@ -26,6 +28,8 @@ def test_command_line(tmp_path, monkeypatch):
         assert (one.exit_code, every.exit_code) == (0, 0)
         assert "a table" not in one.output
         assert "a table of prism, limits, recovery" in every.output
+        assert str(tmp_path / "overview.png") in every.output
+        assert (tmp_path / "overview.png").is_file()
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
