@@ -26,7 +26,11 @@ NAMES = (
 )
 
 
-@pytest.mark.parametrize("name", NAMES)
+# compile longest; tests/linear/test_covariance.py has both faces at other spectra
+LONG = {"linear/covariance/narrow-latent", "linear/covariance/small-data"}
+
+
+@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in LONG)) for one in NAMES])
 def test_a_claim_stands(x64, name):
     (claim,) = (one for one in CLAIMS if one.name == name)
     deviations = claim.deviations(claim.rows())
