@@ -70,6 +70,9 @@ def test_the_lines_make_what_is_shown(system, chosen, theories, tmp_path, monkey
     exec(shown.code, made)
     assert (tmp_path / "curves.svg").is_file()
     table = pandas.read_csv(io.StringIO(shown.csv), index_col="time")
+    if simulation is not None:
+        drawn = figures(shown)["Spectrum of M = WWᵀ, simulated"].axes[0]
+        np.testing.assert_array_equal(drawn.lines[0].get_ydata(), simulation.spectrum[:, 2])
     for curve, again in zip(shown.curves, made["curves"], strict=True):
         for name, values in again.values.items():
             np.testing.assert_allclose(curve.values[name], values, rtol=2e-5, atol=1e-6)
@@ -176,6 +179,7 @@ def test_the_page(page, tmp_path, monkeypatch):
     page.get_by_role("button", name="Simulate").click()
     changed(page, moved)
     assert "simulation, train" in page.locator(".curves svg").inner_html()
+    page.get_by_text("Spectrum of M = WWᵀ, simulated").wait_for(**WAIT)
     shown = outlines(page)
     assert re.findall(r"<path[^>]* d=\"([^\"]*)\"", downloaded(page, "SVG").replace("\n", " ")) == [
         one.replace("\n", " ") for one in shown

@@ -234,6 +234,14 @@ def check_array(name: str, value: Any, requirement: str, *ranks: int) -> Float[A
     return array
 
 
+def check_levels(quantiles: Any) -> Float[Array, " levels"]:
+    """The levels of the quantiles that are asked for, as a vector."""
+    levels = check_array("quantiles", quantiles, "a vector of levels between 0 and 1", 1)
+    if is_concrete(levels) and np.any((np.asarray(levels) < 0) | (np.asarray(levels) > 1)):
+        raise fail("quantiles", "a vector of levels between 0 and 1", quantiles)
+    return levels
+
+
 def as_float(value: Any) -> Float[Array, "..."]:
     """`value` as a floating-point array: integers and Python numbers take JAX's default precision.
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -70,8 +71,10 @@ class Question(NamedTuple):
 
     def simulate(self, progress: Callable[[int], None]) -> ae.Curve:
         """The simulation, which tells how many of its repeats are done."""
-        repeats: dict[str, Any] = {"num_repeats": self.num_repeats, "progress": progress}
-        return ae.simulate(self.problem, self.times, jax.random.key(0), **repeats)
+        options: dict[str, Any] = {"num_repeats": self.num_repeats, "progress": progress}
+        if getattr(self.problem, "tied", False):  # a linear map with a spectrum
+            options["quantiles"] = _LEVELS
+        return ae.simulate(self.problem, self.times, jax.random.key(0), **options)
 
     def predict(self, name: str, **more: Any) -> ae.Curve:
         """The curve of a theory."""
@@ -83,12 +86,13 @@ def _options(theory: Any) -> dict[str, Any]:
 
 
 class Answer(NamedTuple):
-    """Curves, the figure of them, and what was said against them or others."""
+    """Curves, the figure of them, what was said against them or others, and the simulation with its spectrum."""
 
     question: Question
     curves: list[ae.Curve]
     figure: Figure
     remarks: list[str]
+    simulation: ae.Curve | None
 
     @property
     def csv(self) -> str:
@@ -125,13 +129,14 @@ def answer(question: Question, simulation: ae.Curve | None = None) -> Answer:
     Raises:
         ValueError: as the problem does.
     """
-    problem, found = question.problem, Answer(question, [], Figure((_WIDTH, _HEIGHT), layout="constrained"), [])
+    figure = Figure((_WIDTH, _HEIGHT), layout="constrained")
+    problem, found = question.problem, Answer(question, [], figure, [], simulation)
     ax, curves = found.figure.subplots(), {}  # type: tuple[Any, dict[str, Callable[[], Any]]]
     with heard(found.remarks, OWN):
         names = (problem.default_theory().name if name == OWN else name for name in question.theories)
         curves |= {name: partial(question.predict, name) for name in names}
     if simulation is not None:
-        curves["simulation"] = lambda: simulation
+        curves["simulation"] = lambda: _risks(simulation)
     for name, make in curves.items():
         with heard(found.remarks, name):
             ae.plot(curve := make(), ax, values=question.shown or None)
@@ -141,6 +146,15 @@ def answer(question: Question, simulation: ae.Curve | None = None) -> Answer:
         found.figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     ax.set_yscale(question.scale)
     return found
+
+
+def _risks(curve: ae.Curve) -> ae.Curve:
+    """Without the spectrum."""
+
+    def without(values: Any) -> Any:
+        return values and ae.Values(**{name: one for name, one in values.items() if name != "spectrum"})
+
+    return replace(curve, values=without(curve.values), std=without(curve.std))
 
 
 @contextmanager
@@ -162,6 +176,8 @@ def figures(found: Answer) -> dict[str, Figure]:
     if isinstance(problem, ae.LinearProblem):
         draw["Prism"] = partial(ae.plotting.plot_prism, problem)
         draw["Spectrum of the data"] = lambda ax: ae.plotting.plot_spectrum(_law(problem), ax)
+        if (simulated := found.simulation) is not None and problem.tied:
+            draw["Spectrum of M = WWᵀ, simulated"] = lambda ax: ae.plotting.plot_quantiles(simulated, ax)
     if isinstance(problem, ae.TwoLayerProblem):
         own = problem.default_theory().name
         draw["Spectrum of K = BBᵀ"] = lambda ax: ae.plotting.plot_quantiles(predict(own, quantiles=_LEVELS), ax)

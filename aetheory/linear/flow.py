@@ -273,6 +273,14 @@ def risks(time: Any, transposed: Float[Array, "*blocks columns rows"], ensemble:
     return Values(train=train, population=population)
 
 
+def occupied_spectrum(
+    state: Float[Array, "rows columns"], follow_map: bool, levels: Float[Array, " levels"]
+) -> Float[Array, " levels"]:
+    """Quantiles of the min(p, H) eigenvalues of M that are not 0 for good, from Wᵀ or M (one block)."""
+    product = state if follow_map else _symmetric_product(state, state)
+    return jnp.quantile(jnp.linalg.eigvalsh(product), levels)
+
+
 def _symmetric_product(
     left: Float[Array, "*blocks columns rows"], right: Float[Array, "*blocks columns rows"]
 ) -> Float[Array, "*blocks columns columns"]:
@@ -311,8 +319,11 @@ def evolve(
     adjoint: diffrax.AbstractAdjoint | None = None,
     deterministic: bool = False,
     turn: Float[Array, ""] | None = None,
+    levels: Float[Array, " levels"] | None = None,
 ) -> tuple[Values, SolverStats]:
     """The risks of the ensemble at `times` along its gradient flow (or descent of `step_size`), and the cost.
+
+    With `levels` these quantiles of M's spectrum are recorded too, as the value `spectrum`.
 
     Of a `deterministic` ensemble a step keeps the error of the worst entry below rtol, since a few of many may carry
     the risk. Of a random one it keeps that of the train risk below rtol as a share of the initial risk, and that of
@@ -329,12 +340,19 @@ def evolve(
     if not deterministic:
         initial = observe(0, state, ensemble).train
         goal_error = eqx.Partial(map_train_error if follow_map else train_error, initial)
+
+    def record(time: Any, state: Any, ensemble: Ensemble) -> Values:
+        values: Values = observe(time, state, ensemble)
+        if levels is None:
+            return values
+        return Values(**dict(values.items()), spectrum=occupied_spectrum(state, follow_map, levels))
+
     observed, _, stats = solve_flow(
         field,
         state,
         times,
         ensemble,
-        observe,
+        record,
         rtol=jnp.minimum(rtol, _LOOSEST_FOLLOWED_MAP) if follow_map else rtol,
         step_size=step_size,
         max_steps=max_steps,

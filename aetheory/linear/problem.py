@@ -242,6 +242,7 @@ class LinearProblem(_AbstractPrism):
         rtol: float | Float[Array, ""] = 1e-6,
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
+        quantiles: Any = None,
     ) -> LinearExperiment:
         """Gradient flow of the train risk from Gaussian weights on random data; see `LinearExperiment`.
 
@@ -259,11 +260,13 @@ class LinearProblem(_AbstractPrism):
             max_steps: the most steps the adaptive solver may take.
             adjoint: how Diffrax differentiates the flow; reverse mode when omitted, `diffrax.ForwardMode()` for
                 forward.
+            quantiles: levels in [0, 1]; adds those of the min(p, H) eigenvalues of W Wᵀ that are not 0 for good, as the
+                value `spectrum`, shape (num_times, num_levels). For tied weights.
 
         Raises:
             ValueError: an argument is out of its range, or a dimension is an array or traced.
         """
-        return LinearExperiment.of(self, times, data, held_out, step_size, rtol, max_steps, adjoint)
+        return LinearExperiment.of(self, times, data, held_out, step_size, rtol, max_steps, adjoint, quantiles)
 
 
 class LinearRatios(_AbstractPrism):

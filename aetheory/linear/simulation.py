@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from aetheory.core.checks import (
     as_float,
     check_dimension,
+    check_levels,
     check_times,
     common_float_dtype,
     fail,
@@ -66,6 +67,7 @@ class LinearExperiment(AbstractExperiment):
     adjoint: diffrax.AbstractAdjoint | None
     penalty: Penalty | None
     turn: Float[Array, ""] | None
+    levels: Float[Array, " levels"] | None
     shapes: ensembles.Reduction = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
 
@@ -80,6 +82,7 @@ class LinearExperiment(AbstractExperiment):
         rtol: Any,
         max_steps: int,
         adjoint: diffrax.AbstractAdjoint | None,
+        quantiles: Any,
     ) -> "LinearExperiment":
         """Of checked arguments; see `LinearProblem.experiment`."""
         dims = (static_integer("input_dim", problem.input_dim), static_integer("latent_dim", problem.latent_dim))
@@ -92,6 +95,8 @@ class LinearExperiment(AbstractExperiment):
             raise ValueError("Argument `held_out` must be None without `data`, but got an array.")
         if data is not None and problem.covariance is not None:
             raise ValueError("Argument `data` must be None for a problem with a covariance of its own.")
+        if quantiles is not None and not problem.tied:
+            raise fail("quantiles", "None for untied weights, whose W₂ W₁ has no real spectrum", quantiles)
         covariance = None if data is None else check_data(problem, data, held_out)
         numbers = (problem.init_variance, problem.weight_decay, problem.input_noise)
         for name, value in zip(("init_variance", "weight_decay", "input_noise"), numbers, strict=True):
@@ -111,6 +116,7 @@ class LinearExperiment(AbstractExperiment):
             adjoint=adjoint,
             penalty=problem.penalty,
             turn=None if step_size is not None else _turn(problem, vector),
+            levels=None if quantiles is None else check_levels(quantiles),
             shapes=shapes,
             max_steps=max_steps,
         )
@@ -145,6 +151,7 @@ class LinearExperiment(AbstractExperiment):
             max_steps=self.max_steps,
             adjoint=self.adjoint,
             turn=self.turn,
+            levels=self.levels,
         )
         return Outcome(values, stats)
 
@@ -179,8 +186,11 @@ class LinearExperiment(AbstractExperiment):
         unit = jnp.ones_like(self.init_variance)
         error = mode_error(self.init_variance * drawn[:, None], unit, self.times[None, :], self.penalty)
         risk = (jnp.sum(error**2, axis=0) + (input_dim - size)) / input_dim
+        found = {"train": risk, "population": risk}
+        if self.levels is not None:
+            found["spectrum"] = jnp.quantile(1 + error, self.levels, axis=0).T
         none = jnp.zeros((), int)
-        return Outcome(Values(train=risk, population=risk), SolverStats(none, none, jnp.asarray(True)))
+        return Outcome(Values(**found), SolverStats(none, none, jnp.asarray(True)))
 
     def repeats_at_once(self, num_repeats: int) -> int | None:
         """How many to vectorise: on a CPU, batched products lose to single ones but for the smallest matrices."""

@@ -61,14 +61,15 @@ def plot_quantiles(curve: Curve, ax: "Axes | None" = None) -> "Axes":
 
     Arguments:
         curve: a single one with the value `spectrum`, shape (num_times, num_levels), of increasing levels, such as
-            `ae.predict(problem, times, quantiles=(0.05, 0.5, 0.95))` of a two-layer problem.
+            `ae.predict(problem, times, quantiles=(0.05, 0.5, 0.95))` of a two-layer problem, or a simulation of a
+            linear one with that option.
         ax: where to draw; new axes when omitted.
 
     Raises:
         ValueError: a curve without a spectrum.
     """
     if "spectrum" not in curve.values:
-        raise fail("curve", "one with a `spectrum`, as the option `quantiles` of a prediction adds it", curve)
+        raise fail("curve", "one with a `spectrum`, as the option `quantiles` adds it", curve)
     ax = new_axes() if ax is None else ax
     times, spectrum = np.asarray(curve.times), np.asarray(curve.spectrum)
     levels = spectrum.shape[1]

@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from oracles.draws import TIMES, as_ensemble, draw, follow, followed
+from oracles.draws import TIMES, as_ensemble, covariance_matrix, draw, follow, followed
 from oracles.prism import full_matrix_flow
+from scipy.integrate import solve_ivp
 from tolerance import rounding
 
+import aetheory as ae
 from aetheory.linear.flow import risks, vector_field
 
 
-@pytest.mark.parametrize("dims", [(9, 4, 20), (9, 9, 20), (9, 4, 5), (12, 8, 3)])
+@pytest.mark.parametrize("dims", [(9, 4, 20), (9, 9, 20), (9, 4, 5)])
 def test_eigenbasis_flow_is_the_full_matrix_flow(x64, dims):
     """Same draw, rotated to the eigenbasis of S with its zero eigenvalues last: nothing changes."""
     input_dim, _, num_samples = dims
@@ -59,14 +62,14 @@ def test_large_blocks_use_symmetry_and_change_nothing(x64):
     assert float(values.population) == pytest.approx(np.sum(error**2) / 600, rel=allowed)
 
 
-@pytest.mark.parametrize("num_samples", [12, 3])
+@pytest.mark.parametrize("num_samples", [20, 5])
 def test_latent_dimensions_beyond_p_never_move(x64, num_samples):
     """W = L Q on the same draw: the flow of the p × p factor L has the same risks."""
-    weights, _, covariance = draw(np.random.default_rng(1), 6, 25, num_samples)
+    weights, _, covariance = draw(np.random.default_rng(1), 9, 25, num_samples)
     spectrum, basis = (array[..., ::-1] for array in np.linalg.eigh(covariance))
     factor = np.linalg.qr((basis.T @ weights).T)[1].T
-    rank = min(num_samples, 6)
-    reduced = follow(as_ensemble(factor, spectrum[:rank], 6))
+    rank = min(num_samples, 9)
+    reduced = follow(as_ensemble(factor, spectrum[:rank], 9))
     np.testing.assert_allclose(reduced, full_matrix_flow(weights, covariance, TIMES), atol=1e-7)
 
 
@@ -94,3 +97,49 @@ def test_float32_follows_float64_on_the_same_draw(x64):
     # what the solver honours in float32 is 16 eps; the population risk is within ten times that
     allowed = 10 * 16 * float(jnp.finfo(jnp.float32).eps)
     np.testing.assert_allclose(np.stack([curves.train, curves.population]), follow(double), rtol=0, atol=allowed)
+
+
+@pytest.mark.parametrize(
+    ("dims", "covariance"), [((12, 5, 30), None), ((12, 20, 6), None), ((12, 5, 8), np.geomspace(1, 0.1, 12))]
+)
+def test_quantiles_are_those_of_the_map_by_small_steps(x64, dims, covariance):
+    """W alone, M with directions that no sample spans, and a covariance: the eigenvalues that are not 0 for good."""
+    problem, levels = ae.LinearProblem(*dims, 0.5 / dims[0], covariance=covariance), np.array([0.0, 0.3, 0.5, 1.0])
+    key, times = jax.random.key(3), np.array([0.0, 0.1, 0.4, 1.5])
+    curve = ae.simulate(problem, times, key, quantiles=levels)
+    ensemble = eqx.filter_jit(problem.experiment(times).draw)(jax.random.split(key, 1)[0])
+    rows, rank = ensemble.weights.shape[0], ensemble.spectrum.shape[0]
+    seen = np.zeros((rows, rows))
+    seen[:rank, :rank] = covariance_matrix(ensemble)
+    start = np.asarray(ensemble.weights)
+
+    def velocity(_, flat):
+        weights = flat.reshape(start.shape)
+        error = weights @ weights.T - np.eye(rows)
+        return -((error @ seen + seen @ error) @ weights).ravel()
+
+    found = solve_ivp(velocity, (0, times[-1]), start.ravel(), t_eval=times, rtol=1e-10, atol=1e-12).y.T
+    for values, weights in zip(curve.spectrum, found.reshape(-1, *start.shape), strict=True):
+        eigenvalues = np.linalg.svd(weights, compute_uv=False) ** 2
+        assert len(eigenvalues) == min(dims[:2])
+        np.testing.assert_allclose(values, np.quantile(eigenvalues, levels), rtol=1e-5, atol=1e-6)
+
+
+def test_quantiles_of_explicit_modes_move_alone(precision):
+    """Every eigenvalue obeys dλ/dt = −4 (λ−1) λ, and levels at the order statistics are eigenvalues themselves."""
+    problem, times = ae.LinearProblem(9, 5, np.inf, 1.0), np.array([0.0, 0.2, 1.0], precision)
+    first, *later = ae.simulate(problem, times, jax.random.key(0), quantiles=np.linspace(0, 1, 5)).spectrum
+    for time, values in zip(times[1:], later, strict=True):
+        np.testing.assert_allclose(values, first / (first + (1 - first) * np.exp(-4 * time)), rtol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "levels", "message"),
+    [
+        ({}, [0.5, 1.5], "Argument `quantiles` must be a vector of levels between 0 and 1, but got"),
+        ({"tied": False}, [0.5], "Argument `quantiles` must be None for untied weights"),
+    ],
+)
+def test_quantiles_are_refused(options, levels, message):
+    with pytest.raises(ValueError, match=message):
+        ae.simulate(ae.LinearProblem(4, 2, 8, 0.1, **options), [0.0, 1.0], jax.random.key(0), quantiles=levels)

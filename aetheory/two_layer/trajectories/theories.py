@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_array, common_float_dtype, fail, is_concrete
+from aetheory.core.checks import check_levels, common_float_dtype, fail, is_concrete
 from aetheory.core.curve import Curve, Values
 from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
@@ -164,7 +164,7 @@ class Trajectory(AbstractTheory):
             schedule=Schedule.of(times, stepwise, dtype, rtol, max_steps, adjoint),
             encoder=None if problem.encoder is None else problem.encoder.astype(dtype),
             decoder=_tied_decoder(problem, dtype),
-            levels=None if quantiles is None else _levels(quantiles).astype(dtype),
+            levels=None if quantiles is None else check_levels(quantiles).astype(dtype),
             finite_size=finite_size,
         )
         values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, task)
@@ -195,13 +195,6 @@ def require_method(theory: str, method: str, problem: Any) -> None:
     """Raise unless the theory of that name, which is of this method, speaks of the problem."""
     if problem.method != method:
         raise fail("theory", f"one of the method {problem.method!r} of the problem, as None is", theory)
-
-
-def _levels(quantiles: Any) -> Float[Array, " levels"]:
-    levels = check_array("quantiles", quantiles, "a vector of levels between 0 and 1", 1)
-    if is_concrete(levels) and ((levels < 0) | (levels > 1)).any():
-        raise fail("quantiles", "a vector of levels between 0 and 1", quantiles)
-    return levels
 
 
 def _tied_decoder(problem: Any, dtype: Any) -> Float[Array, ""] | None:
