@@ -14,7 +14,7 @@ KEY = jax.random.key(3)
 
 def draws(parameters, key):
     """A plain function with one static and one real parameter, and results of two kinds."""
-    values = parameters["scale"] * jax.random.normal(key, (4, parameters["count"]))
+    values = parameters["scale"] * jax.random.uniform(key, (4, parameters["count"]))
     return {"mean": values.mean(1), "deepest": {"last": values[-1, -1]}}
 
 

@@ -18,11 +18,13 @@ from aetheory.sweeps import store as store_module
 from aetheory.sweeps.store import Store
 
 KEY = jax.random.key(3)
-PLAIN = {"count": [3, 5], "scale": [0.5, 1.0, 2.0]}
+PLAIN = {"count": [3], "scale": [0.25, 0.5, 1.0, 2.0, 3.0, 4.0]}
+SEVERAL = {"count": [3, 5], "scale": [0.5, 1.0, 2.0]}
+"""As many cells, of two programs."""
 
 
 def draws(parameters, key):
-    values = parameters["scale"] * jax.random.normal(key, (4, parameters["count"]))
+    values = parameters["scale"] * jax.random.uniform(key, (4, parameters["count"]))
     return {"mean": values.mean(1), "deepest": {"last": values[-1, -1]}}
 
 
@@ -73,20 +75,20 @@ def acting_store(monkeypatch, after, action):
     ],
 )
 def test_a_sweep_goes_on_where_it_stopped(action, error, message, tmp_path, monkeypatch, interruptible, x64):
-    whole = ae.sweep(draws, PLAIN, KEY, 2)
+    whole = ae.sweep(draws, SEVERAL, KEY, 2)
     written = acting_store(monkeypatch, 4, action)
     with pytest.raises(error, match=message):
-        ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store", block_size=1)
+        ae.sweep(draws, SEVERAL, KEY, 2, tmp_path / "store", block_size=1)
     kept = len(written)
     assert 4 <= kept < 12
     partial = ae.sweeps.open_store(tmp_path / "store")
     assert int(partial.done.sum()) == int(np.isfinite(partial["deepest.last"]).sum()) == kept
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    dataset = ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store")
+    dataset = ae.sweep(draws, SEVERAL, KEY, 2, tmp_path / "store")
     assert len(written) == len(set(written)) == 12
     assert dataset.drop_attrs().identical(whole.drop_attrs())
     # a finished store is opened and not computed again
-    assert ae.sweep(draws, PLAIN, KEY, 2, tmp_path / "store").identical(dataset)
+    assert ae.sweep(draws, SEVERAL, KEY, 2, tmp_path / "store").identical(dataset)
     assert len(written) == 12
 
 
