@@ -136,8 +136,10 @@ def _theories(system):
 
 
 THEORIES = all_theories()
-# a flow compiles for ten seconds: one stands for the others, and tests/linear/theories/test_interior.py for brackets
+# a flow compiles for ten seconds: one stands for the others, and tests/linear/theories/test_interior.py for brackets;
+# so do the alternating descent and the order-parameter map for what is stepped
 LONG = {name for name, case in CASES.items() if case.flow} - {"narrow-latent"}
+LONG |= {"untied-modes", "matrix descent", "single-entry process"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES]
 
 
