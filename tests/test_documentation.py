@@ -1,15 +1,23 @@
 """The pages of the site: the API pages cover the public names, and the page of claims names tests that exist."""
 
+import contextlib
 import importlib.util
 import inspect
+import io
 import json
+import pickle
 import re
 from pathlib import Path
 
+import equinox as eqx
+import jax
+import joblib
+import numpy as np
 import pytest
 
 import aetheory as ae
 from aetheory.reproduce.verify import CLAIMS
+from aetheory.sweeps import config
 
 ROOT = Path(__file__).parent.parent
 ROOMS = (
@@ -56,6 +64,18 @@ def test_what_the_api_pages_ask_for_exists():
             assert hasattr(importlib.import_module(module), last), name
 
 
+def test_every_object_of_an_api_page_is_called_by_a_name_that_is_there(hook):
+    for path in documented():
+        public = hook.public_name(path)
+        if public is not None:
+            value = ae
+            for name in public.split(".")[1:]:
+                value = getattr(value, name)
+            assert value is getattr(importlib.import_module(path.rpartition(".")[0]), path.rpartition(".")[2])
+    assert hook.public_name("aetheory.core.predict.predict") == "ae.predict"
+    assert hook.public_name("aetheory.two_layer.limits.gaussian.gaussian") == "ae.limits.gaussian"
+
+
 def test_every_public_name_can_be_imported_and_is_told_to_type_checkers():
     assert len(dir(ae)) > 40
     for name in dir(ae):
@@ -64,13 +84,22 @@ def test_every_public_name_can_be_imported_and_is_told_to_type_checkers():
         ae.autoencoder  # noqa: B018
 
 
-@pytest.fixture(scope="module")
-def claims_page():
-    """The program that makes the page."""
-    spec = importlib.util.spec_from_file_location("claims_page", ROOT / "docs" / "claims.py")
+def program(path):
+    """One that makes a part of the site."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / "docs" / path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def claims_page():
+    return program("claims.py")
+
+
+@pytest.fixture(scope="module")
+def hook():
+    return program("hooks/public_names.py")
 
 
 def test_the_page_of_claims_is_made_from_what_was_recomputed(claims_page):
@@ -108,3 +137,48 @@ def test_code_in_the_pages_uses_names_that_exist():
             for name in path.strip(".").split("."):
                 assert hasattr(value, name), f"{page.name}: ae{path}"
                 value = getattr(value, name)
+
+
+def test_the_page_of_sweeps_has_every_key_and_its_file_is_one(tmp_path):
+    page = (ROOT / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    keys = {
+        name for row in re.findall(r"^\| (`.*?) \|", page, flags=re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    assert keys == config._KEYS
+    path = tmp_path / "my.toml"
+    path.write_text(re.search(r"```toml\n(.*?)```", page, flags=re.DOTALL)[1])
+    read = config.read_config(path)
+    assert read.functions == ("simulate", "predict")
+    assert read.options["simulate"] == {"rtol": 1e-5}
+    assert len(read.times) == 41
+    assert len(read.grid["latent_ratio"]) == 5
+
+
+def test_networks_come_back_from_disk_as_the_page_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for code in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "saving.md").read_text(), flags=re.DOTALL):
+        exec(code, made := {})
+    np.testing.assert_array_equal(made["again"].atoms, made["network"].atoms)
+    assert float(made["again"].threshold) == 0.5
+    activations = (
+        "sign",
+        "hard_tanh",
+        ae.two_layer.leaky_relu(0.1),
+        ae.two_layer.from_function(np.cbrt, breakpoints=[0]),
+    )
+    others = [ae.TwoLayerProblem(9, 4, activation) for activation in activations]
+    for one in (made["network"], ae.limits.minimiser(jax.random.key(0), np.ones(6), 3), *others):
+        joblib.dump(one, "kept.joblib")
+        for again in (pickle.loads(pickle.dumps(one)), joblib.load("kept.joblib")):
+            assert eqx.tree_equal(again, one)
+
+
+@pytest.mark.slow
+def test_the_first_path_prints_what_it_says(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page, names, printed = (ROOT / "docs" / "first_path.md").read_text(encoding="utf-8"), {}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+            exec(code, names)
+    assert printed.getvalue() == "".join(re.findall(r"```text\n(.*?)```", page, flags=re.DOTALL))
+    assert (tmp_path / "curve.png").is_file()

@@ -26,7 +26,7 @@ def draw(folder: Path) -> Figure:
     _draw_recovery(recovery, folder / "recovery")
     for ax in figure.axes:
         ax.set_title(ax.get_title(), fontsize=10)
-        ax.legend(frameon=False, fontsize=8)
+        ax.legend(frameon=False, fontsize=8, ncols=1 + (ax is recovery), columnspacing=1, handlelength=1.5)
         ax.spines[["top", "right"]].set_visible(False)
     look: dict[str, Any] = {"color": "0.35"}
     handles = [Line2D([], [], **look, label="theory"), Line2D([], [], **look, **_DOTS, marker="o", label="simulation")]
@@ -78,4 +78,5 @@ def _draw_recovery(ax: Axes, folder: Path) -> None:
                 [], [], line + mark, color=colour, markerfacecolor=filled, markersize=4, label=f"{label}, {level:g} dB"
             )
     ax.set(yscale="log", xlabel="epoch", ylabel="squared distance, share of the first")
+    ax.set_ylim(top=6)  # room for the legend
     ax.set_title(f"group-sparse recovery, $n={runs.attrs['input_dim']}$")

@@ -14,6 +14,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -45,6 +46,7 @@ class Activation(eqx.Module):
         function, kernel_function: σ, and f on [−1, 1].
         second_moment, linear_coefficient, mean: f(1) = E σ(g)², c₁ = E g σ(g) and c₀ = E σ(g).
         is_odd: whether σ(−x) = −σ(x), as the limit theorems ask.
+        made_by: the function that makes it again, and its arguments: how it is pickled.
     """
 
     name: str = eqx.field(static=True)
@@ -54,6 +56,11 @@ class Activation(eqx.Module):
     linear_coefficient: float = eqx.field(static=True)
     mean: float = eqx.field(static=True, default=0.0)
     is_odd: bool = eqx.field(static=True, default=True)
+    made_by: tuple[Any, ...] = eqx.field(static=True, repr=False, default=())
+
+    def __reduce__(self) -> Any:
+        make, *arguments = self.made_by
+        return make, tuple(arguments)
 
     def __call__(self, inputs: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """σ of every entry."""
@@ -146,7 +153,8 @@ def leaky_relu(slope: float | int = 0.01) -> Activation:
     Source of the kernel: Y. Cho, L. Saul (2009), "Kernel methods for deep learning".
     """
     check_real("slope", slope, "finite")
-    return _leaky_relu(float(slope), "relu" if slope == 0 else "leaky_relu")
+    made = _leaky_relu(float(slope), "relu" if slope == 0 else "leaky_relu")
+    return replace(made, made_by=(leaky_relu, float(slope)))
 
 
 def from_function(
@@ -189,7 +197,11 @@ def from_function(
             f"somewhere. Name the places with `breakpoints`.",
             stacklevel=2,
         )
-    return _from_series(name, function, series, second_moment)
+    return replace(_from_series(name, function, series, second_moment), made_by=(_made_again, function, name, points))
+
+
+def _made_again(function: Function, name: str, breakpoints: tuple[float, ...]) -> Activation:
+    return from_function(function, name, breakpoints=breakpoints)
 
 
 def _from_series(name: str, function: Function, series: Sequence[float], second_moment: float) -> Activation:
@@ -208,7 +220,7 @@ def _from_series(name: str, function: Function, series: Sequence[float], second_
 @functools.cache
 def _named(name: str, dtype: Any) -> Activation:
     """The activation of that name, made once for each precision, for some need quadrature."""
-    return _MAKERS[name]()
+    return replace(_MAKERS[name](), made_by=(as_activation, name))
 
 
 @jax.custom_jvp
