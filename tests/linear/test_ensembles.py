@@ -77,7 +77,7 @@ def test_reduced_draws_have_the_law_of_the_unreduced_flow(x64, dims, shape):
     input_dim, latent_dim, num_samples = dims
     repeats, scale = 400, 0.6
     case = ae.LinearProblem(input_dim, latent_dim, num_samples, scale / input_dim)
-    drawn = gaussian_ensemble(jax.random.key(0), dims, 0.1)
+    drawn = jax.eval_shape(lambda key: gaussian_ensemble(key, dims, 0.1), jax.random.key(0))
     assert drawn.weights.shape == shape
     reduced = ae.simulate(case, TIMES, jax.random.key(11), num_repeats=repeats)
 
