@@ -50,7 +50,7 @@ def test_too_few_observations_cannot_tell():
 
 def test_steps_are_not_taken_for_times_and_intervals_are_withheld(x64):
     times = jnp.linspace(0, 3, 40)
-    curve = ae.simulate(ae.LinearProblem(100, 50, 200, init_variance=0.005), times, jax.random.key(0))
+    curve = ae.simulate(ae.LinearProblem(100, 50, np.inf, init_variance=0.005), times, jax.random.key(0))
     steps = {"time": 100 * np.arange(40), "train": curve.train, "population": curve.population}
     found = ae.fit(steps, "large-data")
     assert found.verdict.answer == "does not explain"
