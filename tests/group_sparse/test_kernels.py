@@ -15,12 +15,17 @@ KEY = jax.random.key(0)
 
 
 def problem(dtype, num_groups=96, group_size=2, threshold=1.4, num_active=2, num_samples=9, **options):
-    """A dictionary near the truth, and samples of a few groups; how many groups the samples activate at most."""
-    truth = ae.gaussian_dictionary(KEY, 200, num_groups * group_size).astype(dtype)
-    source = ae.GroupSparseSource(truth, group_size, num_active, min_norm=2.0, max_norm=3.0, signal_to_noise=20)
-    samples = source.sample(jax.random.key(1), num_samples)
-    start = 1.1 * ae.perturbed_dictionary(jax.random.key(2), truth, 0.02)
-    return ae.GroupSparseAutoencoder(start, threshold, group_size, **options), samples
+    """A dictionary near the truth, and samples of a few groups at 20 dB; drawn in NumPy, without programs."""
+    rng = np.random.default_rng(0)
+    truth = rng.standard_normal((200, num_groups * group_size)) / np.sqrt(200)
+    codes = rng.standard_normal((num_samples, num_groups, group_size))
+    codes *= rng.uniform(2, 3, (num_samples, num_groups, 1)) / np.linalg.norm(codes, axis=2, keepdims=True)
+    codes *= rng.permuted(np.arange(num_groups) < num_active * np.ones((num_samples, 1)), axis=1)[..., None]
+    clean = codes.reshape(num_samples, -1) @ truth.T
+    noise = 0.1 * np.sqrt(np.mean(clean**2)) * rng.standard_normal(clean.shape)
+    start = 1.1 * (truth + 0.02 * rng.standard_normal(truth.shape))
+    autoencoder = ae.GroupSparseAutoencoder(jnp.asarray(start, dtype), threshold, group_size, **options)
+    return autoencoder, jnp.asarray(clean + noise, dtype)
 
 
 def most_active(autoencoder, samples):
@@ -104,9 +109,7 @@ def test_a_batch_of_dictionaries(x64):
 
 def test_training_is_the_same(x64):
     autoencoder, _ = problem(jnp.float64, threshold=1.4)
-    source = ae.GroupSparseSource(
-        ae.gaussian_dictionary(KEY, 200, 192).astype(jnp.float64), 2, 2, min_norm=2, max_norm=3
-    )
+    source = ae.GroupSparseSource(np.asarray(autoencoder.dictionary) / 1.1, 2, 2, min_norm=2, max_norm=3)
     draw = eqx.Partial(source.sample, num_samples=16)
     trained = [
         ae.gradient_descent(autoencoder, loss, optax.sgd(3e-2), 30, sample=draw, key=KEY).module.dictionary
