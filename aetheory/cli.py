@@ -254,6 +254,7 @@ def fit(
     """
     if learning_rate is not None and input_dim is None:
         raise typer.BadParameter("--learning-rate needs --input-dim")
+    compile_quickly(1)
     _configure_jax(True)
     import json
 
