@@ -45,20 +45,21 @@ def test_the_integral_over_one_mode(x64):
 
 def test_risk_over_samples(x64):
     """Exact values, which twenty simulations met: .40785 ± .0039, .23535 ± .0013, .11888 ± .0002, .05652 ± .0001."""
-    sizes = [10, 30, 100, 300]
-    exact = [float(unseen_risk(power_law(2000, 1.5), size, 0.0)) for size in sizes]
+    unseen = jax.jit(unseen_risk)  # a program for each spectrum, and not for each call
+    exact = [float(unseen(power_law(2000, 1.5), size, 0.0)) for size in (10.0, 30.0, 100.0, 300.0)]
     np.testing.assert_allclose(exact, [0.40553, 0.23472, 0.11849, 0.05653], atol=5.1e-6)
     for exponent, slope in ((1.5, 0.515), (2.0, 0.996), (3.0, 1.990)):
         law = PowerLaw(exponent, 20_000)
-        values = np.array([float(unseen_risk(law.variances, size, 0.3)) for size in (20, 60, 200, 600)])
+        values = np.array([float(unseen(law.variances, size, 0.3)) for size in (20.0, 60.0, 200.0, 600.0)])
         fitted = fit_exponent(np.array([20.0, 60, 200, 600]), values)
         assert float(fitted.exponent) == pytest.approx(slope, abs=0.02)
         np.testing.assert_allclose(values[1:3], law.over_samples(np.array([60.0, 200.0]), 0.3), rtol=0.12)
         share = float(law.over_samples(50.0, 0.0) / law.over_latents(50.0))
         known = {1.5: 1.880, 2.0: 2.467}
         assert share == pytest.approx(known.get(exponent, share), abs=5.1e-4)
-    traced = jax.jit(jax.vmap(lambda size: unseen_risk(power_law(2000, 1.5), size, 0.0)))(np.array([10.0, 300.0]))
-    np.testing.assert_allclose(traced, [exact[0], exact[-1]], rtol=1e-9)
+    several = jax.jit(jax.vmap(lambda size: unseen_risk(power_law(2000, 1.5), size, 0.0)))(np.array([10.0, 300.0]))
+    np.testing.assert_allclose(several, [exact[0], exact[-1]], rtol=1e-9)
+    np.testing.assert_allclose(unseen_risk(power_law(2000, 1.5), 10, 0.0), exact[0], rtol=1e-9)
     assert float(unseen_risk(power_law(50, 1.5), 60, 0.0)) == 0
     assert float(unseen_risk(power_law(50, 1.5), np.inf, 0.0)) == 0
 
