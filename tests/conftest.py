@@ -3,7 +3,6 @@
 import gc
 import os
 import sys
-import threading
 
 import jaxtyping
 import pytest
@@ -20,7 +19,6 @@ _hook = jaxtyping.install_import_hook("aetheory", "beartype.beartype")
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import matplotlib as mpl  # noqa: E402
-from jax._src.interpreters import mlir  # noqa: E402
 from shake import shake  # noqa: E402
 
 from aetheory.core.compilation import compile_quickly  # noqa: E402
@@ -30,23 +28,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_enable_compilation_cache", False)  # for there is none, but its keys would be computed
 
-_contexts = threading.local()
-
-
-def keep_contexts():
-    """One context of MLIR in each thread instead of one for each program, of which it takes up to a quarter."""
-    make = getattr(mlir, "make_ir_context", None)  # JAX's own, and none of its interface
-
-    def kept():
-        if mlir.ir.Context.current is not None:  # within another program's
-            return make()
-        if not hasattr(_contexts, "of_file"):
-            _contexts.of_file = make()
-        return _contexts.of_file
-
-    if make is not None:
-        mlir.make_ir_context = kept
-
 
 def pytest_addoption(parser):
     parser.addoption("--shake", action="store_true", help="round as another processor does")
@@ -54,7 +35,6 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     """The quick tests mostly compile; what runs for minutes is to be compiled well."""
-    keep_contexts()
     if config.option.markexpr == "not slow":
         compile_quickly()
     if config.option.shake:
@@ -73,7 +53,6 @@ def programs_of_a_file():
     """Forget them when it ends: thousands of compiled programs exhaust the memory maps that a process may have."""
     yield
     jax.clear_caches()
-    _contexts.__dict__.clear()
     gc.collect()
 
 

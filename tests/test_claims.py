@@ -13,8 +13,6 @@ NAMES = (
     "linear/regimes/narrow-latent",
     "linear/regimes/small-data",
     "linear/covariance/mean-field",
-    "linear/covariance/narrow-latent",
-    "linear/covariance/small-data",
     "linear/covariance/mean-field-free",
     "linear/penalty/mean-field",
     "linear/expansion/monte-carlo",
@@ -26,11 +24,7 @@ NAMES = (
 )
 
 
-# compile longest; tests/linear/test_covariance.py has both faces at other spectra
-LONG = {"linear/covariance/narrow-latent", "linear/covariance/small-data"}
-
-
-@pytest.mark.parametrize("name", [pytest.param(one, marks=[pytest.mark.slow] * (one in LONG)) for one in NAMES])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_claim_stands(x64, name):
     (claim,) = (one for one in CLAIMS if one.name == name)
     deviations = claim.deviations(claim.rows())

@@ -220,7 +220,7 @@ def _from_series(name: str, function: Function, series: Sequence[float], second_
 @functools.cache
 def _named(name: str, dtype: Any) -> Activation:
     """The activation of that name, made once for each precision, for some need quadrature."""
-    return replace(_MAKERS[name](), made_by=(as_activation, name))
+    return replace(_MAKERS[name](), made_by=(as_activation, str(name)))  # of NumPy's words too
 
 
 @jax.custom_jvp
