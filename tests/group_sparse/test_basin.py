@@ -38,7 +38,9 @@ def test_the_time_is_that_of_the_flow_in_its_own_time(x64):
 
 
 def test_without_overlap_recovery_takes_for_ever():
-    time = ae.recovery.recovery_time(replace(PROBLEM, threshold=jnp.array([3.0, 8.0]), start_correlation=0.3))
+    time = ae.recovery.recovery_time(
+        replace(PROBLEM, threshold=jnp.array([3.0, 8.0]), start_correlation=jnp.full(2, 0.3))
+    )
     assert time[0] > 400
     assert np.isinf(time[1])
 
