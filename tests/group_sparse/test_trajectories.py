@@ -83,10 +83,23 @@ def test_the_grid_of_entries_is_normal():
 
 
 def test_traced_steps_are_those_of_a_loop_and_linear_between(x64):
-    curve = ae.predict(SMALL, [0, 3, 4])
-    found = jax.jit(lambda times: ae.predict(SMALL, times).distance)(jnp.array([0.0, 3.0, 3.25, 4.0]))
-    between = 0.75 * curve.distance[1] + 0.25 * curve.distance[2]
-    np.testing.assert_allclose(found, [*curve.distance[:2], between, curve.distance[2]], rtol=1e-10)
+    """And their derivative in the start is the difference of a batch."""
+    starts = jnp.array([0.56 - 1e-4, 0.56, 0.56 + 1e-4])
+    low, middle, high = ae.predict(dataclasses.replace(SMALL, start_correlation=starts), [0, 3, 4]).distance
+
+    @jax.jit
+    def traced(times):
+        return jax.jvp(
+            lambda start: ae.predict(dataclasses.replace(SMALL, start_correlation=start), times).distance,
+            (0.56,),
+            (1.0,),
+        )
+
+    for found, loop, close in zip(
+        traced(jnp.array([0.0, 3.0, 3.25, 4.0])), (middle, (high - low) / 2e-4), (1e-10, 1e-5), strict=True
+    ):
+        expected = np.append(loop, 0.75 * loop[1] + 0.25 * loop[2])[[0, 1, 3, 2]]
+        np.testing.assert_allclose(found, expected, rtol=close)
 
 
 def test_the_flow_is_what_small_steps_and_large_batches_follow():
