@@ -53,7 +53,7 @@ def test_batches_jit_vmap_and_real_dimensions(x64):
             return risk(ae.TwoLayerProblem(4, n, covariance=covariance), "gaussian" if covariance is None else None)
 
         expected = [of(float(n)) for n in units]
-        for found in (of(units), jax.vmap(of)(units), jax.jit(of)(units)):
+        for found in (of(units), jax.jit(jax.vmap(of))(units), jax.jit(of)(units)):
             np.testing.assert_allclose(found, expected, rtol=rounding(jnp.float64, 16))
     # dR/dn = −α/(d (r+α)²) beyond r = 1
     alpha = ae.two_layer.as_activation("sign").alpha
