@@ -137,9 +137,9 @@ def _theories(system):
 
 THEORIES = all_theories()
 # a flow compiles for ten seconds: one stands for the others, and tests/linear/theories/test_interior.py for brackets;
-# so do the alternating descent and the order-parameter map for what is stepped
+# so does the alternating descent for what is stepped, and tests/group_sparse/test_trajectories.py for the map
 LONG = {name for name, case in CASES.items() if case.flow} - {"narrow-latent"}
-LONG |= {"untied-modes", "matrix descent", "single-entry process"}
+LONG |= {"untied-modes", "matrix descent", "order-parameter map", "single-entry process"}
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in CASES]
 
 
