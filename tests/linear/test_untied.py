@@ -151,7 +151,7 @@ def test_modes_meet_descents_from_a_tiny_start(x64, penalty):
         np.testing.assert_allclose(predicted, np.mean(runs, axis=0), atol=allowed * VARIANCES.mean())
 
 
-def test_what_is_not_known_of_untied_weights_says_so():
+def test_what_is_not_known_of_untied_weights_says_so(x64):
     problem = ae.LinearProblem(6, 3, 9, 1e-4, VARIANCES, tied=False)
     for name in ("mean-field", "interior", "decoupled-modes", "large-data ∩ free"):
         with pytest.raises(ValueError, match=r"`tied` must be True for the .* regime \(separate .*'untied-modes'\)"):
@@ -166,7 +166,7 @@ def test_what_is_not_known_of_untied_weights_says_so():
         ae.expansion.coefficients(1).evaluate(ae.LinearProblem(6, 3, 9, 1e-4, tied=False))
     for name in (None, "untied-modes"):
         with pytest.warns(UserWarning, match=r"of a start Hσ² ≪ 1, but here Hσ² = 3\.0"):
-            ae.predict(ae.LinearProblem(6, 3, 9, 1.0, VARIANCES, tied=False), [1.0], name)
+            ae.predict(ae.LinearProblem(6, 3, np.inf, 1.0, VARIANCES, tied=False), np.arange(4.0), name)
     assert problem.continuous().problem(6).tied is False
 
 
