@@ -35,13 +35,13 @@ def test_panels_hold_their_regimes_and_both_risks(x64):
 
 def test_the_summary_agrees_with_the_curves(x64):
     problem, times = ae.LinearProblem(60, 30, 2, 0.5 / 60), jnp.asarray([0.0, 0.1, 0.5])
-    setting = prism.Setting("$N=2$", problem, "small-data", jax.random.key(3), unit=2.0)
+    setting = prism.Setting("$N=2$", problem, "mean-field", jax.random.key(3), unit=2.0)
     chart = prism.Chart("", {}, times / 2, scale=2.0)
     data = prism.compare(setting, Path(), chart, num_repeats=3)
     assert data.sizes == {"setting": 1, "time": 3}
     assert data.input_dim.item() == 60
     simulation = ae.simulate(problem, times, setting.key, num_repeats=3)
-    theory = ae.predict(problem, times, "small-data")
+    theory = ae.predict(problem, times, "mean-field")
     told = prism._summarise([setting], False, data)
     entry = told["settings"][0]
     deviation = float(jnp.max(jnp.abs(theory.train - simulation.train)))
