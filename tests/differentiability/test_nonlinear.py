@@ -27,7 +27,7 @@ def of_vector(function, parameters, **more):
 
 
 def sparse(function):
-    return of(lambda sparsity, rate: function(ae.SparseSource(10, sparsity, "gaussian"), rate), 0.3, 0.8)
+    return of(lambda sparsity, rate: function(ae.SparseSource(10, sparsity, "laplace"), rate), 0.3, 0.8)
 
 
 def encoder(parameters):
