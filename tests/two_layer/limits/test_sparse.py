@@ -115,18 +115,6 @@ def test_without_sparsity_a_gaussian_needs_no_denoiser(precision):
     np.testing.assert_allclose(risks, limits.gaussian(rates), rtol=0, atol=max(error, 1e-11))
 
 
-def test_derivatives_of_the_denoised_risk(x64):
-    @jax.jit
-    def risk(sparsity, rate):
-        return limits.denoised_risk(sparse(sparsity, "laplace"), rate)
-
-    gradients = jax.jit(jax.grad(risk, (0, 1)))(0.2, 0.8)
-    for index, gradient in enumerate(gradients):
-        step = 1e-5 * np.eye(2)[index]
-        ahead, behind = (risk(*(np.array([0.2, 0.8]) + sign * step)) for sign in (1, -1))
-        assert float(gradient) == pytest.approx(float(ahead - behind) / 2e-5, rel=1e-6)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
