@@ -77,24 +77,6 @@ def test_water_filling_agrees_with_a_constrained_optimiser(index, x64):
     )
 
 
-@pytest.mark.parametrize("index", [0, 3])
-def test_derivatives_of_water_filling(index, x64):
-    deviations, num_units, activation = random_spectrum(index)
-
-    @jax.jit
-    def risk(deviations, units):
-        return limits.water_filling(deviations, units, activation).risk
-
-    by_deviation, by_units = jax.grad(risk, (0, 1))(jnp.asarray(deviations), float(num_units))
-    step = 1e-6  # of differences, whose error is 1e-8
-    for direction in np.eye(len(deviations)):
-        difference = risk(deviations + step * direction, num_units) - risk(deviations - step * direction, num_units)
-        assert float(by_deviation @ direction) == pytest.approx(float(difference / (2 * step)), abs=1e-8)
-    if num_units > len(deviations):
-        slope = (risk(deviations, num_units + step) - risk(deviations, num_units - step)) / (2 * step)
-        assert float(by_units) == pytest.approx(float(slope), abs=1e-8)
-
-
 def test_water_filling_of_equal_deviations_is_the_isotropic_limit(x64):
     rates = jnp.asarray([0.25, 0.9, 1.0, 1.7, 4.0])
     solution = limits.water_filling(np.ones((5, 20)), 20 * rates)
