@@ -41,8 +41,8 @@ _AT_A_TIME, _AHEAD = 2, 4
 _SHOWN = (".* is estimated to be off", "The Taylor series is summed", "Up to .* false positives")
 """Warnings of what the figures show anyway."""
 
-_SECONDS_BETWEEN_VIEWS = 10.0
-"""Of what there is so far, and before the first: drawing one takes some seconds."""
+_SECONDS_BETWEEN_VIEWS = 20.0
+"""Of what there is so far, from the first problem on: drawing one takes some seconds."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ def run(make: Callable[[Size, int], Job], size: Size, path: Path, seed: int) -> 
         OSError: `path` cannot be written to; raised before any work.
     """
     start, folder = time.perf_counter(), OutputFolder(path)
-    viewed = start
+    viewed = start - _SECONDS_BETWEEN_VIEWS
     job = make(size, seed)
     store = _Store(folder, {"system": job.name, "size": size, "seed": seed, **provenance()})
     results: dict[str, xarray.Dataset] = {}
