@@ -227,7 +227,7 @@ class _Store:
         if self.anew:
             return None
         try:
-            found = xarray.load_dataset(self.folder.path / "curves.zarr", group=name, engine="zarr", consolidated=False)
+            found = self.folder.read_dataset(name)
         except FileNotFoundError:
             return None
         return found if found.attrs.pop("origin", None) == self.stamp else None

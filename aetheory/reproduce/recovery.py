@@ -32,8 +32,8 @@ _LEVELS = (1.0, 5.0, 10.0)
 _SILENCE = 1e4  # dB: noise of exactly no size, in the program that also takes noise
 _RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
 _ENDS = ["lower", "upper"]
-_LINES = {"group": "-", "sparse": "--", "relu": ":"}
-_NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
+LINES = {"group": "-", "sparse": "--", "relu": ":"}
+NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
 
 class Phases(NamedTuple):
@@ -147,13 +147,13 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.Reco
     colours = dict(zip(runs.signal_to_noise.values.tolist(), COLOURS, strict=False))
     worst, columns = min(colours), problem.num_groups * problem.group_size
     for network, level, records in _each(runs):
-        colour, line, epochs = colours[level], _LINES[network], records.epoch
+        colour, line, epochs = colours[level], LINES[network], records.epoch
         distance.plot(epochs, records.distance / columns, line, color=colour, linewidth=1.5)
         distance.plot(epochs, records.predicted_distance / columns, line, color="0.2", linewidth=0.8)
         if level == worst:  # where it is hardest
-            look = COLOURS[3 + list(_LINES).index(network)]
-            support.plot(epochs, records.found, color=look, label=f"{_NAMES[network]}: found")
-            support.plot(epochs, records.invented, "--", color=look, label=f"{_NAMES[network]}: invented")
+            look = COLOURS[3 + list(LINES).index(network)]
+            support.plot(epochs, records.found, color=look, label=f"{NAMES[network]}: found")
+            support.plot(epochs, records.invented, "--", color=look, label=f"{NAMES[network]}: invented")
         if network == "group":
             measured = ae.recovery.measured_contraction(records.distance.values)
             contraction.plot(epochs[1:], measured, color=colour, linewidth=1)
@@ -193,7 +193,7 @@ def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str],
     for level, colour in colours.items():
         ax.plot([], [], color=colour, linewidth=4, label=f"{level:g} dB")
     for network in runs.network.values.tolist():
-        ax.plot([], [], color="0.35", linestyle=_LINES[network], label=_NAMES[network])
+        ax.plot([], [], color="0.35", linestyle=LINES[network], label=NAMES[network])
     ax.set(yscale="log", ylabel=r"$\|A-A^*\|_F^2$ per column (normalised)")
     ax.set_ylim(bottom=ax.get_ylim()[0] / 12)  # room for the legend
     sizes = rf"$n={runs.attrs['input_dim']}$, $\Gamma={runs.attrs['num_groups']}$"

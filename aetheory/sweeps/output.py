@@ -43,6 +43,10 @@ class OutputFolder:
         dataset = dataset.assign_coords(words)
         dataset.to_zarr(self.path / "curves.zarr", group=name, mode="w", consolidated=False)
 
+    def read_dataset(self, name: str) -> xarray.Dataset:
+        """What `write_dataset` has stored; raises FileNotFoundError where it has not."""
+        return xarray.load_dataset(self.path / "curves.zarr", group=name, engine="zarr", consolidated=False)
+
     def write_figure(self, figure: Figure, name: str = "figure", *, early: bool = False) -> None:
         """`name`.png and `name`.svg; while more is to come, as an `early` view, the first alone."""
         for suffix in ("png",) if early else ("png", "svg"):

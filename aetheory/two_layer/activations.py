@@ -58,9 +58,8 @@ class Activation(eqx.Module):
     is_odd: bool = eqx.field(static=True, default=True)
     made_by: tuple[Any, ...] = eqx.field(static=True, repr=False, default=())
 
-    def __reduce__(self) -> Any:
-        make, *arguments = self.made_by
-        return make, tuple(arguments)
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return (self.made_by[0], self.made_by[1:]) if self.made_by else super().__reduce_ex__(protocol)
 
     def __call__(self, inputs: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """σ of every entry."""
