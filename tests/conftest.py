@@ -26,7 +26,8 @@ from aetheory.core.compilation import compile_quickly  # noqa: E402
 mpl.use("agg")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
-jax.config.update("jax_enable_compilation_cache", False)  # for there is none, but its keys would be computed
+# Without a cache its keys would be computed for nothing; a developer who names a folder keeps programs between runs.
+jax.config.update("jax_enable_compilation_cache", "JAX_COMPILATION_CACHE_DIR" in os.environ)
 
 
 def pytest_addoption(parser):
