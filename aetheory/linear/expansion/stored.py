@@ -1,54 +1,62 @@
-"""Polynomials kept on disk between runs: at order 10 a tenth of a second instead of two minutes, at order 6 of .4 s.
-
-A cache that cannot be read or written costs time, never the result.
-"""
+"""Polynomials of high orders kept on disk between runs: at order 10 a tenth of a second instead of two minutes."""
 
 import contextlib
-import hashlib
-import json
-import tempfile
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from aetheory.core.cache import cache_directory
+from aetheory.core.store import load, save, source_digest
 from aetheory.linear.expansion.polynomial import Polynomial
 
-_SOURCES = ("polynomial.py", "words.py", "wick.py", "planar.py")
+if TYPE_CHECKING:
+    import xarray
+
+_SOURCES = [f"aetheory.linear.expansion.{name}" for name in ("planar", "polynomial", "wick", "words")]
+
+MIN_STORED_ORDER = 6
+"""Lower orders are computed in less time than it takes to open a store."""
 
 
 def cached(compute: Callable[[int, str], Polynomial], order: int, risk: str) -> Polynomial:
-    """`compute(order, risk)`, or the file that an earlier run of the same code left in the cache directory.
+    """Return `compute(order, risk)`, read from the cache directory where an earlier run of the same code left it.
 
-    The directory is the environment variable AETHEORY_CACHE, or `aetheory` in the user's cache directory.
-    A file that is damaged, or that something else wrote, is computed again and replaced.
+    The directory is the environment variable AETHEORY_CACHE, or `aetheory` in the user's cache directory. A store that
+    is damaged or of other code is computed again and replaced; one that cannot be written costs time only.
     """
+    if order < MIN_STORED_ORDER:
+        return compute(order, risk)
     try:
-        path = cache_directory() / f"expansion-{_code_version()}" / f"{compute.__name__}-{risk}-{order}.json"
+        path = cache_directory() / "expansion" / f"{compute.__name__}-{risk}-{order}"
+        settings = {"source": source_digest(*_SOURCES)}
+        stored = load(path, settings)
     except (RuntimeError, OSError):  # no home directory; sources that cannot be read
         return compute(order, risk)
-    with contextlib.suppress(OSError, ValueError):
-        digest, body = path.read_text(encoding="utf-8").split("\n")
-        if digest == _digest(body):
-            variables, terms = json.loads(body)
-            return Polynomial.from_terms(tuple(variables), {tuple(exponents): value for exponents, value in terms})
-    polynomial = compute(order, risk)
-    body = json.dumps([polynomial.variables, [[exponents, int(value)] for exponents, value in polynomial.terms]])
-    # a reader never sees half a file: it is written beside its place, then renamed
+    if stored is not None:
+        return _from_dataset(stored)
+    found = compute(order, risk)
     with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            draft = Path(folder) / path.name
-            draft.write_text(f"{_digest(body)}\n{body}", encoding="utf-8")
-            draft.replace(path)
-    return polynomial
+        save(path, _to_dataset(found), settings)
+    return found
 
 
-@cache
-def _code_version() -> str:
-    """A fingerprint of the code that computes: whatever changes it, an old result is not taken for a new one."""
-    return _digest(*((Path(__file__).parent / name).read_text(encoding="utf-8") for name in _SOURCES))
+def _to_dataset(found: Polynomial) -> "xarray.Dataset":
+    """Exponents as integers; coefficients as strings, since they exceed 64 bits."""
+    import xarray
+
+    exponents = np.array([one for one, _ in found.terms], np.int64)
+    coefficients = np.array([str(value) for _, value in found.terms], object)
+    variables = np.array(found.variables, object)
+    return xarray.Dataset(
+        {"exponents": (("term", "variable"), exponents), "coefficient": ("term", coefficients)},
+        coords={"variable": variables},
+    )
 
 
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
+def _from_dataset(stored: "xarray.Dataset") -> Polynomial:
+    exponents = [tuple(one) for one in stored.exponents.values.tolist()]
+    coefficients = [Fraction(value) for value in stored.coefficient.values]
+    variables = tuple(stored.coords["variable"].values.tolist())
+    return Polynomial.from_terms(variables, dict(zip(exponents, coefficients, strict=True)))

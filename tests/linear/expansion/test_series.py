@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from tolerance import rounding
 
+from aetheory.core.store import load, source_digest
 from aetheory.linear import expansion
+from aetheory.linear.expansion import stored
 from aetheory.linear.expansion.stored import cached
 from aetheory.linear.expansion.wick import expected_risk_derivative
 from aetheory.linear.problem import LinearProblem
@@ -162,33 +164,32 @@ def test_planar_limit_is_approached_as_the_problem_grows(x64):
     np.testing.assert_allclose(difference(4000) / difference(8000), 2, rtol=0.05)
 
 
-def test_the_cache_is_used_and_survives_damage(tmp_path, monkeypatch):
+def test_the_stored_polynomials_are_used_and_survive_damage(tmp_path, monkeypatch):
     monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path))
-    polynomial = expansion.coefficients(4).polynomial
-    [path] = Path(tmp_path).rglob("*.json")
-    assert [p for p in path.parent.iterdir() if p != path] == []
+    polynomial = expansion.coefficients(6).polynomial
+    [folder] = (tmp_path / "expansion").iterdir()
 
-    monkeypatch.setattr("aetheory.linear.expansion.wick.integrate_out", None)  # whoever computes now fails
-    assert cached(expected_risk_derivative, 4, "train") == polynomial
-    monkeypatch.undo()
-    monkeypatch.setenv("AETHEORY_CACHE", str(tmp_path))
-    content = path.read_text()
-    tampered = content.replace("1", "2", 1) if content[0] == "1" else "1" + content[1:]
-    for damage in ("", content[:100], "[1, 2]", "{}", tampered, content[:-3] + "9]]", "\x00"):
-        path.write_text(damage)
-        assert expansion.coefficients(4).polynomial == polynomial
-        assert path.read_text() == content
+    with monkeypatch.context() as patched:
+        patched.setattr("aetheory.linear.expansion.wick.integrate_out", None)  # whoever computes now fails
+        assert cached(expected_risk_derivative, 6, "train") == polynomial
+        # other code computes again
+        patched.setattr("aetheory.linear.expansion.stored.source_digest", lambda *names: "other")
+        with pytest.raises(TypeError):
+            cached(expected_risk_derivative, 6, "train")
+    (folder / "zarr.json").write_text("{}")
+    assert expansion.coefficients(6).polynomial == polynomial
+    assert load(folder, {"source": source_digest(*stored._SOURCES)}) is not None
 
 
 def test_a_cache_that_cannot_be_written_does_not_matter(tmp_path, monkeypatch):
     blocked = tmp_path / "file"
     blocked.write_text("not a directory")
     monkeypatch.setenv("AETHEORY_CACHE", str(blocked))
-    assert len(expansion.coefficients(2).polynomial.terms) == 90
+    assert len(expansion.planar(6).polynomial.terms) == 252
     monkeypatch.delenv("AETHEORY_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", _no_home)
-    assert len(expansion.coefficients(2).polynomial.terms) == 90
+    assert len(expansion.planar(6).polynomial.terms) == 252
     assert os.listdir(tmp_path) == ["file"]
 
 
