@@ -64,14 +64,19 @@ def check_training(autoencoder: Any, loss: Any) -> Iterator[None]:
         raise fail("autoencoder", "an Equinox module, or another pytree, with floating-point arrays", autoencoder)
     if not callable(loss):
         raise fail("loss", "a function of (autoencoder, data) that returns a scalar", loss)
+    with errors_of("loss", "take this `autoencoder` and `data`, and return a scalar"):
+        yield
+
+
+@contextmanager
+def errors_of(argument: str, requirement: str) -> Iterator[None]:
+    """Raise a ValueError that names an argument, which is a user's function, where it raises inside the block."""
     try:
         yield
-    except (TypeError, ValueError, IndexError, AttributeError) as error:  # of a function that is not ours
+    except (TypeError, ValueError, IndexError, AttributeError, KeyError) as error:
         if "Argument `" in str(error):
             raise
-        raise ValueError(
-            f"Argument `loss` must take this `autoencoder` and `data`, and return a scalar, but it raises {error!r}"
-        ) from error
+        raise ValueError(f"Argument `{argument}` must {requirement}, but it raises {error!r}") from error
 
 
 def check_choice(name: str, value: Any, known: Iterable[str]) -> None:

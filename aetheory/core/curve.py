@@ -1,7 +1,8 @@
 """`Curve`: the one object that simulation, theory and training return."""
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -31,6 +32,9 @@ class Values(eqx.Module):
     def __init__(self, **named: PyTree):
         self.names, self.arrays = tuple(named), tuple(named.values())
 
+    def __check_init__(self) -> None:
+        check_names(type(self), self.names)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in ("names", "arrays") or name not in self.names:
             raise AttributeError(name)
@@ -45,6 +49,18 @@ class Values(eqx.Module):
     def items(self) -> Iterator[tuple[str, Any]]:
         """Pairs of a name and its array."""
         return zip(self.names, self.arrays, strict=True)
+
+
+def check_names(kind: type, names: Iterable[str]) -> None:
+    """Raise ValueError where a value has the name of a field or method of a class, which would hide the value."""
+    taken = [field.name for field in dataclasses.fields(kind)]
+    taken += [name for name in dir(kind) if not name.startswith("_") and name not in taken]
+    for name in names:
+        if name in taken:
+            raise ValueError(
+                f"Argument `values`, or what `metrics` returns, must have names other than {', '.join(taken)}, which a "
+                f"{kind.__name__} has itself, but got {name!r}."
+            )
 
 
 def named(values: PyTree, name: str) -> Values:
@@ -91,6 +107,10 @@ class Curve(eqx.Module):
     problem_type: type | None = eqx.field(static=True, default=None)
     label: str = eqx.field(static=True, default="curve")
     num_repeats: int = eqx.field(static=True, default=0)
+
+    def __check_init__(self) -> None:
+        for values in (self.values, self.std, self.lower, self.upper):
+            check_names(Curve, () if values is None else values.names)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name == "values" or name not in self.values.names:

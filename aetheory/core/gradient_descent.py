@@ -16,6 +16,7 @@ from aetheory.core.checks import (
     check_key,
     check_real,
     check_training,
+    errors_of,
     fail,
     is_concrete,
     static_integer,
@@ -134,7 +135,8 @@ def _descend(
     draw = functools.partial(_batch, key=key, data=data, sample=sample, batch_size=batch_size)
 
     def observe(parameters: PyTree, batch: PyTree) -> PyTree:
-        return measure(eqx.combine(parameters, rest), batch if data is None else data)
+        with errors_of("loss" if measure is loss else "metrics", "take this `autoencoder` and `data`"):
+            return measure(eqx.combine(parameters, rest), batch if data is None else data)
 
     def record(records: PyTree, slot: Int[Array, ""], parameters: PyTree, batch: PyTree) -> PyTree:
         return jax.lax.cond(

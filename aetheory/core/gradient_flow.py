@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from aetheory.core.checks import as_float, check_times, check_training, common_float_dtype
+from aetheory.core.checks import as_float, check_times, check_training, common_float_dtype, errors_of
 from aetheory.core.curve import Curve, named
 from aetheory.core.precision import exact_products
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options, require_finished, solve_flow, steps_needed
@@ -89,7 +89,8 @@ def _follow(
         return jax.tree.map(jnp.negative, gradient)
 
     def observe(_: Any, parameters: PyTree, data: PyTree) -> PyTree:
-        return measure(eqx.combine(parameters, rest), data)
+        with errors_of("loss" if measure is loss else "metrics", "take this `autoencoder` and `data`"):
+            return measure(eqx.combine(parameters, rest), data)
 
     recorded, final, stats = solve_flow(
         vector_field,

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pandas
 import pytest
 import xarray
@@ -276,3 +277,20 @@ def test_arrays_of_other_libraries_are_data(kind):
     np.testing.assert_array_equal(check_samples("samples", kind(values)), values)
     problem = ae.LinearProblem(2, 1, 3, 0.1, covariance=kind(np.eye(2)))
     np.testing.assert_array_equal(problem.covariance, [1, 1])
+
+
+def test_an_error_names_the_function_that_raised_it():
+    def failing(module, data):
+        raise KeyError("absent")
+
+    def loss(module, data):
+        return jnp.sum(module**2)
+
+    options = {"flow": ([0.0, 1.0],), "descent": (optax.sgd(0.1), 2, 0.0)}
+    for train, own in ((ae.gradient_flow, options["flow"]), (ae.gradient_descent, options["descent"])):
+        with raises("Argument `metrics` must take this `autoencoder` and `data`, but it raises KeyError"):
+            train(jnp.ones(2), loss, *own, metrics=failing)
+        with raises(
+            "Argument `loss` must take this `autoencoder` and `data`, and return a scalar, but it raises KeyError"
+        ):
+            train(jnp.ones(2), failing, *own, metrics=loss)

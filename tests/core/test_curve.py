@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tolerance import rounding
 
+import aetheory as ae
 from aetheory.core.curve import Curve, Values
 from aetheory.core.solve import SolverStats
 from aetheory.linear.theories.large_data import LARGE_DATA
@@ -171,3 +172,12 @@ def test_a_curve_survives_pickling():
     again = pickle.loads(pickle.dumps(curve(label="large-data", theory=LARGE_DATA)))
     assert (again.label, again.theory) == ("large-data", LARGE_DATA)
     np.testing.assert_array_equal(again.train, TRAIN)
+
+
+@pytest.mark.parametrize("name", ["label", "std", "times", "values", "to_xarray", "items", "names"])
+def test_values_do_not_take_names_that_a_curve_has_itself(name):
+    """Its field would be found in place of the value."""
+    with pytest.raises(ValueError, match=f"`metrics` returns, must have names other than .*, but got '{name}'"):
+        Curve(jnp.arange(3.0), Values(**{name: jnp.ones(3)}))
+    with pytest.raises(ValueError, match=f"but got '{name}'"):
+        ae.gradient_flow(jnp.ones(2), lambda w, _: jnp.sum(w**2), [0.0, 1.0], metrics=lambda w, _: {name: w[0]})
