@@ -1,13 +1,17 @@
 """Gaussian sources: isotropic, diagonal, of any covariance, and with power-law spectra."""
 
+import functools
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from aetheory.core.checks import check_covariance, check_key, fail, real_array, static_integer
+from aetheory.core.checks import check_covariance, check_key, fail, is_concrete, real_array, static_integer
+
+Eigenvectors = tuple[Float[Array, " input_dim"], Float[Array, "input_dim input_dim"]]
 
 
 class GaussianSource(eqx.Module):
@@ -29,7 +33,7 @@ class GaussianSource(eqx.Module):
             self.variances, self.directions = sigma, None
         else:
             # the eigenvectors give the square root that a singular Σ has too
-            variances, self.directions = jnp.linalg.eigh(sigma)
+            variances, self.directions = _eigenvectors(sigma)
             self.variances = jnp.maximum(variances, 0)
 
     @classmethod
@@ -79,3 +83,18 @@ class GaussianSource(eqx.Module):
         if self.directions is None:
             return scaled
         return jnp.matmul(scaled, self.directions.T, precision=jax.lax.Precision.HIGHEST)
+
+
+def _eigenvectors(covariance: Float[Array, "input_dim input_dim"]) -> Eigenvectors:
+    """Eigenvalues and eigenvectors of Σ, computed once for sources made several times of the same matrix."""
+    if not is_concrete(covariance):
+        return tuple(jnp.linalg.eigh(covariance))
+    entries = np.asarray(covariance)
+    return _known_eigenvectors(entries.tobytes(), len(entries), entries.dtype)
+
+
+@functools.lru_cache(maxsize=4)
+def _known_eigenvectors(entries: bytes, input_dim: int, dtype: Any) -> Eigenvectors:
+    matrix = np.frombuffer(entries, dtype).reshape(input_dim, input_dim)
+    with jax.ensure_compile_time_eval():
+        return tuple(jnp.linalg.eigh(jnp.asarray(matrix)))

@@ -418,3 +418,20 @@ def test_a_continued_run_that_diverges_names_the_step_of_the_whole():
             optimizer_state=first.optimizer_state,
             first_step=2,
         )
+
+
+def test_a_vectorised_descent_computes_metrics_only_where_it_records():
+    computed = []
+
+    def metrics(point, _):
+        jax.debug.callback(lambda _: computed.append(1), point.position)
+        return point.position
+
+    def last(position, key):
+        options = {"sample": lambda key: jax.random.normal(key), "key": key, "metrics": metrics, "record_at": [0, 20]}
+        run = gradient_descent(Point(position), lambda point, x: (point.position - x) ** 2, SGD, 20, **options)
+        return run.metric[-1]
+
+    jax.block_until_ready(jax.vmap(last)(jnp.arange(3.0), jax.random.split(KEY, 3)))
+    jax.effects_barrier()
+    assert len(computed) == 2 * 3

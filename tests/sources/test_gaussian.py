@@ -46,6 +46,19 @@ def test_samples_have_the_covariance(covariance, precision):
     assert abs((direction**4).mean() - 3) < 5 * math.sqrt(96 / num_samples)
 
 
+def test_sources_of_one_covariance_decompose_it_once(monkeypatch):
+    decomposed, eigh = [], jnp.linalg.eigh
+    monkeypatch.setattr(jnp.linalg, "eigh", lambda matrix: decomposed.append(matrix.shape) or eigh(matrix))
+    covariance = correlated(5)
+    first, second = GaussianSource(covariance), GaussianSource(jnp.asarray(covariance))
+    np.testing.assert_array_equal(first.sample(KEY, 3), second.sample(KEY, 3))
+    other = jax.jit(GaussianSource)(jnp.asarray(2 * covariance))
+    np.testing.assert_allclose(
+        other.covariance, 2 * first.covariance, atol=rounding(other.variances.dtype, terms=100, size=10)
+    )
+    assert decomposed == [(5, 5), (5, 5)]
+
+
 def test_isotropic_and_power_law(precision):
     np.testing.assert_array_equal(GaussianSource.isotropic(3).covariance, np.eye(3))
     source = GaussianSource.power_law(5, 1.5)
