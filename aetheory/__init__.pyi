@@ -42,8 +42,6 @@ from aetheory.linear.network import LinearAutoencoder as LinearAutoencoder
 from aetheory.linear.problem import LinearProblem as LinearProblem
 from aetheory.linear.problem import LinearRatios as LinearRatios
 from aetheory.linear.theories import REGIMES as REGIMES
-from aetheory.linear.theories.interior import Combined as Combined
-from aetheory.linear.theories.path_space import PathSpace as PathSpace
 from aetheory.linear.theories.rotations import Rotations as Rotations
 from aetheory.plotting.curves import plot as plot
 from aetheory.sources.gaussian import GaussianSource as GaussianSource

@@ -191,7 +191,6 @@ def calls() -> Calls:
             {"coefficients": [ae.expansion.planar(0), ae.expansion.planar(1)], "problem": problem},
         ),
         "citation": (lambda which: ae.citation(which), {"which": "large-data"}),
-        "PathSpace": (ae.PathSpace, {"length": 3}),
         "Rotations": (ae.Rotations, {"size": 8, "number": 2, "seed": 0}),
         "plot": (ae.plot, {"curve": curve}),
     }

@@ -168,7 +168,7 @@ def limits(face: str, cases: list[Case], times: Any) -> Any:
     """Both risks of one spectrum and size in a face's limit."""
     options: dict[str, Any] = {"rtol": 1e-6} if face in ("narrow-latent", "small-data") else {}
     if face == "free":
-        options = {"rtol": 1e-5, "method": ae.PathSpace(9), "tolerance": 1.0}
+        options = {"method": ae.Rotations()}
     spread = None if cases[0].spectrum == "iso" else jnp.asarray(variances(cases[0].spectrum, cases[0].input_dim))
     numbers = [[float(getattr(one.problem, name)) for name in ae.LinearRatios.free_numbers] for one in cases]
 

@@ -48,9 +48,9 @@ def linear_case(theory: AbstractTheory) -> Case:
     bracketed = theory.name in ("free", "interior")
     flow = bracketed or not theory.is_explicit
     options = {"rtol": 1e-10} if flow else {}
-    # few nodes and short paths: the same code
+    # few nodes and small rotations: the same code
     if bracketed:
-        options |= {"method": ae.PathSpace(3), "tolerance": 10.0}
+        options |= {"method": ae.Rotations(4, 2)}
     elif flow:
         options |= {"num_nodes": 6}
     unit = 1 / 40 if "small-data" in theory.name else 1.0

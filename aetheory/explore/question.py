@@ -21,7 +21,7 @@ from aetheory.explore.controls import made, source
 OWN = "the problem's own choice"
 """The theory that a problem means where none is named."""
 
-_QUICK = {"method": ae.Rotations(32), "tolerance": 1.0}
+_QUICK = {"method": ae.Rotations(32, 6)}
 """Options of theories without a closed form: a tenth of a second for a curve, and a wider bracket."""
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WIDTH, _HEIGHT, _ROW = 4.8, 3.4, 0.18

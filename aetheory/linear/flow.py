@@ -127,6 +127,9 @@ def _reconstruction_field(
         error = _symmetric_product(weights, weights)
         if not ensemble.target_free:
             error = error - ensemble.target(rows)
+        if ensemble.coupling is None:
+            spectrum = ensemble.spectrum
+            return -(transposed @ (error * (spectrum[..., :, None] + spectrum[..., None, :])))
         scaled = ensemble.times_covariance(error)
         return -(transposed @ (scaled + scaled.mT))
     inside = transposed[..., :rank]

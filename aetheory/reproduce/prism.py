@@ -55,8 +55,7 @@ class Chart(NamedTuple):
     """Problems that share one pair of axes, their times, and for images the options of a simulation that hold them.
 
     Where the initial scale x is far from 1, `scale` = x: risks are drawn in units of x², times in units of 1/x.
-    Where problems lie in several regimes, `own` has the regime and the unit of time of each. A theory without a closed
-    form takes its `method`, one program where its own search would compile four.
+    Where problems lie in several regimes, `own` has the regime and the unit of time of each.
     """
 
     title: str
@@ -66,7 +65,6 @@ class Chart(NamedTuple):
     scale: float = 1.0
     data: dict[str, Float[Array, "samples input_dim"]] | None = None
     own: dict[str, tuple[str, float]] = {}  # noqa: RUF012  (never changed)
-    method: ae.Combined | None = None
 
 
 def job(size: Size, seed: int) -> Job:
@@ -144,7 +142,7 @@ def _free(dim: int) -> Chart:
         for y, z in ((0.5, 2.0), (0.7, 0.8), (1.6, 1.2))
     }
     title, times = rf"free, $p\sigma^2=10^4$, $p={dim}$", _times(2e-2 / x, 1 / x)
-    return Chart(title, problems, times, log_risk=True, scale=x, method=ae.Combined())
+    return Chart(title, problems, times, log_risk=True, scale=x)
 
 
 def _digits() -> Chart:
@@ -193,8 +191,7 @@ def compare(setting: Setting, _: Path, chart: Chart, num_repeats: int) -> xarray
     """Theory and simulation of one setting, over (setting, time), with the problem as coordinates."""
     label, problem, regime, key, unit = setting
     data: dict[str, Any] = chart.data or {}
-    method: dict[str, Any] = {} if chart.method is None else {"method": chart.method}
-    theory = ae.predict(problem, unit * chart.times, regime, **data, **method)
+    theory = ae.predict(problem, unit * chart.times, regime, **data)
     curves = {
         "theory": theory,
         "simulation": ae.simulate(problem, unit * chart.times, key, num_repeats=num_repeats, **data),

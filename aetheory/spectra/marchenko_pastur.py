@@ -136,7 +136,8 @@ class MarchenkoPastur(eqx.Module):
                 Whatever it is, the mean of all `size` entries is that of the law.
 
         Returns:
-            The entries, in increasing order before the zeros.
+            The entries, in increasing order before the zeros. They are spread out a little, so that their mean square
+            is that of the law too (where the rank is at least 2).
         """
         size = static_integer("size", size)
         root, mean = square_root(as_float(self.ratio)), as_float(self.mean)
@@ -149,7 +150,8 @@ class MarchenkoPastur(eqx.Module):
         cumulative = jnp.concatenate([jnp.zeros(1, mass.dtype), jnp.cumsum((mass[1:] + mass[:-1]) / 2)])
         moment = (angles - jnp.sin(angles) * jnp.cos(angles)) / jnp.pi
         ends = jnp.minimum(jnp.arange(size + 1, dtype=root.dtype) / rank, 1)
-        return mean * size * jnp.diff(jnp.interp(ends, cumulative / cumulative[-1], moment))
+        means = size * jnp.diff(jnp.interp(ends, cumulative / cumulative[-1], moment))
+        return mean * _with_mean_square(means, 1 + as_float(self.ratio))
 
     def edge_quadrature(
         self, num_nodes: int, correction_dim: Real | None = None, reach: float = 2.6, unit_rows: bool = False
@@ -200,6 +202,20 @@ class MarchenkoPastur(eqx.Module):
         return Quadrature(
             jnp.concatenate([_with_zero(mean * nodes), ends]), jnp.concatenate([rest[None], weights, end_weights])
         )
+
+
+def _with_mean_square(values: Float[Array, " size"], mean_square: Float[Array, ""]) -> Float[Array, " size"]:
+    """The values s moved in proportion to s (s − Σs²/Σs), which keeps their mean and zeros, to this mean square.
+
+    By a tenth of each value at most: where the rank is below that of the law, no values have that mean square.
+    """
+    squares = jnp.sum(values**2)
+    relative = values - squares / jnp.sum(values)
+    change = 2 * jnp.sum(values**2 * relative)
+    varies = change > 1e-6 * squares  # not where all positive values are equal, up to the error of the table
+    step = (len(values) * mean_square - squares) / jnp.where(varies, change, 1)
+    longest = 0.1 / jnp.max(jnp.abs(relative))
+    return jnp.where(varies, values + jnp.clip(step, -longest, longest) * values * relative, values)
 
 
 def free_poisson(rate: Real, jump: Real) -> MarchenkoPastur:

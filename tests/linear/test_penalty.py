@@ -128,8 +128,7 @@ def test_limits_meet_simulations(x64, name, dims, scale, covariance):
     penalty = {"weight_decay": 0.3, "input_noise": 0.2}
     problem = ae.LinearProblem(200, *dims, scale / 200, covariance=covariance, **penalty)
     simulated = ae.simulate(problem, TIMES[:3], jax.random.key(0), num_repeats=8)
-    options = {"method": ae.Rotations(64), "tolerance": 1.0} if name == "interior" else {}
-    limit = ae.predict(problem, TIMES[:3], name, **options)
+    limit = ae.predict(problem, TIMES[:3], name)
     error = 3 * risks(simulated.standard_error) + 0.01
     assert (np.abs(risks(limit) - risks(simulated)) < error).all()
 

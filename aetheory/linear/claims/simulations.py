@@ -10,9 +10,6 @@ from aetheory.core.predict import predict
 from aetheory.core.simulate import simulate
 from aetheory.core.theory import Citation
 from aetheory.linear.problem import LinearProblem, LinearRatios
-from aetheory.linear.theories.interior import Combined
-from aetheory.linear.theories.path_space import PathSpace
-from aetheory.linear.theories.rotations import Rotations
 
 PRISM = Citation("golikov2026prism")
 OWN = Citation("golikov2026prism", derived=True)
@@ -155,8 +152,7 @@ def free_settings():
     cost="default",
 )
 def interior():
-    method = Combined(PathSpace(9), Rotations(96, 6))
-    curve = predict(LinearRatios(1.0, 0.7, 0.8), [0.0, 1.0], "interior", method=method, tolerance=1.0)
+    curve = predict(LinearRatios(1.0, 0.7, 0.8), [0.0, 1.0], "interior")
     return {"train": (0.1523, curve.train[1] / 0.79), "population": (0.4105, curve.population[1] / 0.79)}
 
 

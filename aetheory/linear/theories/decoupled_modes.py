@@ -12,10 +12,9 @@ from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
 from aetheory.linear.parameters import AbstractLinear, of_covariance
-from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.small_data import SMALL_DATA
 from aetheory.linear.theories.small_data import isotropic_risks as one_sample
-from aetheory.linear.theories.theory import LinearTheory, Solver, Times
+from aetheory.linear.theories.theory import Estimate, LinearTheory, Solver, Times
 from aetheory.spectra.covariance import SampleCovariance
 
 _LATEST = 100.0

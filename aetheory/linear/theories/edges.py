@@ -24,7 +24,6 @@ from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
 from aetheory.linear.modes import decayed, exponential_integral, relaxed, relaxing_error
 from aetheory.linear.parameters import AbstractLinear, of_covariance, on_population
-from aetheory.linear.theories.bracket import Estimate
 from aetheory.linear.theories.large_data import LARGE_DATA
 from aetheory.linear.theories.large_data import general_risks as large_data_risks
 from aetheory.linear.theories.narrow_latent import NARROW_LATENT
@@ -32,7 +31,7 @@ from aetheory.linear.theories.narrow_latent import general_risks as narrow_laten
 from aetheory.linear.theories.narrow_latent import isotropic_risks as columns
 from aetheory.linear.theories.small_data import SMALL_DATA, OneSample, seen
 from aetheory.linear.theories.small_data import isotropic_risks as along_one_sample
-from aetheory.linear.theories.theory import Limit, LinearTheory, Solver, Times, same
+from aetheory.linear.theories.theory import Estimate, Limit, LinearTheory, Solver, Times, same
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur
 

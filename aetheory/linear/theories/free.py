@@ -21,7 +21,7 @@ FREE = BracketedTheory(
         Citation("voiculescu1991limit", derived=True),
     ),
     tested="H/p and p/N of order one, simulations at p = 300 and pσ² = 100",
-    error="the bracket; within 1 % of R(0) up to pσ²t = 1 by paths, .1 to .4 % at all times by rotations",
+    error="the bracket; within .4 % of R(0) at all times",
     target_free=True,
     face=Face(
         _on_face,

@@ -1,56 +1,19 @@
-"""The interior of the prism, where W and S do not commute in the limit and no closed form is known.
+"""The interior of the prism, where W and S do not commute in the limit and no closed form is known."""
 
-Two approximations stand side by side, each with an error bar: truncated path space (exact at early times) and random
-rotations of the limiting spectra (as accurate at all times).
-"""
-
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import diffrax
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import check_real, fail, is_concrete
+from aetheory.core.checks import check_instance
 from aetheory.core.curve import Curve
-from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats, together
+from aetheory.core.solve import DEFAULT_MAX_STEPS
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate, combine, half_width
-from aetheory.linear.theories.path_space import PathSpace
-from aetheory.linear.theories.rotations import Rotations
-from aetheory.linear.theories.theory import Face, Solver, Times, as_curve, check_loss, over_batch, prepared
-
-_LENGTHS = (9, 11, 13)
-"""Shorter lengths of the truncation pairs that are tried in turn; the last has 127 + 255 states."""
-
-_NARROW = 0.5
-"""Of H/p: below it all truncations go the same wrong way once columns align, which no bracket of theirs tells."""
-
-
-@dataclass(frozen=True)
-class Combined:
-    """The mean of path space and rotations, weighted by the inverse squares of their brackets.
-
-    Arguments:
-        paths, rotations: the two.
-    """
-
-    paths: PathSpace = field(default_factory=PathSpace)
-    rotations: Rotations = field(default_factory=Rotations)
-
-    def estimate(
-        self, ratios: AbstractLinear, times: Times, target_free: bool, solver: Solver
-    ) -> tuple[Estimate, SolverStats]:
-        """Both curves as one."""
-        paths, path_stats = self.paths.estimate(ratios, times, target_free, solver)
-        rotations, stats = self.rotations.estimate(ratios, times, target_free, solver)
-        return combine(paths, rotations), together(path_stats, stats)
-
-
-Approximation = PathSpace | Rotations | Combined
+from aetheory.linear.theories.rotations import Rotations, default_rotations, rotated_risks
+from aetheory.linear.theories.theory import Face, as_curve, check_loss, over_batch, prepared
 
 
 @dataclass(frozen=True)
@@ -75,90 +38,41 @@ class BracketedTheory(AbstractTheory):
         times: Any,
         *,
         method: Any = None,
-        tolerance: float | int = 0.01,
-        rtol: float | Float[Array, ""] = 1e-6,
+        rtol: float | Float[Array, ""] = 1e-4,
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
         throw: bool = True,
     ) -> Curve:
-        """Both risks with their bracket; `rtol`, `max_steps`, `adjoint` and `throw` as for a `LinearTheory`.
+        """Both risks with their bracket.
 
-        The `method` is `ae.PathSpace(length)` (two consecutive truncations of W and S, exact at early times),
-        `ae.Rotations(size, number)` (random rotations of equal shares of the spectra, ± 2 standard errors) or
-        `ae.Combined(paths, rotations)`. By default path space with the shortest truncation whose bracket's half-width
-        is within the `tolerance`, a share of the initial risk, and combined where none up to 13 is or H/p < 1/2;
-        combined at 11 where values are traced. For inputs with a covariance of their own rotations are the only one.
+        Arguments:
+            problem: the dimensions and the initial variance, or the ratios.
+            times: flow times, shape (num_times,), nonnegative and in increasing order.
+            method: an `ae.Rotations`, their size and number; `ae.Rotations(48, 12)` by default, and
+                `ae.Rotations(96, 8)` for inputs with a covariance of their own, whose spectrum has more detail.
+            rtol: relative tolerance of each flow, well below the width of the bracket.
+            max_steps: the most steps each flow may take.
+            adjoint: how Diffrax differentiates a flow; reverse mode when omitted.
+            throw: raise when a flow does not finish; otherwise `Curve.stats` says so.
 
         Raises:
             ValueError: an argument is out of its range.
             RuntimeError: a flow ran out of steps (with `throw`).
-
-        Warns:
-            UserWarning: the bracket is wider than the tolerance, or one of path space at H/p < 1/2, where it was seen
-                to miss the curve by a quarter of the initial risk at late times (not where values are traced).
         """
-        if method is not None and not isinstance(method, Approximation):
-            raise fail("method", f"a PathSpace, Rotations or Combined, or None, for the {self.name} regime", method)
-        if problem.covariance is not None:
-            method = Rotations() if method is None else method
-            if not isinstance(method, Rotations):
-                raise fail("method", "an `ae.Rotations` or None for inputs with a covariance of their own", method)
+        method = default_rotations(problem) if method is None else method
+        check_instance("method", method, Rotations, f"an `ae.Rotations` or None for the {self.name} regime")
         check_loss(problem, not self.target_free, self.name)
-        check_real("tolerance", tolerance, "finite and positive", minimum=0.0, strict=True)
         times, ratios, solver = prepared(problem, times, rtol, max_steps, adjoint)
-        estimate, stats = self._best(ratios, times, method, float(tolerance), solver)
+        rotations = jnp.asarray(method.matrices(), times.dtype)
+        estimate, stats = over_batch(rotated_risks, ratios, rotations, times, self.target_free, solver)
         return as_curve(self, problem, times, estimate, stats, throw)
-
-    def _best(
-        self, ratios: AbstractLinear, times: Times, method: Approximation | None, tolerance: float, solver: Solver
-    ) -> tuple[Estimate, SolverStats]:
-        """The curve by the method asked for, or by the cheapest that meets the tolerance."""
-        if not all(map(is_concrete, jax.tree.leaves((ratios, times)))):
-            return self._run(ratios, times, method or Combined(), solver)
-        narrow = bool(jnp.min(ratios.latent_ratio) < _NARROW)
-        if method is None:
-            longest: tuple[Approximation, ...] = (Combined(PathSpace(_LENGTHS[-1])),)
-            tried = longest if narrow else (*map(PathSpace, _LENGTHS), *longest)
-        else:
-            tried = tuple(map(PathSpace, _LENGTHS)) if method == PathSpace() else (method,)
-        if narrow and isinstance(tried[0], PathSpace):
-            warnings.warn(
-                f"The bracket of path space is too narrow for H/p = {float(jnp.min(ratios.latent_ratio)):.2g}, below "
-                f"{_NARROW:g}, but at early times. Use `method=ae.Combined()` or `ae.Rotations()`.",
-                stacklevel=4,
-            )
-        for one in tried:
-            estimate, stats = self._run(ratios, times, one, solver)
-            width = float(jnp.max(half_width(estimate, ratios.initial_risk(self.target_free))))
-            # a flow that stopped early would stop again on a longer truncation
-            if width <= tolerance or not bool(jnp.all(stats.succeeded)):
-                return estimate, stats
-        warnings.warn(
-            f"The bracket of the {self.name} curve is ± {width:.2g} of the initial risk at its widest, wider than the "
-            f"`tolerance` {tolerance:g}; see `Curve.lower` and `Curve.upper`. Try earlier times or "
-            f"`method=ae.Combined()`.",
-            stacklevel=4,
-        )
-        return estimate, stats
-
-    def _run(
-        self, ratios: AbstractLinear, times: Times, method: Approximation, solver: Solver
-    ) -> tuple[Estimate, SolverStats]:
-        found: tuple[Estimate, SolverStats] = over_batch(_estimate, ratios, method, times, self.target_free, solver)
-        return found
-
-
-def _estimate(
-    ratios: AbstractLinear, method: Approximation, times: Times, target_free: bool, solver: Solver
-) -> tuple[Estimate, SolverStats]:
-    return method.estimate(ratios, times, target_free, solver)
 
 
 INTERIOR = BracketedTheory(
     name="interior",
     formula="the flow of two free elements M(0) and S with the target: no closed form is known",
     citations=(Citation("golikov2026prism"), Citation("voiculescu1991limit", derived=True)),
-    tested="pσ², H/p and p/N of order one; simulations at p = 300",
-    error="the bracket; within 1 % of R(0) up to t = 1 by paths, .1 to .4 % at all times by rotations",
+    tested="pσ² from .1 to 10, H/p and p/N within √10 of 1, at all times",
+    error="the bracket; within .4 % of max(1, R(0))",
 )
 """x, y and z all of order one."""

@@ -11,9 +11,8 @@ from aetheory.core.solve import SolverStats
 from aetheory.core.theory import Citation
 from aetheory.linear.modes import mode_error
 from aetheory.linear.parameters import AbstractLinear, on_population
-from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.rotations import Rotations
-from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times, same
+from aetheory.linear.theories.rotations import Rotations, rotated_risks
+from aetheory.linear.theories.theory import Accuracy, Estimate, Face, LinearTheory, Solver, Times, same
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, Quadrature
 
 
@@ -74,7 +73,8 @@ def general_risks(
     """
     if corrected:
         raise fail("finite_size", "False for inputs with a covariance of their own", corrected)
-    return Rotations(num_nodes).estimate(on_population(ratios), times, target_free, solver)
+    rotations = jnp.asarray(Rotations(num_nodes, 8).matrices(), times.dtype)
+    return rotated_risks(on_population(ratios), rotations, times, target_free, solver)
 
 
 def _on_face(m: int, n: int, j: int, order: int, top: int) -> bool:
@@ -94,7 +94,7 @@ LARGE_DATA = LinearTheory(
     isotropic=isotropic_risks,
     general=general_risks,
     num_nodes=64,
-    general_nodes=128,
+    general_nodes=96,
     corrected=True,
     penalised=True,
     face=Face(

@@ -10,8 +10,7 @@ from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.modes import mode_error
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Times
+from aetheory.linear.theories.theory import Accuracy, Estimate, Face, LinearTheory, Times
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, Quadrature
 

@@ -12,8 +12,7 @@ from aetheory.core.solve import SolverStats, solve_flow
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times, solved
+from aetheory.linear.theories.theory import Accuracy, Estimate, Face, LinearTheory, Solver, Times, solved
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 

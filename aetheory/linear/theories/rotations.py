@@ -1,115 +1,223 @@
-"""Finite matrices with the limiting spectra of M(0) and S, one rotated at random against the other.
+"""Limits without a closed form: finite matrices with the spectra of M(0) and S, rotated against each other.
 
-Two matrices become free as their size grows when one is rotated at random: this closes the hierarchy of mixed moments
-at no depth, so that, unlike truncated path space, it stays accurate at late times, where directions that S or M
-annihilates decide the risk. What remains is of order 1/size.
+The eigenvectors of M(0) and of S are in random relative position, so that in the limit both are free. A rotation of
+size n stands for that up to terms of order 1/n² where its lowest mixed moments are right (`balanced_rotations`).
 
 Source: D. Voiculescu, "Limit laws for random matrices and free products", Invent. Math. 104 (1991); derived here.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float
 
-from aetheory.core.checks import static_integer
+from aetheory.core.checks import fail, static_integer
 from aetheory.core.curve import Values
+from aetheory.core.memory import require_memory
 from aetheory.core.solve import SolverStats, together
-from aetheory.linear.flow import Ensemble, evolve
+from aetheory.linear.flow import Ensemble, evolve, risks
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate
+from aetheory.linear.theories.balanced_rotations import balanced_rotations, rotation_sizes
 from aetheory.linear.theories.decoupled_modes import decoupled_risks
-from aetheory.linear.theories.theory import Solver, Times
+from aetheory.linear.theories.theory import Estimate, Solver, Times
 from aetheory.spectra.covariance import SampleCovariance
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, free_poisson, square_root
 
 _FINEST = 1024
 """Shares of a spectrum that stand for all of it in decoupled modes."""
 
+_NUM_NEIGHBOURS = 2
+"""Rotations on which the change of the curve with a rank is measured: it hardly differs between rotations."""
+
+_STATES_IN_FLOW = 24
+"""Matrices of the size of W that an integration holds at a time."""
+
+_LARGEST_SIZE = 4096
+
 
 @dataclass(frozen=True)
 class Rotations:
-    """The mean over random rotations of equal shares of the limiting spectra: .1 to .4 % of R(0) at all times.
+    """Equal shares of the spectra of M(0) and S, one rotated against the other; the mean over several rotations.
+
+    A larger size reduces the systematic error like 1/size², more rotations the statistical one. A curve takes time
+    proportional to number · size³.
 
     Arguments:
-        size: rows of the matrices.
-        number: how many rotations.
+        size: rows of the matrices: 4, 8, 12, 16, 20, 24, 28, 32, 40, 44, 48, … (a prime 4k + 3 plus one, or twice,
+            four times, … that).
+        number: how many rotations, at least 2: their spread is the error bar.
         seed: of the rotations, which are the same in every call, so that curves are smooth in their parameters.
 
     Raises:
-        ValueError: a size or number that is not a positive integer.
+        ValueError: a size that is not among these, a number below 2, or more memory than there is.
     """
 
-    size: int = 128
-    number: int = 8
+    size: int = 48
+    number: int = 12
     seed: int = 0
 
     def __post_init__(self) -> None:
-        static_integer("size", self.size)
-        static_integer("number", self.number)
+        size, number = static_integer("size", self.size), static_integer("number", self.number)
+        known = rotation_sizes(_LARGEST_SIZE)
+        if size not in known:
+            place = int(np.searchsorted(known, size))
+            near = ", ".join(map(str, known[max(place - 2, 0) : place + 1]))
+            raise fail("size", f"a known size of a Hadamard matrix, such as {near}", self.size)
+        if number < 2:
+            raise fail("number", "at least 2, for the spread of the rotations is the error bar", self.number)
+        needed = 8.0 * size**2 * (number + _STATES_IN_FLOW)
+        require_memory(needed, f"{number} rotations of {size} rows", "Reduce `size` or `number`.")
 
-    def estimate(
-        self, ratios: AbstractLinear, times: Times, target_free: bool, solver: Solver
-    ) -> tuple[Estimate, SolverStats]:
-        """The mean with its bracket: two standard errors and 1/rank² of the initial risk, added in squares.
-
-        The ranks of M(0) and S are whole numbers in a finite matrix: the curve is interpolated linearly in both, which
-        leaves an error of second order in 1/rank and the derivatives in y and z. For inputs of any covariance, what the
-        shares miss at the top of the spectrum is added as far as decoupled modes know it, and a quarter of it to the
-        bracket.
-        """
-        corners, shares, nearest = _corners(ratios, self.size)
-        measured = jax.lax.map(lambda rank: sample_shares(self.size, ratios, rank), corners[:, 1])
-
-        def one(inputs: tuple[PRNGKeyArray, Int[Array, ""]]) -> tuple[Values, SolverStats]:
-            key, corner = inputs
-            own = jax.tree.map(lambda leaf: leaf[corner], measured)
-            ensemble = rotated(key, self.size, ratios, corners[corner, 0], own, target_free)
-            return evolve(ensemble, times, **solver._asdict())
-
-        keys = jax.random.split(jax.random.key(self.seed), self.number)
-        found, stats = jax.lax.map(one, (jnp.repeat(keys, 3), jnp.tile(jnp.arange(3), self.number)))
-
-        def interpolate(values: Float[Array, "runs times"]) -> Float[Array, "rotations times"]:
-            return jnp.einsum("rct,c->rt", values.reshape(self.number, 3, -1), shares)
-
-        draws = jax.tree.map(interpolate, found)
-        mean = jax.tree.map(lambda values: jnp.mean(values, axis=0), draws)
-        rounding = jax.lax.stop_gradient(ratios.initial_risk(target_free)) / jnp.min(nearest) ** 2
-        width = jax.tree.map(lambda values: jnp.hypot(2 * _standard_error(values), rounding), draws)
-        if ratios.covariance is not None and ratios.penalty is None:
-            whole, _ = decoupled_risks(times, ratios, min(_FINEST, len(ratios.covariance)), solver, target_free)
-            shared, _ = decoupled_risks(times, ratios, self.size, solver, target_free)
-            missed = jax.tree.map(jnp.subtract, whole, shared)
-            mean = jax.tree.map(jnp.add, mean, missed)
-            width = jax.tree.map(lambda own, more: jnp.hypot(own, jax.lax.stop_gradient(more) / 4), width, missed)
-        lower, upper = jax.tree.map(jnp.subtract, mean, width), jax.tree.map(jnp.add, mean, width)
-        return Estimate(mean, lower, upper), together(stats)
+    def matrices(self) -> Float[np.ndarray, "number size size"]:
+        """The rotations, computed once for each process."""
+        return balanced_rotations(self.size, self.number, self.seed)
 
 
-def _corners(
-    ratios: AbstractLinear, size: int
-) -> tuple[Float[Array, "three two"], Float[Array, " three"], Float[Array, " two"]]:
-    """Whole ranks of M(0) and S around the wanted ones, the weights of their interpolation, and the nearest of them."""
+def default_rotations(problem: AbstractLinear) -> Rotations:
+    """Larger ones for inputs with a covariance of their own, whose spectrum has more detail."""
+    return Rotations() if problem.covariance is None else Rotations(96, 8)
+
+
+class _Ranks(NamedTuple):
+    """Integer ranks of M(0) and S near the wanted ones, and the weights of interpolation between them.
+
+    Arguments:
+        pairs: the ranks of M(0) and S: nearest ones, the next rank of M(0), the next rank of S.
+        weights: of the two changes to the next ranks.
+    """
+
+    pairs: Float[Array, "three two"]
+    weights: Float[Array, " two"]
+
+
+def rotated_risks(
+    ratios: AbstractLinear,
+    rotations: Float[Array, "number size size"],
+    times: Times,
+    target_free: bool,
+    solver: Solver,
+) -> tuple[Estimate, SolverStats]:
+    """Both risks as the mean over rotations, with an error bar of two standard errors and of what finite size leaves.
+
+    The ranks of M(0) and S are whole numbers in a finite matrix: the curve is interpolated linearly in both, which
+    leaves an error of second order in 1/rank and gives the derivatives in H/p and p/N. For inputs of any covariance,
+    what the shares miss at the top of the spectrum is added as far as decoupled modes know it, and a quarter of it to
+    the error bar.
+    """
+    number, size, _ = rotations.shape
+    resolved = _resolve(ratios, size)
+    ranks = _integer_ranks(resolved.ratios, size)
+    spectra = jax.lax.map(lambda rank: sample_shares(size, resolved.ratios, rank), ranks.pairs[:, 1])
+    neighbours = min(_NUM_NEIGHBOURS, number)
+
+    def one(inputs: tuple[Array, Array]) -> tuple[Values, SolverStats]:
+        rotation, pair = inputs
+        own = jax.tree.map(lambda leaf: leaf[pair], spectra)
+        ensemble = rotated(rotations[rotation], resolved.ratios, ranks.pairs[pair, 0], own, target_free)
+        values, stats = evolve(ensemble, resolved.time_scale * times, **solver._asdict())
+        return resolved.restore(values, ensemble), stats
+
+    which = jnp.concatenate([jnp.arange(number), jnp.tile(jnp.arange(neighbours), 2)])
+    pairs = jnp.concatenate([jnp.zeros(number, int), jnp.repeat(jnp.asarray([1, 2]), neighbours)])
+    found, stats = jax.lax.map(one, (which, pairs))
+    start = jax.lax.stop_gradient(ratios.initial_risk(target_free))
+
+    def combine(curves: Float[Array, "runs times"]) -> tuple[Times, Times]:
+        nearest, next_ranks = curves[:number], curves[number:].reshape(2, neighbours, -1)
+        changes = jnp.mean(next_ranks - nearest[None, :neighbours], axis=1)
+        mean = jnp.mean(nearest, axis=0) + ranks.weights @ changes
+        return mean, jax.lax.stop_gradient(_half_width(nearest, changes, ranks, start, size))
+
+    combined = {name: combine(curves) for name, curves in found.items()}
+    mean = Values(**{name: curve for name, (curve, _) in combined.items()})
+    width = Values(**{name: half for name, (_, half) in combined.items()})
+    if ratios.covariance is not None and ratios.penalty is None:
+        sizes = (min(_FINEST, len(ratios.covariance)), size)
+        whole, shared = (decoupled_risks(times, ratios, one, solver, target_free)[0] for one in sizes)
+        missed = jax.tree.map(jnp.subtract, whole, shared)
+        mean = jax.tree.map(jnp.add, mean, missed)
+        width = jax.tree.map(lambda own, more: jnp.hypot(own, jax.lax.stop_gradient(more) / 4), width, missed)
+    lower, upper = jax.tree.map(jnp.subtract, mean, width), jax.tree.map(jnp.add, mean, width)
+    return Estimate(mean, lower, upper), together(stats)
+
+
+class _Resolved(NamedTuple):
+    """A problem with at least one rank of M(0) and of S, and how its risks are those of the problem asked for.
+
+    Arguments:
+        ratios: of that problem.
+        time_scale: its time for each unit of the time asked for.
+        latent_share: H/p asked for, as a share of its own.
+    """
+
+    ratios: AbstractLinear
+    time_scale: Float[Array, ""]
+    latent_share: Float[Array, ""]
+
+    def restore(self, values: Values, ensemble: Ensemble) -> Values:
+        """The risks asked for, from those of an ensemble of this problem; their changes are smaller."""
+        population = values.population
+        if self.ratios.penalty is None:
+            start = risks(0.0, ensemble.weights.mT, ensemble).population
+            population = start + (population - start) / self.time_scale
+        zero_map = Values(train=ensemble.train_offset, population=ensemble.population_offset)
+        found = Values(train=values.train, population=population)
+        scaled: Values = jax.tree.map(lambda risk, zero: zero + self.latent_share * (risk - zero), found, zero_map)
+        return scaled
+
+
+def _resolve(ratios: AbstractLinear, size: int) -> _Resolved:
+    """The problem itself, but with H/p of at least 1/size and p/N of at most `size`.
+
+    Below H/p = 1/size the change of the risks is proportional to H/p, as for narrow latents. Beyond p/N = size the
+    train risk is a function of tp/N, and the change of the population risk proportional to N/p, as for small data.
+    """
+    latent_ratio, sample_ratio = jnp.maximum(ratios.latent_ratio, 1 / size), jnp.minimum(ratios.sample_ratio, size)
+    time_scale = jnp.where(ratios.sample_ratio > size, ratios.sample_ratio / size, 1)
+    resolved: AbstractLinear = eqx.tree_at(
+        lambda one: (one.latent_ratio, one.sample_ratio), ratios, (latent_ratio, sample_ratio)
+    )
+    if ratios.weight_decay is not None:
+        resolved = eqx.tree_at(lambda one: one.weight_decay, resolved, ratios.weight_decay / time_scale)
+    if ratios.input_noise is not None:
+        resolved = eqx.tree_at(lambda one: one.input_noise, resolved, ratios.input_noise / time_scale)
+    return _Resolved(resolved, time_scale, ratios.latent_ratio / latent_ratio)
+
+
+def _half_width(
+    nearest: Float[Array, "number times"],
+    changes: Float[Array, "two times"],
+    ranks: _Ranks,
+    start: Float[Array, ""],
+    size: int,
+) -> Times:
+    """Two standard errors, the curvature that interpolation in a rank leaves, and the error of a finite size.
+
+    They are added in squares. The last is 2R(0)/(size·rank), as measured between ranks of 2 and 48.
+    """
+    number = len(nearest)
+    statistical = 2 * jnp.std(nearest, axis=0, ddof=1) / number**0.5
+    own_ranks = ranks.pairs[0]
+    curvature = jnp.abs(ranks.weights * (1 - ranks.weights) / own_ranks) @ jnp.abs(changes)
+    finite_size = 2 * start / (size * jnp.min(own_ranks))
+    return jnp.sqrt(statistical**2 + curvature**2 + finite_size**2)
+
+
+def _integer_ranks(ratios: AbstractLinear, size: int) -> _Ranks:
+    """Integer ranks of M(0) and S near size·min(1, H/p) and size·(1 − the share of 0 in S)."""
     occupied = 1 / jnp.maximum(ratios.sample_ratio, 1)
     if ratios.covariance is not None:
         occupied = 1 - SampleCovariance(ratios.covariance, ratios.sample_ratio).atom
-    ranks = size * jnp.minimum(jnp.stack([jnp.asarray(ratios.latent_ratio), occupied]), 1)
-    nearest = jax.lax.stop_gradient(jnp.clip(jnp.round(ranks), 1, size))
-    downwards = ((ranks < nearest) & (nearest > 1)) | (nearest == size)
+    wanted = size * jnp.minimum(jnp.stack([jnp.asarray(ratios.latent_ratio), occupied]), 1)
+    nearest = jax.lax.stop_gradient(jnp.clip(jnp.round(wanted), 1, size))
+    downwards = ((wanted < nearest) & (nearest > 1)) | (nearest == size)
     step = jnp.where(downwards, -jnp.ones_like(nearest), jnp.ones_like(nearest))
-    directions = jnp.asarray([[0, 0], [1, 0], [0, 1]], ranks.dtype)
-    moved = (ranks - nearest) / step
-    shares = jnp.concatenate([1 - jnp.sum(moved, keepdims=True), moved])
-    return nearest[None] + step[None] * directions, shares, nearest
-
-
-def _standard_error(values: Float[Array, "rotations times"]) -> Float[Array, " times"]:
-    # the deviation is an error bar, and its derivative at 0 would be infinite
-    deviation = jnp.std(jax.lax.stop_gradient(values), axis=0, ddof=1)
-    error: Float[Array, " times"] = deviation / values.shape[0] ** 0.5
-    return error
+    pairs = nearest[None] + step[None] * jnp.asarray([[0, 0], [1, 0], [0, 1]], wanted.dtype)
+    return _Ranks(pairs, (wanted - nearest) / step)
 
 
 def sample_shares(
@@ -129,30 +237,28 @@ def sample_shares(
 
 
 def rotated(
-    key: PRNGKeyArray,
-    size: int,
+    rotation: Float[Array, "size size"],
     ratios: AbstractLinear,
     rank: Float[Array, ""],
     measured: tuple[Float[Array, " size"], Float[Array, " size"] | None],
     target_free: bool = False,
 ) -> Ensemble:
-    """M(0) = U diag(λ) Uᵀ and S = diag(s): equal shares of their two laws, U a random rotation.
+    """M(0) = U diag(λ) Uᵀ and S = diag(s): equal shares of their two laws, U a rotation.
 
     For inputs of any covariance Σ is diag δ(s) beside S: it enters the population risk once, and linearly.
 
     Arguments:
-        key: draws U from the Haar measure on the orthogonal group.
-        size: number of rows of both matrices.
+        rotation: U.
         ratios: x, y and z.
         rank: how many eigenvalues of M(0) are not 0; a whole number near size·min(1, y).
         measured: the `sample_shares`.
         target_free: leave out the target I.
     """
-    dtype, (spectrum, seen) = rank.dtype, measured
+    size, dtype, (spectrum, seen) = len(rotation), rank.dtype, measured
     eigenvalues = free_poisson(ratios.latent_ratio, ratios.init_scale).shares(size, rank)
     offset = jnp.full((), 0.0 if target_free else 1.0, dtype)
     return Ensemble(
-        weights=jax.random.orthogonal(key, size, dtype=dtype) * square_root(eigenvalues)[None, :],
+        weights=rotation * square_root(eigenvalues)[None, :],
         spectrum=spectrum,
         scale=jnp.asarray(1 / size, dtype),
         train_offset=offset * jnp.mean(spectrum),

@@ -12,8 +12,7 @@ from aetheory.core.solve import SolverStats, solve_flow
 from aetheory.core.theory import Citation
 from aetheory.linear.flow import Ensemble, risks, vector_field
 from aetheory.linear.parameters import AbstractLinear, of_covariance
-from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import Accuracy, Face, LinearTheory, Solver, Times
+from aetheory.linear.theories.theory import Accuracy, Estimate, Face, LinearTheory, Solver, Times
 from aetheory.spectra.marchenko_pastur import free_poisson
 
 State = tuple[Float[Array, "columns rows"], Float[Array, " two"]]

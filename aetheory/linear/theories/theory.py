@@ -24,10 +24,17 @@ from aetheory.core.theory import AbstractTheory
 from aetheory.linear.data import check_data
 from aetheory.linear.flow import Ensemble, evolve
 from aetheory.linear.parameters import AbstractLinear, of_covariance
-from aetheory.linear.theories.bracket import Estimate
 from aetheory.spectra.marchenko_pastur import Quadrature
 
 Times = Float[Array, " times"]
+
+
+class Estimate(NamedTuple):
+    """Risks and the bracket around them, `None` where they are exact, each of shape (*batch, times)."""
+
+    values: Values
+    lower: Values | None = None
+    upper: Values | None = None
 
 
 class Solver(NamedTuple):

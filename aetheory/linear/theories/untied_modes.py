@@ -9,8 +9,7 @@ from aetheory.core.curve import Values
 from aetheory.core.theory import Citation
 from aetheory.linear.modes import Penalty, mode_error
 from aetheory.linear.parameters import AbstractLinear
-from aetheory.linear.theories.bracket import Estimate
-from aetheory.linear.theories.theory import LinearTheory, Times
+from aetheory.linear.theories.theory import Estimate, LinearTheory, Times
 from aetheory.spectra.covariance import SampleCovariance
 
 

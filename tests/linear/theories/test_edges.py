@@ -64,14 +64,9 @@ NEIGHBOURS = {
     ("small-data", "narrow-latent", "free"): ((1e4, 1e-3, 1e4), 1e-8),
 }
 
-FREE = {"method": ae.PathSpace(9)}  # one program for all of them
 
-# paths as long as the free face takes there
-SLOW = {faces: [pytest.mark.slow] if {"narrow-latent", "free"} <= {*faces} else [] for faces in NEIGHBOURS}
-
-
-@pytest.mark.filterwarnings("ignore:The default `num_nodes`", "ignore:The bracket")
-@pytest.mark.parametrize("faces", [pytest.param(one, marks=SLOW[one]) for one in NEIGHBOURS], ids=" ∩ ".join)
+@pytest.mark.filterwarnings("ignore:The default `num_nodes`")
+@pytest.mark.parametrize("faces", NEIGHBOURS, ids=" ∩ ".join)
 def test_an_edge_agrees_with_the_faces_that_meet_in_it(x64, faces):
     """Deep in the corner, each face's own curve is the edge's, to a few parts in a thousand of what moves."""
     ratios, unit = NEIGHBOURS[faces]
@@ -79,7 +74,7 @@ def test_an_edge_agrees_with_the_faces_that_meet_in_it(x64, faces):
     edge = ae.predict(case, times, faces)
     constant = 0.0 if "free" in faces else 1.0
     for face in faces:
-        curve = ae.predict(case, times, face, **FREE if face == "free" else {})
+        curve = ae.predict(case, times, face)
         for risk in ("train", "population"):
             ours, theirs = np.asarray(getattr(edge, risk)), np.asarray(getattr(curve, risk))
             # a face that knows of the target starts at 1 − …; on free edges that is far below what moves
