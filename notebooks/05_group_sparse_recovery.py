@@ -7,7 +7,7 @@
 #
 # $$x=\sigma_\lambda(A^\top y),\qquad \sigma_\lambda(z)_g=\Big(1-\frac{\lambda}{\|z_g\|}\Big)_{+}z_g ,$$
 #
-# a ReLU for whole groups: it silences groups whose norm is below $\lambda$, and shrinks the others. With $d=1$ it is
+# a ReLU for whole groups: it sets groups to zero whose norm is below $\lambda$, and shrinks the others. With $d=1$ it is
 # the soft threshold of a sparse autoencoder. Does training find $A^*$, and do the codes find the active groups?
 # ([arXiv:2102.07003](https://arxiv.org/abs/2102.07003).)
 
@@ -29,8 +29,9 @@ plt.rcParams.update({"figure.figsize": (6.4, 3.8), "figure.dpi": 80})
 # %% [markdown]
 # ## Which threshold?
 #
-# An inactive group hears the active ones through the block coherence $\mu_B=\max_{g\ne h}\|A_g^\top A_h\|_2/d$. If it
-# can hear at most $\kappa$ per unit of code norm and active group, every threshold in
+# The pre-activation of an inactive group comes from the active ones, through the block coherence
+# $\mu_B=\max_{g\ne h}\|A_g^\top A_h\|_2/d$. If its norm is at most $\kappa$ per unit of code norm and active group, every
+# threshold in
 #
 # $$\big[\,\gamma B_{\max}\kappa,\;\;B_{\min}(1-\delta)-\gamma B_{\max}\kappa\,\big),\qquad \kappa=d\mu_B+\delta ,$$
 #
@@ -144,9 +145,9 @@ for name, theory in theories.items():
 
 # %% [markdown]
 # (a) The squared distance to the true dictionary falls in every run. Dotted: what theory predicts, from two *order
-# parameters*. A group of the learnt dictionary is $A_g=qA^*_g+E_g$; the pull of a gradient is $pY A^*_g+hA_g$, so that
-# the overlap $q$ grows while $E_g$ keeps its direction and shrinks. $Y$ and $h$ are integrals over what a single group
-# hears. Adam divides each entry of a gradient by its own size; the prediction then runs Adam on a sample of single
+# parameters*. A group of the learnt dictionary is $A_g=qA^*_g+E_g$; the mean gradient is $pY A^*_g+hA_g$, so that
+# the overlap $q$ grows while $E_g$ keeps its direction and shrinks. $Y$ and $h$ are integrals over the
+# pre-activation of a single group. Adam divides each entry of a gradient by its own size; the prediction then runs Adam on a sample of single
 # entries, given $q$ and $\|E_g\|$. No draw enters, and a curve takes a twentieth of a second. `predict` warns where a
 # signal activates more inactive groups than active ones (as the groups do at this size): these act on each other, which the theory
 # leaves out, so that it is too fast: the worse, the more of them. (b) The group network finds all active groups, and at this size a few that are not
@@ -174,10 +175,10 @@ print("simulated, 1.0 dB  ", *(f"{value:6.1f}" for value in at.distance[0].value
 # %% [markdown]
 # ## From where does training get there?
 #
-# In the flow of the two numbers no wall surrounds the true dictionary, but the time explodes where a group rarely hears
-# its own signal. Below, the time to a correlation of .9 over the start, in units of $\Gamma/\gamma$, and the least start
-# for a budget of 2 such units. More noise helps a start that is far away: it is what carries the signal over the
-# threshold. (Derived for this library; near the cut groups of a finite dictionary differ, see
+# In the flow of the two numbers no barrier surrounds the true dictionary, but the time explodes where the pre-activation
+# of a group rarely passes the threshold. Below, the time to a correlation of .9 over the start, in units of $\Gamma/\gamma$, and the least start
+# for a budget of 2 such units. More noise helps a start that is far away: it lifts pre-activations above the
+# threshold. (Derived for this library; near the critical start groups of a finite dictionary differ, see
 # `ae.recovery.population_curve`.)
 
 # %%

@@ -98,9 +98,21 @@ def check_dimension(name: str, value: Any, *, allow_infinity: bool = False) -> N
     _check_entries(name, value, requirement, lambda x: (x > 0) & (x == np.floor(x)) & (np.isfinite(x) | allow_infinity))
 
 
-def check_real(name: str, value: Any, requirement: str, *, minimum: float = -math.inf, strict: bool = False) -> None:
-    """Raise unless every entry of `value` is finite and ≥ `minimum` (> when `strict`). Traced values pass."""
-    _check_entries(name, value, requirement, lambda x: np.isfinite(x) & ((x > minimum) if strict else (x >= minimum)))
+def check_real(
+    name: str,
+    value: Any,
+    requirement: str,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    strict: bool = False,
+) -> None:
+    """Raise unless every entry of `value` is finite, ≤ `maximum`, and ≥ `minimum` (> if `strict`). Traced ones pass."""
+
+    def valid(entries: Float[np.ndarray, "..."]) -> Any:
+        return np.isfinite(entries) & (entries <= maximum) & ((entries > minimum) if strict else (entries >= minimum))
+
+    _check_entries(name, value, requirement, valid)
 
 
 def real_array(

@@ -1,4 +1,4 @@
-"""Clusters of codes, and how well they agree with known classes."""
+"""Clusterings of codes, and their agreement with known classes."""
 
 from typing import NamedTuple
 
@@ -10,14 +10,15 @@ from scipy.optimize import linear_sum_assignment
 from aetheory.core.checks import check_real, check_samples, fail, static_integer
 from aetheory.group_sparse.dictionaries import Samples, subspace_dictionary
 
-_MAX_ROUNDS, _MOVED_AT_REST = 30, 1e-3
+_MAX_ROUNDS = 30
+_MOVED_SHARE_AT_REST = 1e-3
 
 
 class ClusteringScores(NamedTuple):
-    """Agreement of a clustering with the classes: each 1 for equal partitions.
+    """Scores of the agreement of a clustering with classes, each 1 for equal partitions.
 
     The accuracy is the share of samples in the right cluster under the best one-to-one assignment of clusters to
-    classes; the mutual information is over the arithmetic mean of the entropies; the Rand index is 0 by chance.
+    classes. The mutual information is divided by the arithmetic mean of the entropies. The Rand index is 0 by chance.
     """
 
     accuracy: float
@@ -28,8 +29,10 @@ class ClusteringScores(NamedTuple):
 class Subspaces(NamedTuple):
     """A union of subspaces fitted to samples.
 
-    The number of each sample's subspace; the orthonormal bases, group after group, shape
-    (input_dim, num_clusters · subspace_dim); the share of the samples' squared norm that they do not capture.
+    Attributes:
+        assignments: the number of each sample's subspace.
+        dictionary: orthonormal bases, group after group, shape (input_dim, num_clusters · subspace_dim).
+        residual: the share of the samples' squared norm outside their subspaces.
     """
 
     assignments: Int[np.ndarray, " num_samples"]
@@ -46,18 +49,15 @@ def cluster(
     num_starts: int = 10,
     seed: int = 0,
 ) -> Int[np.ndarray, " num_samples"]:
-    """The number of each sample's cluster, by scikit-learn.
+    """Cluster number of each sample, by scikit-learn.
 
     Arguments:
         features: shape (num_samples, num_features), finite.
         num_clusters: at most the number of samples.
         method: `"k-means"`, the best of `num_starts`; or `"spectral"`, on the graph of nearest neighbours.
         num_neighbours: neighbours of a sample in that graph, itself included; at most the number of samples.
-        num_starts: of k-means.
-        seed: of the random starts.
-
-    Raises:
-        ValueError: an argument is not as described.
+        num_starts: number of random starts of k-means.
+        seed: seed of the random starts.
     """
     rows = np.asarray(check_samples("features", features))
     num_clusters, num_starts = static_integer("num_clusters", num_clusters), static_integer("num_starts", num_starts)
@@ -83,11 +83,11 @@ def cluster(
 def k_subspaces(
     samples: Samples, num_clusters: int, subspace_dim: int, *, num_starts: int = 3, seed: int = 0
 ) -> Subspaces:
-    """Lloyd's algorithm for subspaces through the origin: each sample to the nearest, each subspace to its samples.
+    """Union of subspaces through the origin that is fitted to samples by Lloyd's algorithm.
 
-    What a group-sparse autoencoder with one active group a sample does at its optimum. Starts from k-means, with the
-    seeds from `seed` on, and ends after 30 rounds or when fewer than one sample in a thousand moves; the start with
-    the smallest residual is kept.
+    Each sample is assigned to the nearest subspace and each subspace fitted to its samples, as a group-sparse
+    autoencoder with one active group does at its optimum. Starts from k-means with `num_starts` seeds from `seed` on;
+    ends after 30 rounds or when fewer than one sample in a thousand moves. The smallest residual is kept.
 
     Raises:
         ValueError: an argument as in `cluster`, or a cluster with fewer samples than `subspace_dim`.
@@ -109,11 +109,11 @@ def _lloyd(
         captured = np.sum((rows @ bases).reshape(len(rows), num_clusters, -1) ** 2, axis=2)
         nearest = captured.argmax(axis=1)
         moved = np.mean(nearest != assignments)
-        # a subspace that would lose its last samples keeps those it had
+        # no subspace may lose its last samples
         if np.bincount(nearest, minlength=num_clusters).min() < subspace_dim:
             break
         assignments = nearest
-        if moved < _MOVED_AT_REST:
+        if moved < _MOVED_SHARE_AT_REST:
             break
     total = np.sum(rows.astype(np.float64) ** 2)
     return Subspaces(assignments, bases, 1 - float(np.sum(captured.max(axis=1), dtype=np.float64) / total))
@@ -122,9 +122,9 @@ def _lloyd(
 def clustering_scores(
     labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]
 ) -> ClusteringScores:
-    """Accuracy (SciPy's assignment), normalised mutual information and adjusted Rand index (scikit-learn's).
+    """Accuracy, normalised mutual information and adjusted Rand index of a clustering.
 
-    Numbers of classes and clusters may differ; for the accuracy, what is left over counts as wrong.
+    Numbers of classes and clusters may differ; samples of clusters without a class count as wrong.
 
     Raises:
         ValueError: lengths that differ, or no samples.
@@ -149,11 +149,7 @@ def clustering_scores(
 
 
 def sum_to_one(codes: Float[AnyArrayLike, "num_samples latent_dim"]) -> Float[np.ndarray, "num_samples latent_dim"]:
-    """Nonnegative codes, each scaled to sum 1; a code of zeros is spread evenly.
-
-    Raises:
-        ValueError: codes that are not a finite matrix, or negative.
-    """
+    """Nonnegative codes scaled to sum 1 each; a code of zeros becomes constant."""
     entries = np.asarray(check_samples("codes", codes))
     check_real("codes", entries, "nonnegative", minimum=0.0)
     totals = entries.sum(axis=1, keepdims=True)

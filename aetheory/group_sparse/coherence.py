@@ -1,4 +1,4 @@
-"""How alike the columns and groups of a dictionary are, and how far two dictionaries stand apart."""
+"""Coherence of the columns and groups of a dictionary, and the distance between the groups of two dictionaries."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -9,7 +9,7 @@ from aetheory.group_sparse.dictionaries import Dictionary, DictionaryLike
 
 
 def coherence(dictionary: DictionaryLike) -> Float[Array, ""]:
-    """μ = max_{i≠j} |a_iᵀa_j| / (‖a_i‖ ‖a_j‖), between 0 and 1; 0 for a single column.
+    """Coherence μ = max_{i≠j} |a_iᵀa_j| / (‖a_i‖ ‖a_j‖), between 0 and 1; 0 for a single column.
 
     Raises:
         ValueError: a dictionary that is not finite or has a column of zeros.
@@ -21,12 +21,9 @@ def coherence(dictionary: DictionaryLike) -> Float[Array, ""]:
 
 
 def block_coherence(dictionary: DictionaryLike, group_size: int) -> Float[Array, ""]:
-    """μ_B = max_{g≠h} ‖A_gᵀA_h‖₂ / d for groups of d columns, of the dictionary as it is; 0 for a single group.
+    """Block coherence μ_B = max_{g≠h} ‖A_gᵀA_h‖₂ / d for groups of d columns; 0 for a single group.
 
-    Mind the 1/d: the norm itself, which bounds how one group leaks into another, is dμ_B.
-
-    Raises:
-        ValueError: a group size that does not divide latent_dim, or a dictionary as in `coherence`.
+    The columns are used as they are. Mind the 1/d: the largest norm of a product of two groups is dμ_B.
 
     Source: Y. Eldar, P. Kuppinger, H. Bölcskei, "Block-sparse signals: uncertainty relations and efficient recovery",
     2010; arXiv:2102.07003, eq. (3).
@@ -36,10 +33,7 @@ def block_coherence(dictionary: DictionaryLike, group_size: int) -> Float[Array,
 
 
 def closeness(dictionary: DictionaryLike, reference: DictionaryLike, group_size: int) -> Float[Array, ""]:
-    """δ = max_g ‖A_g − A*_g‖_F, of the dictionaries as they are.
-
-    Raises:
-        ValueError: shapes that differ, a group size that does not divide latent_dim, or a dictionary as in `coherence`.
+    """Largest distance of two groups, δ = max_g ‖A_g − A*_g‖_F; the columns are used as they are.
 
     Source: arXiv:2102.07003, eqs. (17)–(18).
     """

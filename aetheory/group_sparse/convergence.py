@@ -1,15 +1,14 @@
-"""What a gradient step does to the dictionary: expected gradient, contraction, fixed points."""
+"""The expected gradient of the dictionary, the contraction of its error by a step, and its fixed points."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Num, PRNGKeyArray
 from jaxtyping import ArrayLike as AnyArrayLike
 
-from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import as_float, check_real, fail, static_integer
 from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.group_sparse.coherence import as_groups, check_pair
 from aetheory.group_sparse.dictionaries import Dictionary, DictionaryLike
@@ -23,7 +22,7 @@ Sums = tuple[Array, Array, Array]
 
 
 class ExpectedGradient(NamedTuple):
-    """An average of ∂L/∂A over fresh samples, and the standard error of each entry from the spread between batches."""
+    """Average of ∂L/∂A over fresh samples, and the standard error of each entry from the spread between batches."""
 
     mean: Dictionary
     standard_error: Dictionary
@@ -37,12 +36,9 @@ def expected_gradient(
     num_batches: int = 100,
     batch_size: int = 1000,
 ) -> ExpectedGradient:
-    """E ∂/∂A ½‖y − ŷ‖² over the source, by averaging exact gradients, rank-one terms included.
+    """Expected gradient E ∂/∂A ½‖y − ŷ‖² over a source of the same dimension, from at least 2 batches.
 
-    Of any group-sparse autoencoder, unfolded ones too, over at least 2 batches; memory is that of one of them.
-
-    Raises:
-        ValueError: dimensions that differ, or a number that is not a positive integer.
+    It averages exact gradients. Works for unfolded autoencoders too; the memory is that of one batch.
 
     Source: arXiv:2102.07003, the exact gradient (24).
     """
@@ -50,11 +46,10 @@ def expected_gradient(
     if num_batches < 2:
         raise fail("num_batches", "at least 2, for the standard error", num_batches)
     if source.input_dim != autoencoder.input_dim:
-        dimension = f"the autoencoder's input dimension, {autoencoder.input_dim}"
-        raise ValueError(f"Argument `source` must have {dimension}, but has {source.input_dim}.")
+        raise fail("source", f"of the autoencoder's input dimension, {autoencoder.input_dim}", source.input_dim)
 
     def accumulate(sums: Sums, batch_key: PRNGKeyArray) -> tuple[Sums, None]:
-        count, mean, squares = sums  # Welford's recursion, which does not cancel
+        count, mean, squares = sums  # Welford's recursion, which avoids cancellation
         new = jax.grad(reconstruction_loss)(autoencoder, source.sample(batch_key, batch_size)).dictionary
         next_mean = mean + (new - mean) / (count + 1)
         return (count + 1, next_mean, squares + (new - mean) * (new - next_mean)), None
@@ -73,18 +68,20 @@ def published_gradient(
     active_probability: Num[AnyArrayLike, ""],
     shrinkage: Num[AnyArrayLike, "*groups"],
 ) -> Dictionary:
-    """The leading term of the expected gradient as published, `G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g`.
+    """Leading term of the expected gradient as published, `G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g`.
 
-    For entries of an active group with E x_i² = 1, to which it is proportional; p = γ/Γ is the probability that a group
-    is active, τ = 1 − λ/‖A_gᵀy‖ the shrinkage (26) of such a one, one for all groups or of shape (num_groups,). The
-    paper adds unnamed terms V and ε. It drops the rank-one term (25) of the Jacobian and what pulls the norms of the
-    columns away from 1 (see `fixed_point_norm`), so that at A = A* this term is zero and the expected gradient is not.
+    It assumes E x_i² = 1 for the entries of an active group, and is proportional to that number. The paper adds unnamed
+    terms V and ε. It drops the rank-one term (25) of the Jacobian and the force on the norms of the columns (see
+    `fixed_point_norm`), so that at A = A* this term is zero and the `expected_gradient` is not.
 
-    Raises:
-        ValueError: shapes that differ, or a number out of its range.
+    Arguments:
+        dictionary: A.
+        reference: A*, of the same shape.
+        group_size: d, the columns of a group; divides latent_dim.
+        active_probability: p = γ/Γ, the probability that a group is active.
+        shrinkage: τ = 1 − λ/‖A_gᵀy‖ (26) of an active group, one for all groups or of shape (num_groups,).
 
-    Source: arXiv:2102.07003, the expected gradient (28), (29), (30), (31), (32) of the approximate one (27), and
-    Theorem 1, eqs. (33)–(34), on its direction; compare `expected_gradient`.
+    Source: arXiv:2102.07003, eqs. (27)–(32), and Theorem 1, eqs. (33)–(34), on the direction.
     """
     learnt, truth = check_pair(dictionary, reference)
     groups, true_groups = as_groups(learnt, group_size), as_groups(truth, group_size)
@@ -96,13 +93,8 @@ def published_gradient(
     return jnp.moveaxis(strength[:, None, None] * direction, 0, 1).reshape(learnt.shape)
 
 
-def alignment_range(
-    dictionary: DictionaryLike, reference: DictionaryLike, group_size: int
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """α_min and α_max, the extreme singular values of A*_gᵀA_g over all groups g.
-
-    Raises:
-        ValueError: shapes that differ, or a group size that does not divide latent_dim.
+def alignment_range(dictionary: DictionaryLike, reference: DictionaryLike, group_size: int) -> tuple[Array, Array]:
+    """Smallest and largest singular value, α_min and α_max, of A*_gᵀA_g over all groups g.
 
     Source: arXiv:2102.07003, Theorem 2.
     """
@@ -126,10 +118,10 @@ def contraction_factor(
     group_size: int,
     closeness: Number = 0.0,
 ) -> Numbers:
-    """ρ = ητp(2 − τ)(α_min − d(α_max √(d² + 1) + δ)²/α_min), as published.
+    """Published contraction factor ρ = ητp(2 − τ)(α_min − d(α_max √(d² + 1) + δ)²/α_min).
 
-    The theorem says ‖A_g − A*_g‖² shrinks by 1 − ρ in each step, up to a small term. But ρ > 0 would need
-    α_min² > d(d² + 1) α_max², which no dictionary satisfies: ρ is **never positive**, and the theorem promises no
+    The theorem says that ‖A_g − A*_g‖² shrinks by 1 − ρ in each step, up to a small term. But ρ > 0 would need
+    α_min² > d(d² + 1) α_max², which no dictionary satisfies: ρ is **never positive**, and the theorem implies no
     contraction. Training contracts nevertheless: see `measured_contraction`.
 
     Arguments:
@@ -141,36 +133,22 @@ def contraction_factor(
         group_size: d, the columns of a group.
         closeness: δ = max_g ‖A_g − A*_g‖_F.
 
-    Raises:
-        ValueError: an argument is out of its range.
-
     Source: arXiv:2102.07003, Theorem 2.
     """
     size = static_integer("group_size", group_size)
     for name, value in (("step_size", step_size), ("alpha_min", alpha_min), ("alpha_max", alpha_max)):
         check_real(name, value, "finite and positive", minimum=0.0, strict=True)
     check_real("closeness", closeness, "finite and nonnegative", minimum=0.0)
-    check_share("shrinkage", shrinkage, "in [0, 1]")
-    check_share("active_probability", active_probability, "in [0, 1]")
+    for name, value in (("shrinkage", shrinkage), ("active_probability", active_probability)):
+        check_real(name, value, "in [0, 1]", minimum=0.0, maximum=1.0)
     numbers = (step_size, shrinkage, active_probability, alpha_min, alpha_max, closeness)
     eta, tau, probability, low, high, delta = map(as_float, numbers)
     bracket = low - size * (high * math.sqrt(size**2 + 1) + delta) ** 2 / low
     return eta * tau * probability * (2 - tau) * bracket
 
 
-def check_share(name: str, value: Any, requirement: str, *, strict: bool = False) -> None:
-    """Raise unless every entry is between 0 (excluded when `strict`) and 1. Traced values pass."""
-    check_real(name, value, requirement, minimum=0.0, strict=strict)
-    if is_concrete(value) and np.any(np.asarray(value) > 1):
-        raise fail(name, requirement, value)
-
-
 def measured_contraction(squared_distances: Num[AnyArrayLike, " records"]) -> Float[Array, " intervals"]:
-    """1 − e_{k+1}/e_k between records of e = ‖A − A*‖²: what ρ is to be compared with. Negative where e grows.
-
-    Raises:
-        ValueError: fewer than two records, or one that is not positive.
-    """
+    """Contraction 1 − e_{k+1}/e_k between records of e = ‖A − A*‖², to compare with ρ; negative where e grows."""
     distances = as_float(squared_distances)
     if distances.ndim != 1 or distances.size < 2:
         raise fail("squared_distances", "a vector of at least two records", squared_distances)
@@ -179,12 +157,9 @@ def measured_contraction(squared_distances: Num[AnyArrayLike, " records"]) -> Fl
 
 
 def neighbourhood_radius(input_dim: int, num_groups: int, contraction: Number) -> Numbers:
-    """log³n/(Γ²ρ), the squared distance at which e ← (1 − ρ)e + log³n/Γ² rests; infinite where ρ ≤ 0.
+    """Squared distance log³n/(Γ²ρ) at which e ← (1 − ρ)e + log³n/Γ² comes to rest; infinite where ρ ≤ 0.
 
-    The published order of magnitude, its unnamed constant taken to be 1.
-
-    Raises:
-        ValueError: a dimension that is not a positive integer.
+    This is the published order of magnitude, with its unnamed constant set to 1.
 
     Source: arXiv:2102.07003, Theorem 2.
     """
@@ -193,18 +168,15 @@ def neighbourhood_radius(input_dim: int, num_groups: int, contraction: Number) -
 
 
 def neighbourhood_drift(input_dim: int, num_groups: int) -> float:
-    """log³n/Γ², what Theorem 2 of arXiv:2102.07003 adds to a squared distance in each step, up to that constant."""
+    """Term log³n/Γ² that Theorem 2 of arXiv:2102.07003 adds to the squared distance in each step, up to a constant."""
     return math.log(static_integer("input_dim", input_dim)) ** 3 / static_integer("num_groups", num_groups) ** 2
 
 
 def fixed_point_norm(threshold: Number, code_norm: Number) -> Numbers:
-    """s = λ/(2‖x‖) + √(1 + λ²/(4‖x‖²)), the column norm at which one step undoes its shrinkage: s²(1 − λ/(s‖x‖)) = 1.
+    """Column norm s = λ/(2‖x‖) + √(1 + λ²/(4‖x‖²)) of a dictionary at the end of training, λ ≥ 0, ‖x‖ > 0.
 
-    Training with free column norms moves them there, for the cost (13) has no penalty; ‖x‖ is the norm of an active
-    group of the code.
-
-    Raises:
-        ValueError: a negative threshold λ, or a code norm ‖x‖ that is not positive.
+    At s the reconstruction undoes the shrinkage, s²(1 − λ/(s‖x‖)) = 1, with ‖x‖ the norm of an active group of the
+    code. Training with free column norms leads there, because the cost (13) has no penalty.
 
     Source: derived here from the encoder (11) and decoder (12) of arXiv:2102.07003, which fixes the norms at 1.
     """

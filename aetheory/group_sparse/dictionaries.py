@@ -1,4 +1,4 @@
-"""Dictionaries, matrices with columns of norm 1: random ones, perturbed ones, and ones made from data."""
+"""Dictionaries with columns of norm 1: random, perturbed, and made from data."""
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +16,14 @@ Samples = Num[AnyArrayLike, "..."]
 
 
 def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Dictionary:
-    """Independent columns, uniform on the unit sphere: Gaussian vectors over their norms.
-
-    Raises:
-        ValueError: a dimension that is not a positive integer.
-    """
+    """Dictionary of independent columns, uniform on the unit sphere."""
     check_key(key)
     shape = (static_integer("input_dim", input_dim), static_integer("latent_dim", latent_dim))
     return normalise_columns(jax.random.normal(key, shape))
 
 
 def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int) -> Dictionary:
-    """Independent groups of columns, each an orthonormal basis of a uniformly random subspace.
+    """Dictionary of independent groups of columns, each an orthonormal basis of a uniformly random subspace.
 
     Raises:
         ValueError: a dimension that is not a positive integer, or a group size that does not divide `latent_dim` or
@@ -40,7 +36,7 @@ def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim:
     if group_size > input_dim:
         raise fail("group_size", f"at most `input_dim` = {input_dim}, for orthonormal groups", group_size)
     groups = jnp.linalg.qr(jax.random.normal(key, (num_groups, input_dim, group_size)))[0]
-    # The signs that QR fixes by convention are drawn, without which the bases would not be uniform.
+    # QR fixes the signs by convention; random ones make the bases uniform
     signs = jax.random.rademacher(jax.random.fold_in(key, 1), (num_groups, 1, group_size), groups.dtype)
     return jnp.moveaxis(groups * signs, 0, 1).reshape(input_dim, latent_dim)
 
@@ -48,12 +44,9 @@ def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim:
 def perturbed_dictionary(
     key: PRNGKeyArray, dictionary: DictionaryLike, noise_scale: Num[AnyArrayLike, ""]
 ) -> Dictionary:
-    """A* + σ_B · (Gaussian noise), columns normalised: a start at a known distance from the truth.
+    """Dictionary A* plus Gaussian noise of standard deviation σ_B, with columns scaled to norm 1.
 
-    For columns of norm 1 the mean correlation with the originals is about 1/√(1 + σ_B² · input_dim).
-
-    Raises:
-        ValueError: a dictionary with a column of zeros, or a negative scale.
+    For columns of norm 1 the mean correlation with A* is about 1/√(1 + σ_B² · input_dim).
     """
     check_key(key)
     matrix = check_dictionary("dictionary", dictionary)
@@ -64,7 +57,7 @@ def perturbed_dictionary(
 
 
 def data_dictionary(key: PRNGKeyArray, samples: Samples, latent_dim: int) -> Dictionary:
-    """Columns that are different samples, rows of a matrix, drawn at random and normalised.
+    """Dictionary whose columns are different samples, drawn at random and scaled to norm 1.
 
     Raises:
         ValueError: `samples` is not a finite matrix, or has fewer nonzero rows than `latent_dim`.
@@ -81,10 +74,10 @@ def data_dictionary(key: PRNGKeyArray, samples: Samples, latent_dim: int) -> Dic
 def subspace_dictionary(
     samples: Samples, assignments: Int[AnyArrayLike, " num_samples"], group_size: int
 ) -> Dictionary:
-    """One orthonormal group for each class of samples: the leading left singular vectors of its (uncentred) samples.
+    """Dictionary with one orthonormal group for each class: the leading singular vectors of its uncentred samples.
 
-    The classes stand in the order of their numbers. With the assignments of a clustering this is one step of
-    K-subspaces, and needs no labels; with labels it is supervised. Runs on the host and cannot be traced.
+    The groups are in the order of the class numbers. With the assignments of a clustering this is one step of
+    K-subspaces; with labels it is supervised. Runs on the host and cannot be traced.
 
     Raises:
         ValueError: lengths that differ, or a class with fewer samples than `group_size`.
@@ -99,13 +92,13 @@ def subspace_dictionary(
     if group_size > min(counts.min(), rows.shape[1]):
         largest = f"at most {rows.shape[1]}, the dimension, and {counts.min()}, the size of the smallest class"
         raise fail("group_size", largest, group_size)
-    values = np.asarray(rows)  # on the host, where classes of different sizes are not different programs
+    values = np.asarray(rows)  # in NumPy, because JAX would compile a program for each class size
     groups = [_leading_directions(values[classes == number], group_size) for number in numbers]
     return jnp.asarray(np.concatenate(groups, axis=1), rows.dtype)
 
 
 def _leading_directions(rows: Float[np.ndarray, "members dim"], count: int) -> Float[np.ndarray, "dim count"]:
-    """The leading right singular vectors, from the smaller of the two matrices of products."""
+    """Leading right singular vectors, from the smaller of the two Gram matrices."""
     few = len(rows) < rows.shape[1]
     products = rows @ rows.T if few else rows.T @ rows
     vectors = eigh(products, subset_by_index=(len(products) - count, len(products) - 1))[1][:, ::-1]

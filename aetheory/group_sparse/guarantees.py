@@ -1,4 +1,4 @@
-"""For which thresholds one encoder step finds the active groups, whatever the codes are."""
+"""Thresholds for which one encoder step provably finds the active groups."""
 
 import math
 
@@ -20,7 +20,7 @@ Number = Num[AnyArrayLike, "*batch"]
 class ThresholdInterval(eqx.Module):
     """The thresholds λ from `lower` up to, but not including, `upper`; none when `is_empty`.
 
-    From `lower` on every inactive group is silent; at `upper` an active one might fall silent.
+    From `lower` on every inactive group has the code zero; from `upper` on an active group may have it too.
     """
 
     lower: Float[Array, "*batch"]
@@ -53,24 +53,21 @@ def threshold_interval(
     max_norm: Number,
     form: str = "sound",
 ) -> ThresholdInterval:
-    """[γB_max κ, B_min(1 − δ) − γB_max κ) with κ = dμ_B + δ: there, the support is recovered from y = A*x*.
+    """Thresholds that recover the support of every code, [γB_max κ, B_min(1 − δ) − γB_max κ) with κ = dμ_B + δ.
 
-    For dictionaries A and A* with orthonormal groups, the block coherence of either, and no noise. An inactive group
-    hears at most γB_max κ, for ‖A_gᵀA*_h‖₂ ≤ dμ_B + δ; an active one keeps B_min(1 − δ) less that. The *published*
-    form has κ = μ_B + δ, without the d that undoes the 1/d in μ_B, and for d > 1 thresholds in it can fail. Either
-    interval may well be empty.
+    For dictionaries A and A* with orthonormal groups and samples y = A*x* without noise. The pre-activation of an
+    inactive group has at most the norm γB_max κ, because ‖A_gᵀA*_h‖₂ ≤ dμ_B + δ; that of an active group has at least
+    B_min(1 − δ) − γB_max κ. The *published* form has κ = μ_B + δ, without the d that cancels the 1/d in μ_B: for d > 1
+    thresholds in it can fail. Both intervals can be empty.
 
     Arguments:
-        block_coherence: μ_B, nonnegative; see `ae.recovery.block_coherence`.
-        closeness: δ, nonnegative; see `ae.recovery.closeness`.
+        block_coherence: μ_B ≥ 0 of either dictionary; see `ae.recovery.block_coherence`.
+        closeness: δ ≥ 0; see `ae.recovery.closeness`.
         group_size: d, the columns of a group.
         num_active: γ, at least 1.
         min_norm: B_min, the smallest norm of an active group of the code; positive.
         max_norm: B_max, the largest, at least B_min.
         form: `"sound"` or `"published"`.
-
-    Raises:
-        ValueError: an argument is out of its range.
 
     Source: arXiv:2102.07003, Lemma 1 with the thresholds (22)–(23), from Props. 1 (20) and 2 (21); the norms (15).
     """
@@ -94,14 +91,12 @@ def support_guarantee(
     min_norm: Num[AnyArrayLike, ""],
     max_norm: Num[AnyArrayLike, ""],
 ) -> ThresholdInterval:
-    """The thresholds guaranteed for these two dictionaries A and A*, which need not have orthonormal groups.
+    """Thresholds that recover the support of every code for two given dictionaries A and A*.
 
-    From the norms `‖A_gᵀA*_h‖₂` of all pairs instead of one bound for all: an inactive group hears at most B_max times
-    the sum of its γ largest norms, and an active one keeps `σ_min(A_gᵀA*_g)` B_min less B_max times the sum of its
-    γ − 1 largest. Contains the sound `threshold_interval`, and like it assumes no noise; its arguments are those.
-
-    Raises:
-        ValueError: an argument is out of its range.
+    From the norms `‖A_gᵀA*_h‖₂` of all pairs of groups instead of one bound for all. The pre-activation of an inactive
+    group has at most the norm B_max times the sum of its γ largest norms; that of an active group has at least
+    `σ_min(A_gᵀA*_g)` B_min minus B_max times the sum of its γ − 1 largest. The interval contains the sound
+    `threshold_interval`, has the same arguments and also assumes no noise; groups need not be orthonormal.
 
     Source: the argument of arXiv:2102.07003, Lemma 1, kept for each pair; J. Tropp, "Greed is good", 2004.
     """
@@ -114,6 +109,6 @@ def support_guarantee(
     smallest, largest = (as_float(norm).astype(leaks.dtype) for norm in (min_norm, max_norm))
     blocks = jnp.diagonal(group_blocks(learnt, truth, group_size), axis1=0, axis2=1)
     kept = jnp.linalg.svd(jnp.moveaxis(blocks, -1, 0), compute_uv=False)[:, -1]
-    # With every group active there is none to silence, and the γ-th largest entry of a row is its own zero.
+    # with every group active no inactive one remains
     lower = largest * jnp.max(jnp.sum(largest_leaks, axis=1)) if num_active < num_groups else jnp.zeros_like(largest)
     return ThresholdInterval(lower, jnp.min(smallest * kept - largest * jnp.sum(largest_leaks[:, :-1], axis=1)))

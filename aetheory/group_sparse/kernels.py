@@ -1,4 +1,4 @@
-"""The reconstruction loss of a one-step group-sparse autoencoder, at the cost of the groups that are active."""
+"""The reconstruction loss of a one-step group-sparse autoencoder, computed from its active groups alone."""
 
 from functools import partial
 from typing import NamedTuple
@@ -12,27 +12,32 @@ from aetheory.core.precision import exact_products
 from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.group_sparse.network import GroupSparseAutoencoder, shrink_groups
 
-_DENSE_SHARE = 1 / 24
-"""Of the columns: where a sample uses more of them, a CPU multiplies by all of them in less time."""
+_MAX_SPARSE_SHARE = 1 / 24
+"""Share of active columns above which a CPU multiplies by all columns in less time."""
+
+Atoms = Float[Array, "dim latent"]
+Observations = Float[Array, "samples dim"]
+Codes = Float[Array, "samples groups size"]
+Gradients = tuple[Atoms, Observations]
 
 
 def sparse_reconstruction_loss(
     autoencoder: GroupSparseAutoencoder, samples: Float[Array, "num_samples input_dim"]
 ) -> Float[Array, ""]:
-    """L = ½ mean over samples of ‖y − A σ(Aᵀy)‖², the value and gradient of `reconstruction_loss`.
+    """Loss L = ½ mean ‖y − A σ(Aᵀy)‖² as `reconstruction_loss`, three times as fast where few groups are active.
 
     With r = y − A x, x = σ(Aᵀy), and J the Jacobian of σ there, −N ∂L/∂A = Σ r xᵀ + y (J Aᵀr)ᵀ: both terms, and the
     reconstruction itself, need only the columns of the active groups. A CPU then computes one of the five dense
-    products of a training step, and passes over the few active columns for the others. Where a sample has many active
-    groups, for more than one iteration of the encoder and on other devices, the dense products are taken. For 1000
-    samples of the published simulation value and gradient take a third of their time (1/3.1, one thread, float32).
+    products of a training step (1000 samples of the published simulation: 1/3.1 of the time, one thread, float32).
+    The dense products are used where a sample has many active groups, for several iterations of the encoder and on
+    other devices. Only first derivatives in reverse mode, with respect to dictionary and samples, are available.
 
-    For first derivatives in reverse mode, as in `ae.gradient_descent`; `reconstruction_loss` has all others. Of the
-    module's arrays only the dictionary has a gradient; samples of another dimension are a ValueError.
+    Raises:
+        ValueError: samples of another dimension.
 
     Source: arXiv:2102.07003, the gradient of the group-sparse autoencoder.
     """
-    capacity = int(_DENSE_SHARE * autoencoder.num_groups)
+    capacity = int(_MAX_SPARSE_SHARE * autoencoder.num_groups)
     if autoencoder.num_iterations > 1 or capacity == 0 or jax.default_backend() != "cpu":
         return reconstruction_loss(autoencoder, samples)
     if samples.ndim != 2 or samples.shape[1] != autoencoder.input_dim:
@@ -41,14 +46,8 @@ def sparse_reconstruction_loss(
     return _loss(autoencoder.nonnegative, capacity, autoencoder.atoms, samples, threshold)
 
 
-Atoms = Float[Array, "dim latent"]
-Observations = Float[Array, "samples dim"]
-Codes = Float[Array, "samples groups size"]
-Gradients = tuple[Atoms, Observations]
-
-
 class _Slots(NamedTuple):
-    """The active groups of each sample in order, which slots hold one, and the most that any sample uses."""
+    """The active groups of each sample in order, which slots are used, and the largest number that a sample uses."""
 
     group: Int[Array, "capacity samples"]
     used: Bool[Array, "capacity samples"]
@@ -61,13 +60,13 @@ class _Slots(NamedTuple):
 
 
 class _Saved(NamedTuple):
-    """What the gradient needs: arguments, z = Aᵀy, x = σ(z) and y − A x; `sparse` if the slots hold all of x."""
+    """Residuals for the gradient: arguments, z = Aᵀy, x = σ(z) and y − A x; `sparse` if the slots hold all of x."""
 
     atoms: Atoms
     samples: Observations
     threshold: Float[Array, " groups"]
-    before: Codes
-    after: Codes
+    preactivations: Codes
+    codes: Codes
     slots: _Slots
     sparse: Bool[Array, ""]
     errors: Observations
@@ -77,7 +76,7 @@ class _Saved(NamedTuple):
 def _loss(
     nonnegative: bool, capacity: int, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]
 ) -> Float[Array, ""]:
-    """Sparsity pays up to `capacity` active groups."""
+    """The loss; with more than `capacity` active groups in a sample, by dense products."""
     return _forward(nonnegative, capacity, atoms, samples, threshold)[0]
 
 
@@ -85,19 +84,19 @@ def _loss(
 def _forward(
     nonnegative: bool, capacity: int, atoms: Atoms, samples: Observations, threshold: Float[Array, " groups"]
 ) -> tuple[Float[Array, ""], _Saved]:
-    before = (samples @ atoms).reshape(len(samples), len(threshold), -1)
-    after = shrink_groups(before, threshold, nonnegative)
-    active = jnp.any(after != 0, axis=-1)
+    preactivations = (samples @ atoms).reshape(len(samples), len(threshold), -1)
+    codes = shrink_groups(preactivations, threshold, nonnegative)
+    active = jnp.any(codes != 0, axis=-1)
     most = jnp.max(jnp.sum(active, axis=-1))
-    # where a threshold is 0 a group of zeros is active too, though its codes do not show it
+    # at a threshold of 0 a group whose code is zero counts as active too
     sparse = (most <= capacity) & jnp.all(threshold > 0)
     slots = _slots(active, jnp.where(sparse, most, 0), capacity)
     errors = jax.lax.cond(
         sparse,
-        lambda: samples - _combine(slots, after, atoms),
-        lambda: samples - after.reshape(len(samples), -1) @ atoms.T,
+        lambda: samples - _combine(slots, codes, atoms),
+        lambda: samples - codes.reshape(len(samples), -1) @ atoms.T,
     )
-    saved = _Saved(atoms, samples, threshold, before, after, slots, sparse, errors)
+    saved = _Saved(atoms, samples, threshold, preactivations, codes, slots, sparse, errors)
     return 0.5 * jnp.mean(jnp.sum(errors**2, axis=-1)), saved
 
 
@@ -114,7 +113,7 @@ _loss.defvjp(_forward, _backward)
 
 
 def _slots(active: Bool[Array, "samples groups"], most: Int[Array, ""], capacity: int) -> _Slots:
-    """Group by group: the next that is active after the one before."""
+    """Slot after slot, the next active group of each sample."""
     num_samples, num_groups = active.shape
     number = jnp.arange(num_groups)[None, :]
 
@@ -145,8 +144,8 @@ def _combine(slots: _Slots, codes: Codes, atoms: Atoms) -> Observations:
 
 def _sparse_gradients(nonnegative: bool, saved: _Saved) -> Gradients:
     slots, samples, errors, columns = saved.slots, saved.samples, saved.errors, saved.atoms.T
-    num_samples, _, group_size = saved.after.shape
-    after = slots.pick(saved.after)
+    num_samples, _, group_size = saved.codes.shape
+    after = slots.pick(saved.codes)
 
     def correlate(slot: Array, found: Array) -> Array:
         for place in range(group_size):
@@ -157,11 +156,11 @@ def _sparse_gradients(nonnegative: bool, saved: _Saved) -> Gradients:
     # −Aᵀr of the active groups, and back through σ
     correlations = -jax.lax.fori_loop(0, slots.most, correlate, jnp.zeros_like(after))
     shrink = partial(shrink_groups, threshold=saved.threshold[slots.group], nonnegative=nonnegative)
-    (slopes,) = jax.vjp(shrink, slots.pick(saved.before))[1](correlations)
+    (slopes,) = jax.vjp(shrink, slots.pick(saved.preactivations))[1](correlations)
     slopes = jnp.where(slots.used[..., None], slopes, 0)
 
     def scatter(number: Array, gradient: Array) -> Array:
-        # XLA's own scatter takes three times as long as this loop
+        # three times as fast as XLA's scatter
         slot, sample = number // num_samples, number % num_samples
         start = (slots.group[slot, sample] * group_size, jnp.zeros((), slots.group.dtype))
         held = jax.lax.dynamic_slice(gradient, start, (group_size, columns.shape[1]))
@@ -170,12 +169,14 @@ def _sparse_gradients(nonnegative: bool, saved: _Saved) -> Gradients:
         return updated
 
     gradient = jax.lax.fori_loop(0, slots.most * num_samples, scatter, jnp.zeros_like(columns)).T
-    spread = jnp.zeros_like(saved.after).at[jnp.arange(num_samples)[None, :], slots.group].add(slopes)
+    spread = jnp.zeros_like(saved.codes).at[jnp.arange(num_samples)[None, :], slots.group].add(slopes)
     return gradient, errors + _combine(slots, spread, saved.atoms)
 
 
 def _dense_gradients(nonnegative: bool, saved: _Saved) -> Gradients:
     shrink = partial(shrink_groups, threshold=saved.threshold, nonnegative=nonnegative)
-    (slopes,) = jax.vjp(shrink, saved.before)[1](-(saved.errors @ saved.atoms).reshape(saved.before.shape))
-    flat, codes = (one.reshape(len(saved.samples), -1) for one in (slopes, saved.after))
+    (slopes,) = jax.vjp(shrink, saved.preactivations)[1](
+        -(saved.errors @ saved.atoms).reshape(saved.preactivations.shape)
+    )
+    flat, codes = (one.reshape(len(saved.samples), -1) for one in (slopes, saved.codes))
     return saved.samples.T @ flat - saved.errors.T @ codes, saved.errors + flat @ saved.atoms.T

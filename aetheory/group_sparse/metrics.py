@@ -1,4 +1,4 @@
-"""How well a dictionary and its codes were recovered: distances and support rates."""
+"""How well a dictionary and its codes are recovered: distances and support rates."""
 
 from typing import NamedTuple
 
@@ -15,9 +15,12 @@ from aetheory.group_sparse.dictionaries import DictionaryLike
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.sources.group_sparse import GroupSparseSource
 
+_NORMAL_QUANTILE = 1.959964
+"""97.5 % quantile of the standard normal distribution."""
+
 
 class SupportRecovery(NamedTuple):
-    """How well a set of active groups was found, on average over samples.
+    """Rates at which active groups are found, over samples.
 
     Attributes:
         true_positive_rate: found groups among the active ones; 1 where nothing is active.
@@ -31,7 +34,7 @@ class SupportRecovery(NamedTuple):
 
 
 class Probability(NamedTuple):
-    """A share among draws, and the ends of its interval of 95 % (E. Wilson, 1927), which is never of no width."""
+    """A probability estimated from draws, and the ends of its 95 % interval (E. Wilson, 1927)."""
 
     value: Float[Array, ""]
     lower: Float[Array, ""]
@@ -39,12 +42,9 @@ class Probability(NamedTuple):
 
 
 def squared_distance(dictionary: DictionaryLike, reference: DictionaryLike) -> Float[Array, ""]:
-    """‖A − A*‖_F² with the columns of both scaled to norm 1 and compared in their order.
+    """Squared distance ‖A − A*‖_F² of two dictionaries of one shape, columns scaled to norm 1, in their order.
 
-    The distance of the published curve, fit for compiled loops; `dictionary_distance` matches columns or groups first.
-
-    Raises:
-        ValueError: shapes that differ, or a column of zeros.
+    The published curve shows this distance. `dictionary_distance` matches columns or groups first.
 
     Source: arXiv:2102.07003, Fig. 3.
     """
@@ -53,17 +53,13 @@ def squared_distance(dictionary: DictionaryLike, reference: DictionaryLike) -> F
 
 
 def dictionary_distance(dictionary: DictionaryLike, reference: DictionaryLike, *, group_size: int = 1) -> float:
-    """‖A − A*‖_F², columns scaled to norm 1, at its smallest over the symmetries of the problem.
+    """Least squared distance of two dictionaries over permutations and rotations of their groups.
 
-    Those are permutations of groups and an orthogonal map within each: signs, for single columns. Runs on the host and
-    cannot be traced; `squared_distance` can.
+    The distance is ‖A − A*‖_F², with columns scaled to norm 1. For single columns the rotations are signs. Runs on the
+    host and cannot be traced; `squared_distance` can.
 
-    Raises:
-        ValueError: shapes that differ, a column of zeros, or a group size that does not divide latent_dim.
-
-    Source: H. Kuhn, "The Hungarian method", 1955 (SciPy's assignment); P. Schönemann, "A generalized solution of the
-    orthogonal Procrustes problem", 1966: min over R of
-    `‖A_g − A*_h R‖² = ‖A_g‖² + ‖A*_h‖² − 2‖A_gᵀA*_h‖_nuclear`.
+    Source: H. Kuhn, "The Hungarian method", 1955; P. Schönemann, "A generalized solution of the orthogonal Procrustes
+    problem", 1966: min over R of `‖A_g − A*_h R‖² = ‖A_g‖² + ‖A*_h‖² − 2‖A_gᵀA*_h‖_nuclear`.
     """
     learnt, truth = check_pair(dictionary, reference)
     if not (is_concrete(learnt) and is_concrete(truth)):
@@ -76,11 +72,7 @@ def dictionary_distance(dictionary: DictionaryLike, reference: DictionaryLike, *
 
 
 def active_groups(codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: int) -> Bool[Array, "*batch num_groups"]:
-    """Which groups of the codes have an entry other than zero.
-
-    Raises:
-        ValueError: `group_size` does not divide the last axis.
-    """
+    """Whether each group of the codes has an entry other than zero."""
     entries = jnp.asarray(codes)
     num_groups = check_group_size(static_integer("group_size", group_size), entries.shape[-1])
     return jnp.any(entries.reshape(*entries.shape[:-1], num_groups, -1) != 0, axis=-1)
@@ -89,11 +81,7 @@ def active_groups(codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: i
 def support_recovery(
     found: Bool[AnyArrayLike, "num_samples num_groups"], active: Bool[AnyArrayLike, "..."]
 ) -> SupportRecovery:
-    """The rates at which `found` agrees with `active`; see `active_groups`, with groups of one entry for entries.
-
-    Raises:
-        ValueError: shapes that differ.
-    """
+    """Rates at which the groups `found` agree with the groups `active`, both as from `active_groups`."""
     found, active = jnp.asarray(found), jnp.asarray(active)
     if found.shape != active.shape:
         raise ValueError(f"Argument `found` must have the shape of `active`, {active.shape}, but got {found.shape}.")
@@ -101,25 +89,22 @@ def support_recovery(
     return SupportRecovery(
         1 - missed / jnp.maximum(jnp.sum(active), 1),
         invented / jnp.maximum(jnp.sum(~active), 1),
-        jnp.mean(jnp.all(found == active, axis=-1), dtype=jnp.result_type(float)),  # of truth values, float32 by itself
+        jnp.mean(jnp.all(found == active, axis=-1), dtype=jnp.result_type(float)),  # a mean of booleans is float32
     )
 
 
 def support_probability(
     network: GroupSparseAutoencoder, source: GroupSparseSource, key: PRNGKeyArray, num_samples: int = 10_000
 ) -> Probability:
-    """How often the code of a network has exactly the active groups of the source: what guarantees are about.
+    """Probability that the code of a network has exactly the active groups of the source, from fresh draws.
 
-    Measured on fresh draws, for where `threshold_interval` or `support_guarantee` are empty. Works under jit and vmap.
+    It also answers where `threshold_interval` and `support_guarantee` are empty. Works under jit and vmap.
 
     Arguments:
-        network: with groups of the source's number and size.
-        source: what is drawn, its noise included.
-        key: of the draws.
-        num_samples: how many; the interval is about 1/√num_samples wide.
-
-    Raises:
-        ValueError: an argument is not as described.
+        network: its groups have the source's number and size.
+        source: distribution of the samples, noise included.
+        key: a random key.
+        num_samples: number of draws; the interval is about 1/√num_samples wide.
 
     Source: the event of arXiv:2102.07003, Lemma 1.
     """
@@ -132,8 +117,8 @@ def support_probability(
     return _wilson(support_recovery(found, samples.active).exact, count)
 
 
-def _wilson(share: Float[Array, ""], count: int, quantile: float = 1.959964) -> Probability:
-    wide = quantile**2 / count
+def _wilson(share: Float[Array, ""], count: int) -> Probability:
+    wide = _NORMAL_QUANTILE**2 / count
     middle = (share + wide / 2) / (1 + wide)
     half = jnp.sqrt(share * (1 - share) * wide + wide**2 / 4) / (1 + wide)
     return Probability(share, jnp.maximum(middle - half, 0), jnp.minimum(middle + half, 1))

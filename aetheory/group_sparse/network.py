@@ -1,4 +1,4 @@
-"""The group-sparse autoencoder: one or several steps of proximal gradient descent as encoder, tied decoder."""
+"""The group-sparse autoencoder: proximal gradient descent as encoder, and the tied decoder."""
 
 from functools import partial
 from typing import Any
@@ -28,10 +28,10 @@ def group_relu(
     *,
     nonnegative: bool = False,
 ) -> Float[Array, "*batch latent_dim"]:
-    """σ_λ(x)_g = (1 − λ_g/‖x_g‖)₊ x_g for each group g: the proximal operator of Σ_g λ_g ‖x_g‖.
+    """Group ReLU σ_λ(x)_g = (1 − λ_g/‖x_g‖)₊ x_g for each group g, the proximal operator of Σ_g λ_g ‖x_g‖.
 
-    With `nonnegative` of that penalty on codes ≥ 0, where x₊ takes the place of x. Groups of one entry are the soft
-    threshold, or with `nonnegative` the ReLU of x − λ. An active group has the Jacobian τI + λxxᵀ/‖x‖³, τ = 1 − λ/‖x‖.
+    With `nonnegative`, x₊ replaces x: the proximal operator on codes ≥ 0. Groups of one entry give the soft threshold,
+    or with `nonnegative` the ReLU of x − λ. An active group has the Jacobian τI + λxxᵀ/‖x‖³, τ = 1 − λ/‖x‖.
     Derivatives at the kinks and at zero groups are those of the inactive side, never NaN.
 
     Arguments:
@@ -40,15 +40,12 @@ def group_relu(
         group_size: d, the entries of a group.
         nonnegative: the one-sided form.
 
-    Raises:
-        ValueError: `group_size` does not divide the last axis, or a threshold is negative or of the wrong shape.
-
     Source: arXiv:2102.07003, eq. (7).
     """
     codes = check_array("codes", codes, "a finite, non-empty array with at least one axis")
     group_size = static_integer("group_size", group_size)
     threshold = _check_threshold(threshold, codes.shape[-1], group_size).astype(codes.dtype)
-    # homogeneous, so that squares need not be in range
+    # scaled, because squares of large codes overflow
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(codes), axis=-1, keepdims=True))
     scale = jnp.where(largest > 0, largest, 1)
     wide = threshold.reshape((1,) * (codes.ndim - 1) + (-1,))
@@ -57,25 +54,21 @@ def group_relu(
 
 
 class GroupSparseAutoencoder(eqx.Module):
-    """ŷ = A x with x from K steps x ← σ_{sλ}(x + s Aᵀ(y − A x)) of proximal gradient descent from x = 0.
+    """Autoencoder ŷ = A x with x from K steps x ← σ_{sλ}(x + s Aᵀ(y − A x)), starting at x = 0.
 
-    One step with s = 1 is the published one-layer encoder σ_λ(Aᵀy); more steps are its unfolded form (ISTA), which
-    tends to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖. There s = 1/‖A‖₂², found by power iteration at every call, so
-    that it follows the dictionary in training.
-    Groups of one entry make it the sparse autoencoder, and with `nonnegative` the ReLU autoencoder with bias −λ.
+    One step with s = 1 is the published one-layer encoder σ_λ(Aᵀy). More steps are its unfolded form (ISTA), which
+    converges to the minimiser of ½‖y − Ax‖² + Σ_g λ_g‖x_g‖; there s = 1/‖A‖₂², by power iteration at every call. With
+    groups of one entry it is the sparse autoencoder, and with `nonnegative` the ReLU autoencoder with bias −λ.
 
     Takes one input, or a batch along leading axes. Train it with `ae.gradient_descent` on `ae.reconstruction_loss`, or
-    where few groups are active on `ae.sparse_reconstruction_loss`; only the dictionary is trained. The threshold is a
-    setting: no gradient reaches it here (`group_relu` differentiates in it).
+    where few groups are active on `ae.sparse_reconstruction_loss`. Only the dictionary is trained: no gradient reaches
+    the threshold (`group_relu` is differentiable in it).
 
     Arguments:
         dictionary: A, shape (input_dim, latent_dim), finite, no column zero.
-        threshold, group_size, nonnegative: of `group_relu`.
-        num_iterations: K, the unfolded steps. The time is linear in K, the time to compile does not depend on it.
-        unit_norm: use the dictionary with its columns scaled to norm 1; the stored columns then only carry directions.
-
-    Raises:
-        ValueError: an argument is not as described.
+        threshold, group_size, nonnegative: arguments of `group_relu`.
+        num_iterations: K, the number of unfolded steps.
+        unit_norm: use the dictionary with its columns scaled to norm 1.
 
     Source: arXiv:2102.07003, encoder (11), decoder (12), cost (13); A. Beck, M. Teboulle, "A fast iterative
     shrinkage-thresholding algorithm", 2009 (the unfolded form).
@@ -121,15 +114,11 @@ class GroupSparseAutoencoder(eqx.Module):
 
     @property
     def atoms(self) -> Dictionary:
-        """A as it is used: the dictionary, with columns of norm 1 when `unit_norm`."""
+        """A, the dictionary, with columns scaled to norm 1 when `unit_norm`."""
         return normalise_columns(self.dictionary) if self.unit_norm else self.dictionary
 
     def encode(self, inputs: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The code x of each input y: shape (..., input_dim) to (..., latent_dim).
-
-        Raises:
-            ValueError: inputs of another dimension.
-        """
+        """Code x of each input y, shape (..., input_dim) to (..., latent_dim)."""
         if inputs.ndim == 0 or inputs.shape[-1] != self.input_dim:
             requirement = f"have {self.input_dim} entries along its last axis, one a row of the dictionary"
             raise ValueError(f"Argument `inputs` must {requirement}, but got shape {inputs.shape}.")
@@ -137,11 +126,11 @@ class GroupSparseAutoencoder(eqx.Module):
 
     @exact_products
     def decode(self, codes: Codes) -> Signals:
-        """A x for each code x: shape (..., latent_dim) to (..., input_dim)."""
+        """Reconstruction A x from each code x, shape (..., latent_dim) to (..., input_dim)."""
         return codes @ self.atoms.T
 
     def __call__(self, inputs: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The reconstruction ŷ = A x of each input y; raises as `encode`."""
+        """Reconstruction ŷ = A x of each input y; raises as `encode`."""
         return self.decode(self.encode(inputs))
 
     @eqx.filter_jit
@@ -150,7 +139,7 @@ class GroupSparseAutoencoder(eqx.Module):
         step_size = 1 / squared_spectral_norm(atoms) if self.num_iterations > 1 else jnp.ones((), atoms.dtype)
         threshold = step_size * jax.lax.stop_gradient(self.threshold)
         correlations = step_size * (inputs @ atoms)
-        # One product with AᵀA costs m² a sample, two with A cost 2nm.
+        # a product with AᵀA costs m² a sample, two products with A cost 2nm
         gram = atoms.T @ atoms if self.num_iterations > 1 and self.latent_dim <= 2 * self.input_dim else None
 
         def step(codes: Codes, _: None) -> tuple[Codes, None]:
@@ -162,20 +151,20 @@ class GroupSparseAutoencoder(eqx.Module):
 
 
 def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
-    """‖A‖₂² by at most 100 power iterations on the smaller of AᵀA and AAᵀ; from below, to 3 % without spectral gap.
+    """Squared spectral norm ‖A‖₂² by at most 100 power iterations, too small by up to 3 % without a spectral gap.
 
     No derivative is taken through the iteration.
     """
     frozen = jax.lax.stop_gradient(matrix)
     gram = frozen.T @ frozen if frozen.shape[1] <= frozen.shape[0] else frozen @ frozen.T
-    # a start that is fixed, so that training is a function of its key, and in no special direction
+    # a fixed start keeps training a function of its key alone
     start = jax.random.normal(jax.random.key(0), gram.shape[1:], gram.dtype)
     value, _ = optax.power_iteration(gram, v0=start, num_iters=_POWER_ITERATIONS)
     return jnp.asarray(value, gram.dtype)
 
 
 def _check_threshold(threshold: Any, latent_dim: int, group_size: int) -> Float[Array, "*groups"]:
-    """`threshold` as an array, checked to be nonnegative and one for all groups or one a group."""
+    """The threshold as an array, checked to be nonnegative and a number or one number a group."""
     num_groups = check_group_size(group_size, latent_dim)
     vector = real_array("threshold", threshold, "finite and nonnegative", minimum=0.0)
     if vector.shape not in ((), (num_groups,)):
@@ -193,11 +182,11 @@ def _shrink(codes: Codes, threshold: Float[Array, "..."], group_size: int, nonne
 def shrink_groups(
     groups: Float[Array, "*batch groups size"], threshold: Float[Array, "..."], nonnegative: bool
 ) -> Float[Array, "*batch groups size"]:
-    """`group_relu` without the checks, one group after the other along the last axis."""
-    if nonnegative:  # `where` and not `maximum`, whose derivative at a tie is a half
+    """`group_relu` without the checks, of codes with an axis of groups."""
+    if nonnegative:  # `maximum` would have the derivative ½ at 0
         groups = jnp.where(groups > 0, groups, 0)
     squares = jnp.sum(groups**2, axis=-1)
-    # The square root has no derivative at zero, so that it is taken of ones there.
+    # the square root has no derivative at 0
     norms = jnp.sqrt(jnp.where(squares > 0, squares, 1))
     threshold = jnp.broadcast_to(threshold, norms.shape)
     active = ((squares > 0) & (norms > threshold)) | (threshold == 0)

@@ -1,4 +1,4 @@
-"""The recovery experiment: a group-sparse autoencoder, started near the truth, learns the dictionary of its source."""
+"""The recovery problem: a group-sparse autoencoder, started near the truth, learns the dictionary of its source."""
 
 import dataclasses
 import functools
@@ -19,7 +19,6 @@ from aetheory.core.dictionary import normalise_columns
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.coherence import check_pair
-from aetheory.group_sparse.convergence import check_share
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.group_sparse.simulation import RecoveryExperiment, measure
 from aetheory.group_sparse.theories import THEORIES
@@ -28,21 +27,21 @@ from aetheory.sources.group_sparse import GroupSparseSource, check_law
 NETWORKS = ("group", "sparse", "relu")
 OPTIMIZERS = ("adam", "sgd")
 
-_EXAMPLES_PER_PASS = 1000
+_MAX_EXAMPLES_PER_PASS = 1000
 
 Real = float | int | np.number | RealArray[Array, "..."] | RealArray[np.ndarray, "..."]
 
 
 def _whole(name: str, default: int) -> Any:
-    """A positive integer that decides shapes."""
+    """Field of a positive integer that decides shapes."""
     return eqx.field(static=True, default=default, converter=functools.partial(static_integer, name))
 
 
 class RecoveryProblem(AbstractProblem):
-    """A source y = A* x* + noise, a network that starts near A*, and how it is trained on fresh samples.
+    """A source y = A* x* + noise, a network that starts near A*, and its training on fresh samples.
 
-    The defaults are the published simulation. The size of its batches is unpublished: with one step of Adam for 10 000
-    examples, the published epoch, the published distances are met within 4 % up to epoch 40, and lie above ours later.
+    The defaults are the published simulation, whose batch size is not published: one step of Adam for 10 000 examples,
+    the published epoch, gives the published distances within 4 % up to epoch 40, and smaller ones later.
     Whole numbers, names and the optimiser are static; every other field is a number or an array, which may be traced.
 
     Arguments:
@@ -56,12 +55,9 @@ class RecoveryProblem(AbstractProblem):
         start_correlation: c in (0, 1], the mean correlation of the first columns with the true ones.
         optimizer: `"adam"`, `"sgd"`, or an Optax transformation, which brings its own learning rate.
         learning_rate: η, positive.
-        batch_size: fresh examples of each step, as many as the paper has in an epoch.
+        batch_size: number of fresh examples of each step.
         network: `"group"`; or the baselines with groups of one entry, `"sparse"` and (one-sided) `"relu"`.
         given: source and network to train instead of random ones; see `of`.
-
-    Raises:
-        ValueError: a field is out of its range (traced fields cannot be looked at and pass).
 
     Source: arXiv:2102.07003, model (1)–(2) with the norms (15), network (11)–(13), update (14), simulation of Fig. 3.
     """
@@ -89,7 +85,7 @@ class RecoveryProblem(AbstractProblem):
         check_real("learning_rate", self.learning_rate, "finite and positive", minimum=0.0, strict=True)
         check_real("threshold", self.threshold, "finite and nonnegative", minimum=0.0)
         if self.given is None:
-            check_share("start_correlation", self.start_correlation, "in (0, 1]", strict=True)
+            check_real("start_correlation", self.start_correlation, "in (0, 1]", minimum=0.0, maximum=1.0, strict=True)
         check_choice("network", self.network, NETWORKS)
         named = isinstance(self.optimizer, str) and self.optimizer in OPTIMIZERS
         if not (named or isinstance(self.optimizer, optax.GradientTransformation)):
@@ -97,29 +93,26 @@ class RecoveryProblem(AbstractProblem):
 
     @property
     def free_numbers(self) -> tuple[str, ...]:  # type: ignore[override]
-        """Its real numbers; the noise is one of them where there is any, in dB."""
+        """Names of its real numbers; the signal-to-noise ratio is one of them where it is given."""
         noise = () if self.signal_to_noise is None else ("signal_to_noise",)
         return ("threshold", "min_norm", "max_norm", "start_correlation", "learning_rate", *noise)
 
     @property
     def is_descent(self) -> bool:
-        """It is one."""
+        """True: times are numbers of steps."""
         return True
 
     @classmethod
     def of(cls, source: GroupSparseSource, network: GroupSparseAutoencoder, **training: Any) -> "RecoveryProblem":
-        """That of a given source and of a given network at its start; a simulation then draws the batches only.
+        """Problem of a given source and a given network at its start; a simulation then draws the batches only.
 
-        The fields say what source and network have: their norms, noise and threshold may be replaced, while
-        `start_correlation` is the measured one and describes.
+        The fields take the values of source and network. Norms, noise and threshold may be replaced; the measured
+        `start_correlation` may not.
 
         Arguments:
-            source: with the true dictionary, any law of the codes.
-            network: unfolded ones too, with a dictionary of the same shape.
+            source: a source with the true dictionary.
+            network: a network with a dictionary of the same shape; unfolded ones too.
             training: `optimizer`, `learning_rate` and `batch_size`.
-
-        Raises:
-            ValueError: shapes that differ, or a field is out of its range.
         """
         learnt, truth = map(normalise_columns, check_pair(network.dictionary, source.dictionary))
         single = "relu" if network.nonnegative else "sparse"
@@ -133,18 +126,18 @@ class RecoveryProblem(AbstractProblem):
         )
 
     def scaled(self, factor: int) -> "RecoveryProblem":
-        """Dimension, groups and examples divided by `factor`; η √factor, for it grows as the columns' entries do."""
+        """The problem with dimension, groups and batches divided by `factor`, and η times √factor as entries of A."""
         whole = {name: getattr(self, name) // factor for name in ("input_dim", "num_groups", "batch_size")}
         return dataclasses.replace(self, learning_rate=self.learning_rate * math.sqrt(factor), **whole)
 
     def as_arrays(self) -> "RecoveryProblem":
-        """Its numbers as arrays of one precision."""
+        """The problem with its numbers as arrays of one precision."""
         dtype = common_float_dtype(*jax.tree.leaves(self))
         arrays: RecoveryProblem = jax.tree.map(lambda leaf: jnp.asarray(leaf).astype(dtype), self)
         return arrays
 
     def default_theory(self) -> AbstractTheory:
-        """The predicted training: the map of plain descent for "sgd", single entries for any other optimiser."""
+        """The order-parameter map for "sgd", and the single-entry process for any other optimiser."""
         return THEORIES["order-parameter map" if self.optimizer == "sgd" else "single-entry process"]
 
     def experiment(
@@ -154,18 +147,15 @@ class RecoveryProblem(AbstractProblem):
 
         Arguments:
             times: numbers of steps, shape (num_times,), whole and increasing, the last one positive.
-            examples_per_pass: how many examples are held at a time; the gradient of a step is accumulated over passes.
-                A divisor of `batch_size`; when omitted, the largest one up to 1000.
-            metrics: what is recorded instead, a function of the network and (A*, held-out samples).
-
-        Raises:
-            ValueError: an argument is out of its range, or a field is an array.
+            examples_per_pass: number of examples in memory; the gradient of a step is accumulated over passes. A
+                divisor of `batch_size`; when omitted, the largest one up to 1000.
+            metrics: function of the network and (A*, held-out samples) whose values are recorded.
         """
         steps, size = check_steps(times), self.batch_size
         if steps[-1] == 0:
             raise fail("times", "numbers of steps, the last one positive", times)
         if examples_per_pass is None:
-            examples_per_pass = max(k for k in range(1, min(size, _EXAMPLES_PER_PASS) + 1) if size % k == 0)
+            examples_per_pass = max(k for k in range(1, min(size, _MAX_EXAMPLES_PER_PASS) + 1) if size % k == 0)
         if size % static_integer("examples_per_pass", examples_per_pass):
             raise fail("examples_per_pass", f"a divisor of `batch_size` = {size}", examples_per_pass)
         for name in self.free_numbers:

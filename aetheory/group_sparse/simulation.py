@@ -1,4 +1,4 @@
-"""What training does to the dictionary of a group-sparse autoencoder, against the one that the samples come from."""
+"""Training of a group-sparse autoencoder, measured against the dictionary of its source."""
 
 import functools
 from collections.abc import Callable
@@ -20,11 +20,11 @@ from aetheory.group_sparse.metrics import active_groups, squared_distance, suppo
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.sources.group_sparse import GroupSparseSamples, GroupSparseSource
 
-_HELD_OUT = 1000
+_NUM_HELD_OUT = 1000
 
 
 class RecoveryExperiment(AbstractExperiment):
-    """One step of the optimiser on ½‖y − ŷ‖² for each batch of fresh examples, in passes that bound the memory.
+    """Training with one step of the optimiser on ½‖y − ŷ‖² for each batch, in passes that bound the memory.
 
     Source: arXiv:2102.07003, update (14) and the simulation of Fig. 3.
     """
@@ -36,7 +36,7 @@ class RecoveryExperiment(AbstractExperiment):
     metrics: Callable[..., Any] = eqx.field(static=True)
 
     def draw(self, key: PRNGKeyArray) -> tuple[GroupSparseSource, GroupSparseAutoencoder]:
-        """The source, and the network at its start: A* + noise with columns of norm 1, the same for each kind."""
+        """Random source and network, whose dictionary at the start is A* plus noise, with columns of norm 1."""
         one = self.problem
         norms = {"min_norm": one.min_norm, "max_norm": one.max_norm, "signal_to_noise": one.signal_to_noise}
         if one.given is not None:
@@ -50,7 +50,7 @@ class RecoveryExperiment(AbstractExperiment):
         return source, GroupSparseAutoencoder(start, one.threshold, group_size, nonnegative=one.network == "relu")
 
     def run(self, key: PRNGKeyArray) -> Outcome:
-        """One draw, trained; a number that is not finite shows in the values."""
+        """Draw a source and a network and train; values that are not finite are returned as they are."""
         source, start = self.draw(key)
         rate, passes = self.problem.learning_rate, self.problem.batch_size // self.examples_per_pass
         make = _kept if is_concrete(rate) else _optimizer
@@ -59,7 +59,7 @@ class RecoveryExperiment(AbstractExperiment):
             sparse_reconstruction_loss,
             make(self.problem.optimizer, float(rate) if is_concrete(rate) else rate, passes, rate.dtype),
             self.steps[-1] * passes,
-            (source.dictionary, source.draw(jax.random.fold_in(key, 2), _HELD_OUT)),
+            (source.dictionary, source.draw(jax.random.fold_in(key, 2), _NUM_HELD_OUT)),
             sample=eqx.Partial(source.sample, num_samples=self.examples_per_pass),
             key=jax.random.fold_in(key, 3),
             metrics=self.metrics,
@@ -71,16 +71,20 @@ class RecoveryExperiment(AbstractExperiment):
 
 def _replaced(module: Any, **fields: Any) -> Any:
     """A module with other values in these fields."""
-    old = lambda one: [getattr(one, name) for name in fields]  # noqa: E731
+
+    def old(module: Any) -> list[Any]:
+        return [getattr(module, name) for name in fields]
+
     return eqx.tree_at(old, module, [*fields.values()], is_leaf=lambda leaf: leaf is None)
 
 
 def measure(network: GroupSparseAutoencoder, data: tuple[Dictionary, GroupSparseSamples]) -> Values:
-    """What a simulation records, against the true dictionary and on held-out samples.
+    """Values that a simulation records, against the true dictionary and on held-out samples.
 
     Returns:
-        `distance`, ‖A − A*‖_F² of columns scaled to norm 1; `correlation`, the mean of a_iᵀa*_i of those;
-        `column_norm`, the mean before; `found`, `invented` and `exact`, see `support_recovery`; and the `loss`.
+        `distance`, ‖A − A*‖_F² of columns scaled to norm 1; `correlation`, the mean of a_iᵀa*_i of these columns;
+        `column_norm`, the mean norm of the unscaled columns; `found`, `invented` and `exact`, the true- and
+        false-positive rates and the share of exact supports of `support_recovery`; and the `loss`.
     """
     truth, samples = data
     codes = network.encode(samples.observations)
@@ -98,7 +102,7 @@ def measure(network: GroupSparseAutoencoder, data: tuple[Dictionary, GroupSparse
 
 
 def transformation(optimizer: str | optax.GradientTransformation, rate: Any) -> optax.GradientTransformation:
-    """The optimiser of a problem in Optax, with this learning rate if it has none of its own."""
+    """Optax transformation of an optimiser; a name takes this learning rate."""
     made: optax.GradientTransformation = getattr(optax, optimizer)(rate) if isinstance(optimizer, str) else optimizer
     return made
 
@@ -106,9 +110,9 @@ def transformation(optimizer: str | optax.GradientTransformation, rate: Any) -> 
 def _optimizer(
     optimizer: str | optax.GradientTransformation, rate: Any, passes: int, dtype: Any
 ) -> optax.GradientTransformation:
-    """One step for all passes of a batch, whose gradients Optax would by itself add up in float32."""
+    """One step for all passes of a batch, whose gradients Optax would otherwise add up in float32."""
     return optax.MultiSteps(transformation(optimizer, rate), passes, accumulator_dtype=dtype).gradient_transformation()
 
 
 _kept = functools.cache(_optimizer)
-"""The same object for equal settings, which saves compilations."""
+"""The same object for equal settings, so that programs are compiled once."""

@@ -1,4 +1,4 @@
-"""Predicted training of group-sparse autoencoders, step by step: order parameters, and what is measured of them.
+"""Predicted training of group-sparse autoencoders, step by step, by order parameters.
 
 Source: derived for this library in the limit n → ∞; no paper has it. See `order_parameters`.
 """
@@ -18,22 +18,22 @@ from aetheory.core.curve import Values
 from aetheory.core.schedule import Schedule
 from aetheory.core.solve import SolverStats
 from aetheory.group_sparse.convergence import fixed_point_norm
-from aetheory.group_sparse.hearing import Scalar
 from aetheory.group_sparse.order_parameters import Drift, MeanField
+from aetheory.group_sparse.preactivation import Scalar
 from aetheory.group_sparse.simulation import transformation
 
-NUM_ENTRIES = 20_000
-_LARGEST = 100.0
-"""In units of the norm at which columns come to rest: training that passes it diverges."""
+_NUM_ENTRIES = 20_000
+_MAX_RELATIVE_NORM = 100.0
+"""Column norm, relative to the one at the end of training, beyond which training is taken to diverge."""
 
 
 class OrderParameters(NamedTuple):
-    """Where training stands.
+    """The state of training.
 
     Attributes:
-        overlap: q, the part of a column along the true one.
-        excess: e², the squared norm of what is left of it.
-        memory: how much of the start is in that; 1 there.
+        overlap: q, the component of a column along the true column.
+        excess: e², the squared norm of the rest of the column.
+        memory: the share of the start in that rest, 1 at the start.
     """
 
     overlap: Scalar
@@ -42,12 +42,12 @@ class OrderParameters(NamedTuple):
 
     @property
     def norm(self) -> Scalar:
-        """√N, of a column."""
+        """Norm √N of a column."""
         return jnp.sqrt(self.overlap**2 + self.excess)
 
 
 class Process(NamedTuple):
-    """How an optimiser moves a state: from the start, by a drift, at each step; and the order parameters in it."""
+    """First state of an optimiser's model, its order parameters, and the state after a step with a given drift."""
 
     start: PyTree
     read: Callable[[Any], OrderParameters]
@@ -55,13 +55,13 @@ class Process(NamedTuple):
 
 
 class Training(eqx.Module):
-    """What is trained, in arrays: one compiled program serves all problems of a group size.
+    """The numbers of one training: one compiled program serves all problems of a group size.
 
     Arguments:
-        field: what its groups hear.
-        optimizer: of the problem.
+        field: the mean field of the network.
+        optimizer: the optimiser of the problem.
         learning_rate, batch_size: η and b.
-        correlation, norm: c₀ and the norm of the columns at the start.
+        correlation, norm: correlation c₀ and norm of the columns at the start.
     """
 
     field: MeanField
@@ -73,16 +73,16 @@ class Training(eqx.Module):
 
     @classmethod
     def of(cls, problem: Any, norm: Scalar) -> "Training":
-        """That of a `RecoveryProblem` with arrays of one precision in its fields."""
+        """The training of a `RecoveryProblem` with arrays of one precision in its fields."""
         size = jnp.asarray(problem.batch_size, problem.threshold.dtype)
         numbers = (problem.learning_rate, size, problem.start_correlation, norm)
         return cls(MeanField.of(problem), problem.optimizer, *numbers)
 
 
 def descent(training: Training) -> Process:
-    """Plain stochastic descent: q ← q + η(pY + qh), e² ← e²(1 + ηh)² + η²S/b.
+    """Plain stochastic gradient descent, q ← q + η(pY + qh) and e² ← e²(1 + ηh)² + η²S/b.
 
-    Noise of a batch of b samples only adds to e², for what it adds along A* averages out.
+    The noise of a batch of b samples only adds to e², because its component along A* averages out.
     """
     eta, correlation, norm = training.learning_rate, training.correlation, training.norm
 
@@ -98,13 +98,13 @@ def descent(training: Training) -> Process:
 def single_entries(training: Training) -> Process:
     """Any optimiser that treats entries one by one, on a sample of entries of the dictionary.
 
-    Each is A = c₀a + √(1−c₀²) z with independent a, z of variance 1/n and has the gradient −(pY a + hA + ξ), ξ of
-    variance S/(bn). What normalises entries, as Adam does, turns E: the law of entries does not close in q and e.
-    The sample is the same in each call, so that curves are functions of the problem's numbers.
+    Each entry A = c₀a + √(1−c₀²) z, with independent a, z of variance 1/n, has the gradient −(pY a + hA + ξ), ξ of
+    variance S/(bn). Optimisers that normalise entries, such as Adam, change the direction of E, so that q and e do not
+    determine their own change. The sample is the same in each call, which makes curves smooth in the parameters.
     """
     n, correlation, dtype = training.field.input_dim, training.correlation, training.norm.dtype
     optimizer, key = transformation(training.optimizer, training.learning_rate), jax.random.key(0)
-    true, other = (jnp.asarray(one, dtype) / jnp.sqrt(n) for one in entry_grid(NUM_ENTRIES))
+    true, other = (jnp.asarray(one, dtype) / jnp.sqrt(n) for one in entry_grid(_NUM_ENTRIES))
     rest = jnp.sqrt(jnp.maximum(1 - correlation**2, float(np.finfo(dtype).eps)))
     first = training.norm * (correlation * true + rest * other)
 
@@ -115,11 +115,11 @@ def single_entries(training: Training) -> Process:
 
     def move(state: Any, drift: Drift, number: Int[Array, ""]) -> Any:
         entries, optimizer_state = state
-        # in one precision, for curves in both to be the same
+        # drawn in one precision, so that curves agree in both
         normal = jax.random.normal(jax.random.fold_in(key, number), entries.shape, jnp.float32).astype(dtype)
         noise = jnp.sqrt(drift.noise / (training.batch_size * n)) * normal
         gradient = -(drift.alignment * true + drift.growth * entries + noise)
-        with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
+        with jax.numpy_dtype_promotion("standard"):  # Optax mixes types
             updates, optimizer_state = optimizer.update(gradient, optimizer_state, entries)
         return entries + updates.astype(dtype), optimizer_state
 
@@ -128,7 +128,7 @@ def single_entries(training: Training) -> Process:
 
 
 def entry_grid(count: int) -> Float64[np.ndarray, "2 count"]:
-    """Two independent standard normal numbers of each entry: a lattice, then made exactly orthogonal and normal.
+    """Two standard normal numbers for each entry, from a lattice, made exactly orthogonal and of variance 1.
 
     Source: M. Roberts (2018), the R₂ sequence.
     """
@@ -142,77 +142,75 @@ def entry_grid(count: int) -> Float64[np.ndarray, "2 count"]:
 
 @eqx.filter_jit
 def follow(make: Callable[[Training], Process], training: Training, schedule: Schedule) -> tuple[Values, SolverStats]:
-    """The values of a descent."""
+    """Values along a descent by steps."""
     field, process = training.field, make(training)
-    floor, rest = distance_floor(field), resting(field)[0]
+    floor, final_norm = distance_floor(field), final_shrinkage(field)[0]
 
     def step(state: Any, number: Int[Array, ""]) -> tuple[Values, Bool[Array, ""], Any]:
         now = process.read(state)
         drift = field.drift(now.overlap, now.excess)
-        fine = (now.overlap > 0) & (now.excess >= 0) & (now.norm < _LARGEST * rest)
-        return measured(training, now, drift, floor), fine, process.move(state, drift, number)
+        bounded = (now.overlap > 0) & (now.excess >= 0) & (now.norm < _MAX_RELATIVE_NORM * final_norm)
+        return measured(training, now, drift, floor), bounded, process.move(state, drift, number)
 
     return schedule.descend(step, process.start)
 
 
 @eqx.filter_jit
 def follow_flow(training: Training, schedule: Schedule) -> tuple[Values, SolverStats]:
-    """The values at times ηk of descent with η → 0, without noise: q̇ = pY + qh, ė = he.
-
-    The memory of the start is then what is left of e.
-    """
+    """Values at times ηk of descent with η → 0 and without noise, q̇ = pY + qh and ė = he; the memory is e/e₀."""
     field, start = training.field, descent(training).start
     floor = distance_floor(field)
 
-    def seen(state: tuple[Scalar, Scalar]) -> tuple[OrderParameters, Drift]:
+    def read(state: tuple[Scalar, Scalar]) -> tuple[OrderParameters, Drift]:
         now = OrderParameters(state[0], jnp.maximum(start.excess, 0) * state[1] ** 2, state[1])
         return now, field.drift(now.overlap, now.excess)
 
     def velocity(state: tuple[Scalar, Scalar]) -> tuple[Scalar, Scalar]:
-        drift = seen(state)[1]
+        drift = read(state)[1]
         return drift.alignment + drift.growth * state[0], drift.growth * state[1]
 
-    def observe(state: tuple[Scalar, Scalar]) -> Values:
-        return measured(training, *seen(state), floor)
-
-    return schedule.follow(velocity, observe, (start.overlap, start.memory))
-
-
-VALUES = ("distance", "correlation", "column_norm", "found", "invented", "false_positives")
+    return schedule.follow(
+        velocity, lambda state: measured(training, *read(state), floor), (start.overlap, start.memory)
+    )
 
 
 def measured(training: Training, now: OrderParameters, drift: Drift, floor: Scalar) -> Values:
-    """What a simulation would record, and how many false positives a signal has for each active group.
+    """Values that a simulation would record, and the number of false positives for each active group.
 
     ‖A − A*‖² of m normalised columns is m[2 − 2c(1 − θ²/2)] at the correlation c = q/√N, where
-    θ² = (d−1)(1 − c₀²)/(2n c₀²): a rotation inside a group is a symmetry, so that the angle of the start c₀ is kept.
-    The other floors rise to their value as the start is forgotten.
+    θ² = (d−1)(1 − c₀²)/(2n c₀²): rotations inside a group are symmetries, so that the angle of the start c₀ stays. The
+    other floors rise to their value as the start is forgotten.
     """
     field, norm = training.field, now.norm
     columns = field.num_groups * field.group_size
     gap = now.excess / (norm * (norm + now.overlap))
     angle = (field.group_size - 1) / (2 * field.input_dim) * (training.correlation**-2 - 1)
     distance = columns * (2 * gap + (1 - gap) * angle) + (1 - now.memory) ** 2 * floor
-    false = (field.num_groups / field.num_active - 1) * drift.invented
-    found = (distance, 1 - distance / (2 * columns), norm, drift.found, drift.invented, false)
-    return Values(**dict(zip(VALUES, found, strict=True)))
+    return Values(
+        distance=distance,
+        correlation=1 - distance / (2 * columns),
+        column_norm=norm,
+        found=drift.found,
+        invented=drift.invented,
+        false_positives=(field.num_groups / field.num_active - 1) * drift.invented,
+    )
 
 
-def resting(field: MeanField) -> tuple[Scalar, Scalar]:
-    """The column norm s at which a code of the mean energy is reproduced, and its shrinkage τ = 1/s²."""
+def final_shrinkage(field: MeanField) -> tuple[Scalar, Scalar]:
+    """Column norm s at which a code of the mean energy is reproduced, and its shrinkage τ = 1/s²."""
     norm = fixed_point_norm(field.threshold, jnp.sqrt(field.energy))
     return norm, norm**-2
 
 
 def distance_floor(field: MeanField) -> Scalar:
-    """The squared distance at which training rests without noise, besides the rotation of the start.
+    """Squared distance at the end of training without noise, besides the rotation of the start.
 
-    Two parts, to leading order in 1/n. Columns of a true group are not orthogonal, A* = Q(I + C/2), and the best
-    A = qQ(I + kC/2) has k = −l(1+τ)/(2(d+2)τ² + l(1+3τ)), l = 1 − τ: (m/n)(d−1)(1−k)²/4. And A*A*ᵀ is no multiple
-    of I, which the other active groups let a group feel: (m²/n) [((γ−1)/Γ)(τ⟨J⟩ + ⟨J²⟩)/τ²]².
+    It has two parts, to leading order in 1/n. Columns of a true group are not orthogonal, A* = Q(I + C/2), and the best
+    A = qQ(I + kC/2) has k = −l(1+τ)/(2(d+2)τ² + l(1+3τ)), l = 1 − τ: (m/n)(d−1)(1−k)²/4. And A*A*ᵀ is not a multiple
+    of I, which a group experiences through the other active groups: (m²/n) [((γ−1)/Γ)(τ⟨J⟩ + ⟨J²⟩)/τ²]².
     """
     n, d, columns = field.input_dim, field.group_size, field.group_size * field.num_groups
-    tau = resting(field)[1]
+    tau = final_shrinkage(field)[1]
     lost = 1 - tau
     k = -lost * (1 + tau) / (2 * (d + 2) * tau**2 + lost * (1 + 3 * tau))
     symmetric = columns / n * (d - 1) * (1 - k) ** 2 / 4

@@ -19,9 +19,6 @@ class GaussianSource(eqx.Module):
 
     Arguments:
         covariance: Σ, shape (input_dim, input_dim), positive semidefinite; or a vector of variances, nonnegative.
-
-    Raises:
-        ValueError: `covariance` is neither.
     """
 
     variances: Float[Array, " input_dim"]
@@ -38,20 +35,12 @@ class GaussianSource(eqx.Module):
 
     @classmethod
     def isotropic(cls, input_dim: int) -> "GaussianSource":
-        """Σ = I.
-
-        Raises:
-            ValueError: `input_dim` is not a positive integer.
-        """
+        """Σ = I."""
         return cls(jnp.ones(static_integer("input_dim", input_dim)))
 
     @classmethod
     def power_law(cls, input_dim: int, exponent: float | Float[Array, ""]) -> "GaussianSource":
-        """Variances proportional to j^(−exponent), j = 1, …, input_dim, with mean 1.
-
-        Raises:
-            ValueError: `input_dim` is not a positive integer, or the exponent not finite and nonnegative.
-        """
+        """Variances proportional to j^(−exponent), j = 1, …, input_dim, with mean 1."""
         exponent = real_array("exponent", exponent, "a finite, nonnegative number", minimum=0.0)
         if exponent.ndim:
             raise fail("exponent", "a finite, nonnegative number", exponent)
@@ -72,11 +61,7 @@ class GaussianSource(eqx.Module):
         return jnp.matmul(scaled, self.directions.T, precision=jax.lax.Precision.HIGHEST)
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples input_dim"]:
-        """Independent samples, shape (num_samples, input_dim).
-
-        Raises:
-            ValueError: `num_samples` is not a positive integer.
-        """
+        """Independent samples, shape (num_samples, input_dim)."""
         check_key(key)
         shape = (static_integer("num_samples", num_samples), self.input_dim)
         scaled = jnp.sqrt(self.variances)[None, :] * jax.random.normal(key, shape, self.variances.dtype)

@@ -43,9 +43,6 @@ class GroupSparseSource(eqx.Module):
         signal_to_noise: 10 log₁₀ of E‖A*x*‖² over the E‖noise‖² of white Gaussian noise, in dB; None for no noise
             (0 means noise as strong as the signal).
 
-    Raises:
-        ValueError: an argument is not as described.
-
     Source: arXiv:2102.07003, generative model (1)–(2).
     """
 
@@ -114,19 +111,11 @@ class GroupSparseSource(eqx.Module):
         return self._entry_variance * signal + self.noise_variance * jnp.eye(self.input_dim, dtype=signal.dtype)
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_drawn input_dim"]:
-        """Fresh observations, shape (num_samples, input_dim).
-
-        Raises:
-            ValueError: `num_samples` is not a positive integer.
-        """
+        """Fresh observations, shape (num_samples, input_dim)."""
         return self.draw(key, num_samples).observations
 
     def draw(self, key: PRNGKeyArray, num_samples: int) -> GroupSparseSamples:
-        """The observations that `sample` draws from the same key, with their codes and active groups.
-
-        Raises:
-            ValueError: `num_samples` is not a positive integer.
-        """
+        """The observations that `sample` draws from the same key, with their codes and active groups."""
         check_key(key)
         return self._draw(key, static_integer("num_samples", num_samples))
 

@@ -45,9 +45,6 @@ class ImageSource(eqx.Module):
         image_shape: the shape of one image, with product input_dim; (rank,) when whitened, for then an entry is a
             direction and not a pixel.
         name: where the images come from.
-
-    Raises:
-        ValueError: an argument is not as described.
     """
 
     samples: Float[Array, "num_samples input_dim"]
@@ -89,11 +86,7 @@ class ImageSource(eqx.Module):
         return jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / self.num_samples
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_drawn input_dim"]:
-        """Images drawn uniformly with replacement, shape (num_samples, input_dim).
-
-        Raises:
-            ValueError: `num_samples` is not a positive integer.
-        """
+        """Images drawn uniformly with replacement, shape (num_samples, input_dim)."""
         check_key(key)
         shape = (static_integer("num_samples", num_samples),)
         return self.samples[jax.random.randint(key, shape, 0, self.num_samples)]
@@ -111,11 +104,7 @@ class ImageSource(eqx.Module):
         return ImageSource(self.samples[rows], self.labels[rows], self.image_shape, self.name)
 
     def split(self, num_held_out: int, key: PRNGKeyArray) -> tuple["ImageSource", "ImageSource"]:
-        """Two disjoint random parts: the training images, and `num_held_out` held-out ones.
-
-        Raises:
-            ValueError: `num_held_out` is not in 1…num_samples − 1.
-        """
+        """Two disjoint random parts: the training images, and `num_held_out` held-out ones."""
         count = static_integer("num_held_out", num_held_out)
         if count >= self.num_samples:
             raise fail("num_held_out", f"below the number of images, {self.num_samples}", num_held_out)
@@ -135,11 +124,7 @@ class Whitening(eqx.Module):
     matrix: Float[Array, "input_dim rank"]
 
     def __call__(self, samples: Num[AnyArrayLike, "..."]) -> Float[Array, "num_samples rank"]:
-        """The samples, shape (num_samples, input_dim), in whitened coordinates, shape (num_samples, rank).
-
-        Raises:
-            ValueError: `samples` has another shape, or entries that are not finite.
-        """
+        """The samples, shape (num_samples, input_dim), in whitened coordinates, shape (num_samples, rank)."""
         rows = check_samples("samples", samples, len(self.mean))
         return jnp.matmul(rows - self.mean[None, :], self.matrix, precision=jax.lax.Precision.HIGHEST)
 

@@ -20,9 +20,6 @@ class SparseSource(eqx.Module):
         sparsity: q in (0, 1], the share of entries that are not 0; may be traced.
         amplitude: the law of u: `"gaussian"`, `"rademacher"`, `"uniform"`, `"laplace"`, or an amplitude law
             (`aetheory.sources.DensityAmplitude` for any density).
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
 
     input_dim: int = eqx.field(static=True)
@@ -50,11 +47,7 @@ class SparseSource(eqx.Module):
         return jnp.sqrt(self.sparsity) * self.amplitude.mean_absolute
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_samples input_dim"]:
-        """Independent samples, shape (num_samples, input_dim).
-
-        Raises:
-            ValueError: `num_samples` is not a positive integer.
-        """
+        """Independent samples, shape (num_samples, input_dim)."""
         check_key(key)
         shape = (static_integer("num_samples", num_samples), self.input_dim)
         key_present, key_amplitude = jax.random.split(key)

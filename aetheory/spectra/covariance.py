@@ -59,9 +59,6 @@ class SampleCovariance(eqx.Module):
         variances: τ, the eigenvalues of Σ, shape (p,), in any order; nonnegative, not all 0.
         ratio: z = p/N ≥ 0, finite.
 
-    Raises:
-        ValueError: a parameter is out of its range.
-
     Source: J. Silverstein (1995).
     """
 

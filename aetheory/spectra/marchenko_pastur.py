@@ -45,9 +45,6 @@ class MarchenkoPastur(eqx.Module):
         ratio: z ≥ 0, finite.
         mean: the mean of the law, ≥ 0, finite.
 
-    Raises:
-        ValueError: a parameter is out of its range.
-
     Source: V. Marchenko, L. Pastur (1967); as used in E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335.
     """
 

@@ -17,9 +17,6 @@ def sample_wishart_spectrum(
 
     Drawn without forming X: the cost depends on the smaller dimension only. In increasing order.
 
-    Raises:
-        ValueError: a dimension that is not a positive integer.
-
     Source: I. Dumitriu, A. Edelman (2002), "Matrix models for beta ensembles", arXiv:math-ph/0206043.
     """
     dim, num_samples = static_integer("dim", dim), static_integer("num_samples", num_samples)

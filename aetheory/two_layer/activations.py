@@ -146,9 +146,6 @@ def leaky_relu(slope: float | int = 0.01) -> Activation:
     Linear plus even, (1+slope)/2 · x + (1−slope)/2 · |x|, so that with the arc-cosine kernel
     f(ρ) = ((1+slope)/2)² ρ + ((1−slope)/2)² (2/π)(√(1−ρ²) + ρ arcsin ρ).
 
-    Raises:
-        ValueError: a slope that is not finite.
-
     Source of the kernel: Y. Cho, L. Saul (2009), "Kernel methods for deep learning".
     """
     check_real("slope", slope, "finite")

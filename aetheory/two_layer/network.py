@@ -47,9 +47,6 @@ class TwoLayerAutoencoder(eqx.Module):
         decoder: A, shape (input_dim, latent_dim).
         activation: σ: a name (see `aetheory.two_layer.ACTIVATIONS`), an `Activation`, or any function.
 
-    Raises:
-        ValueError: shapes that do not fit, entries that are not finite, or an unknown activation.
-
     Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, eq. (1.1).
     """
 
@@ -72,11 +69,7 @@ class TwoLayerAutoencoder(eqx.Module):
 
 
 def random_encoder(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Rows:
-    """Independent rows, uniform on the unit sphere.
-
-    Raises:
-        ValueError: a dimension that is not a positive integer.
-    """
+    """Independent rows, uniform on the unit sphere."""
     check_key(key)
     shape = (static_integer("latent_dim", latent_dim), static_integer("input_dim", input_dim))
     return random_rows(key, shape, jnp.result_type(float))
@@ -107,31 +100,19 @@ def population_risk(autoencoder: TwoLayerAutoencoder, covariance: Any = None) ->
 def optimal_decoder(
     encoder: Any, activation: ActivationLike = "sign", covariance: Any = None
 ) -> Float[Array, "input_dim latent_dim"]:
-    """A* = c₁ Σ Bᵀ f(K)⁻¹, the decoder of least population risk; f(K) may be singular.
-
-    Raises:
-        ValueError: as `population_risk`.
-    """
+    """A* = c₁ Σ Bᵀ f(K)⁻¹, the decoder of least population risk; f(K) may be singular."""
     decoder: Rows = _computed(View.best, *_checked(encoder, activation, covariance))[0]
     return decoder.T
 
 
 def optimal_risk(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> Float[Array, ""]:
-    """R(B) = (1/d) [tr Σ − c₁² tr(Σ Bᵀ f(K)⁻¹ B Σ)], the population risk with the best decoder.
-
-    Raises:
-        ValueError: as `population_risk`.
-    """
+    """R(B) = (1/d) [tr Σ − c₁² tr(Σ Bᵀ f(K)⁻¹ B Σ)], the population risk with the best decoder."""
     risk: Float[Array, ""] = _computed(View.best, *_checked(encoder, activation, covariance))[1]
     return risk
 
 
 def tied_autoencoder(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> TwoLayerAutoencoder:
-    """The weight-tied autoencoder β Bᵀ σ(B x) with the best scalar, β = c₁ n / tr(f(K) B Bᵀ).
-
-    Raises:
-        ValueError: as `population_risk`.
-    """
+    """The weight-tied autoencoder β Bᵀ σ(B x) with the best scalar, β = c₁ n / tr(f(K) B Bᵀ)."""
     rows, sigma, resolved = _checked(encoder, activation, covariance)
     decoder = _computed(View.tied, rows, sigma, resolved)[0].T
     return TwoLayerAutoencoder(normalised(rows, sigma)[0], decoder, resolved)
@@ -145,11 +126,7 @@ class Estimate(NamedTuple):
 
 
 def sampled_risk(autoencoder: Any, samples: Any) -> Estimate:
-    """(1/d) mean ‖x − x̂‖² over samples of any source, for any autoencoder that takes one input.
-
-    Raises:
-        ValueError: `samples` is no finite matrix of shape (num_samples, input_dim).
-    """
+    """(1/d) mean ‖x − x̂‖² over samples of any source, for any autoencoder that takes one input."""
     return _sampled_risk(autoencoder, check_samples("samples", samples))
 
 
@@ -233,11 +210,7 @@ def _checked(encoder: Any, activation: ActivationLike, covariance: Any) -> tuple
 
 
 def checked_encoder(encoder: Any, covariance: Any, name: str = "encoder") -> tuple[Rows, Covariance]:
-    """Both arguments in one precision, with every row of the encoder seeing some variance.
-
-    Raises:
-        ValueError: as `population_risk`. For a traced zero row, a RuntimeError at run time.
-    """
+    """Both arguments in one precision, with every row of the encoder seeing some variance."""
     rows = check_samples(name, encoder, shape="(latent_dim, input_dim)")
     sigma = None if covariance is None else check_covariance("covariance", covariance)
     if sigma is not None and sigma.shape[0] != rows.shape[1]:

@@ -169,11 +169,7 @@ class TwoLayerProblem(AbstractProblem):
 
     @property
     def nonlinearity(self) -> Any:
-        """What the limits take for σ: α itself, where it was given.
-
-        Raises:
-            ValueError: as for α, the activation is not odd.
-        """
+        """What the limits take for σ: α itself, where it was given."""
         return self.activation if self.alpha is None else self.continuous().alpha
 
     @property

@@ -147,7 +147,7 @@ def test_the_fixed_point_of_the_column_norm(precision):
             lambda: recovery.expected_gradient(
                 GroupSparseAutoencoder(np.eye(4), 1.0), GroupSparseSource(np.eye(3), 1, 1), KEY
             ),
-            "`source` must have the autoencoder's input dimension, 4, but has 3.",
+            "`source` must be of the autoencoder's input dimension, 4, but got 3.",
         ),
         (
             lambda: recovery.expected_gradient(

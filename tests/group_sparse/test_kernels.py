@@ -62,7 +62,7 @@ def value_and_gradients(loss, autoencoder, samples):
 def test_value_and_gradient_are_those_of_the_dense_products(x64, options, sparse):
     autoencoder, samples = problem(**{"dtype": jnp.float64} | options)
     precision = samples.dtype
-    capacity = int(sparse_loss._DENSE_SHARE * autoencoder.num_groups)
+    capacity = int(sparse_loss._MAX_SPARSE_SHARE * autoencoder.num_groups)
     assert (most_active(autoencoder, samples) <= capacity) == sparse, "the case is not the one it is meant to be"
     expected = value_and_gradients(ae.reconstruction_loss, autoencoder, samples)
     found = value_and_gradients(ae.sparse_reconstruction_loss, autoencoder, samples)

@@ -9,8 +9,8 @@ import pytest
 import scipy.special
 
 import aetheory as ae
-from aetheory.group_sparse.hearing import coordinates, heard, sphere
 from aetheory.group_sparse.order_parameters import MeanField
+from aetheory.group_sparse.preactivation import coordinate_quadrature, preactivation_law, von_mises_fisher
 
 PROBLEM = ae.RecoveryProblem(190, 50, signal_to_noise=10.0)
 
@@ -18,26 +18,26 @@ PROBLEM = ae.RecoveryProblem(190, 50, signal_to_noise=10.0)
 @pytest.mark.parametrize("dimension", [1, 2, 3, 4, 16])
 def test_angles_have_the_ratios_of_bessel_functions(dimension, x64):
     order, concentration = dimension / 2 - 1, np.geomspace(1e-3, 1e7, 100)[None]
-    ratio, spread = sphere(jnp.asarray(concentration), dimension)
+    ratio, spread = von_mises_fisher(jnp.asarray(concentration), dimension)
     first = scipy.special.ive(order, concentration)
     second = scipy.special.ive(order + 1, concentration)
     np.testing.assert_allclose(ratio, second / (concentration * first), rtol=3e-6)  # as the docstring says
     np.testing.assert_allclose(spread, math.gamma(order + 1) * (2 / concentration) ** order * first, rtol=3e-6)
-    at_zero = sphere(jnp.zeros((1, 1)), dimension)
+    at_zero = von_mises_fisher(jnp.zeros((1, 1)), dimension)
     np.testing.assert_allclose(np.ravel(at_zero), [1 / dimension, 1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("dimension", [2, 3, 5])
 def test_coordinates_of_a_random_direction(dimension):
-    points, weights = coordinates(dimension)
+    points, weights = coordinate_quadrature(dimension)
     np.testing.assert_allclose(weights @ points**2, 1 / dimension, rtol=1e-12)
     np.testing.assert_allclose(weights @ points**4, 3 / (dimension * (dimension + 2)), rtol=1e-12)
 
 
-def test_all_is_heard_at_threshold_zero(x64):
+def test_at_threshold_zero_the_law_is_that_of_all_preactivations(x64):
     signals, deviations = jnp.array([0.0, 3.0]), jnp.array([0.4, 0.2])
     for dimension in (1, 2, 4):
-        law = heard(signals, deviations, jnp.array(0.0), dimension)
+        law = preactivation_law(signals, deviations, jnp.array(0.0), dimension)
         squares = signals**2 + dimension * deviations**2
         np.testing.assert_allclose(law.integral(1 + 0 * law.radius), 1, rtol=1e-5)
         np.testing.assert_allclose(law.integral(law.radius**2), squares, rtol=1e-5)
@@ -91,7 +91,7 @@ def sampled(problem, q, excess, count=100_000):
 
 
 @pytest.mark.parametrize(("size", "q", "excess"), [(1, 0.9, 0.5), (2, 0.56, 0.69), (4, 1.2, 0.09)])
-def test_the_drift_is_an_average_over_what_groups_hear(size, q, excess, x64):
+def test_the_drift_is_an_average_over_preactivations(size, q, excess, x64):
     problem = replace(PROBLEM, group_size=size, num_groups=100 // size)
     drift = np.array(MeanField.of(problem.as_arrays()).drift(jnp.asarray(q), jnp.asarray(excess)))
     mean, error = sampled(problem, q, excess)
@@ -123,7 +123,7 @@ def test_a_network_for_single_entries_has_more_and_weaker_groups(x64):
     np.testing.assert_allclose([field.energy, field.noise_energy], [energy / 2, 0.3 * energy], rtol=1e-12)
 
 
-def test_a_single_active_group_without_noise_hears_itself(x64):
+def test_a_single_active_group_without_noise_has_a_finite_drift(x64):
     quiet = MeanField.of(ae.RecoveryProblem(190, 50, num_active=1, signal_to_noise=None).as_arrays())
     drift = quiet.drift(jnp.asarray(1.2), jnp.asarray(0.01))
     assert all(np.isfinite(drift))

@@ -39,9 +39,6 @@ def gaussian(rate: Any, activation: ActivationLike | Alpha = "sign") -> Float[Ar
     Arguments:
         rate: n/d, positive, any shape; differentiable (at the kink r = 1, from below).
         activation: σ, odd, with a linear part; or α.
-
-    Raises:
-        ValueError: a rate that is not positive and finite, or an activation that is not odd or has no linear part.
     """
     rates = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)
     risk: Array = 1 - rates / (jnp.where(rates > 1, rates, 1) + limit_alpha(activation))
@@ -77,9 +74,6 @@ def water_filling(
         Risk (divided by d, the number of directions) and allocation, differentiable in the deviations and in n. Where n
         cuts through equal deviations, one that is served and one that is not have different derivatives, and which is
         which is arbitrary.
-
-    Raises:
-        ValueError: an argument is out of its range, or an activation that is not odd or has no linear part.
     """
     alpha = limit_alpha(activation)
     return _fill(*_check_spectrum("standard_deviations", standard_deviations, "num_units", num_units), alpha)
@@ -107,9 +101,6 @@ def rate_distortion(variances: Any, rate: Any = 1.0) -> Batch:
     D = (1/d) Σ_j min(θ, v_j) with the level θ at which Σ_j ½ log₂(v_j/θ)₊ = r d. For equal variances v·2^{−2r}. A
     two-layer autoencoder with the sign uses n = r d bits.
 
-    Raises:
-        ValueError: an argument is out of its range.
-
     Source: T. Cover, J. Thomas (2006), "Elements of Information Theory", Theorem 10.3.3.
     """
     return _distortion(*_check_spectrum("variances", variances, "rate", rate))
@@ -133,9 +124,6 @@ def principal_components(variances: Any, num_units: Any) -> Batch:
     """The least risk of a *linear* autoencoder with n units, (1/d) Σ_{j>n} v_j: what principal components leave.
 
     Its units carry real numbers and not bits: it bounds from below every activation for n ≤ d.
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
     values, units = _check_spectrum("variances", variances, "num_units", num_units)
     values, _ = _descending(values)
@@ -143,11 +131,7 @@ def principal_components(variances: Any, num_units: Any) -> Batch:
 
 
 def limit_alpha(activation: ActivationLike | Alpha) -> Any:
-    """α of an activation that the limit theorems cover, or α itself.
-
-    Raises:
-        ValueError: the activation is not odd or has no linear part, or α is negative.
-    """
+    """α of an activation that the limit theorems cover, or α itself."""
     if isinstance(activation, numbers.Real | jax.Array | np.ndarray):
         return real_array("alpha", activation, "finite and nonnegative", minimum=0.0)
     resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are gone

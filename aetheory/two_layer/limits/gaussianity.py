@@ -52,9 +52,6 @@ def gaussianity(
         key: of these rows.
         encoder: rows to look at in place of random ones, such as trained ones, shape (n, dimension after whitening).
         smallest_variance: directions of less variance are left out, see `aetheory.sources.whiten`.
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
     white, _ = whiten(samples, smallest_variance=smallest_variance)
     dim = white.shape[1]

@@ -42,9 +42,6 @@ def minimiser(
         num_units: n, a positive integer.
         activation: σ, odd, with a linear part.
 
-    Raises:
-        ValueError: an argument is out of its range.
-
     Source: arXiv:2212.13468; alternating projections: J. Tropp, I. Dhillon, R. Heath, T. Strohmer (2005),
     "Designing structured tight frames via an alternating projection method".
     """

@@ -29,9 +29,6 @@ def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
 
     E|x_1| = √q E|u| against √(2/π). The sparsity of the source itself does not matter. Above 1 (Laplace: 4/π), the
     rotation is better at every sparsity.
-
-    Raises:
-        ValueError: `source` is no sparse source.
     """
     check_source(source)
     return jnp.asarray(2 / math.pi / source.amplitude.mean_absolute**2, source.sparsity.dtype)
@@ -42,9 +39,6 @@ def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape
 
     The sign of an entry that is 0 is +1. It has a mean 1 − q, and a decoder that mixes units, or has a bias, can remove
     it and gain r (E|x_1|)²/(1 − (1−q)²) instead; this function and `critical_sparsity` follow the paper.
-
-    Raises:
-        ValueError: a rate outside (0, 1], or `source` is no sparse source.
     """
     check_source(source)
     requirement = "in (0, 1] for the identity"
@@ -59,9 +53,6 @@ def rotation_risk(
 
     A rotation turns independent entries of unit variance into Gaussian pre-activations, and forgets everything else;
     for r > 1 the encoder is an incoherent tight frame.
-
-    Raises:
-        ValueError: an argument is out of its range.
     """
     check_source(source)
     return gaussian(rate, activation)
@@ -134,9 +125,6 @@ def denoised_risk(
 
     By the trapezoidal rule in asinh(z/τ), which converges exponentially; accurate to 1e-10 in float64. Differentiable
     in the rate, the sparsity and, in place of the activation, its α.
-
-    Raises:
-        ValueError: as `denoiser`.
     """
     # in units in which c₁ = 1, which change nothing
     return _mean_square_error(_denoiser(source, rate, limit_alpha(activation), 1.0))
@@ -154,11 +142,7 @@ def _mean_square_error(channel: Denoiser) -> Float[Array, ""]:
 
 
 def check_source(source: Any) -> SparseSource:
-    """The source, if it is a sparse one.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """The source, if it is a sparse one."""
     if not isinstance(source, SparseSource):
         raise fail("source", "a `SparseSource`", source)
     return source
