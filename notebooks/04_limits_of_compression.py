@@ -109,12 +109,12 @@ _ = right.legend(frameon=False, fontsize=7)
 # ## How training gets there
 #
 # In high dimension $f(K)\approx c_1^2(K+\alpha I)$: every gradient is $B$ times a function of $K$, and only the eigenvalues
-# $\lambda$ of $K$ move. They start from the Marchenko–Pastur law, and rows of unit length keep
+# $\lambda$ of $K$ change. They start from the Marchenko–Pastur law, and rows of unit length keep
 # $\langle\lambda\rangle=1$. With tied weights, for instance, $m_2=\langle\lambda^2\rangle$ and
 #
 # $$R=1-\frac r{m_2+\alpha},\qquad \dot\lambda=-\frac{4}{(m_2+\alpha)^2}\,\lambda(\lambda-m_2) .$$
 #
-# This is derived for the library, and no theorem. Dashed is the limit of random rows; the line starts from the
+# This is derived for the library and not a theorem. Dashed is the limit of random rows; the line starts from the
 # singular values of the simulated encoder itself, `start=encoder`, and passes through all dots:
 
 # %%
@@ -164,7 +164,7 @@ print(
 )
 
 # %% [markdown]
-# The theorem asks for blocks whose size grows with $d$: descent on the blocks ends a little above the limit, by an
+# The theorem assumes blocks whose size grows with $d$: descent on the blocks ends a little above the limit, by an
 # amount that falls with $d$, and never below it.
 #
 # ## Real images
@@ -187,7 +187,7 @@ for rate in (0.25, 0.5, 1.0):
 # %% [markdown]
 # ## Sparse inputs
 #
-# Structure that a rotation forgets is lost ([arXiv:2402.05013](https://arxiv.org/abs/2402.05013)). Let each coordinate
+# A random rotation destroys sparsity ([arXiv:2402.05013](https://arxiv.org/abs/2402.05013)). Let each coordinate
 # be zero with probability $1-q$. With a linear decoder a random rotation has the Gaussian risk for every $q$. The
 # *identity* encoder, which takes the sign of each coordinate, beats it once $\mathbb E|x_1|>\sqrt{2/\pi}$, that is
 # above a critical sparsity. And a decoder that denoises each output of the rotation with the posterior mean beats both

@@ -161,15 +161,11 @@ class SampleCovariance(eqx.Module):
             The means of s over each share, in increasing order before the zeros, and those of δ; both have mean τ̄. At
             z = 0 both are the shares of Σ, whatever the rank.
         """
-        size, ordered = static_integer("size", size), jnp.sort(self.variances)
-        positive = self._ratio > 0
+        size, positive = static_integer("size", size), self._ratio > 0
         law = SampleCovariance(self.variances, jnp.where(positive, self._ratio, 1))
-        spectrum, seen = law._atoms(size, rank)
-        # at z = 0, where S = Σ
-        cumulative = jnp.concatenate([jnp.zeros_like(ordered[:1]), jnp.cumsum(ordered)]) / len(ordered) * size
-        places = jnp.linspace(0, 1, size + 1, dtype=ordered.dtype)
-        own = jnp.diff(jnp.interp(places, jnp.linspace(0, 1, len(cumulative), dtype=ordered.dtype), cumulative))
-        return jnp.where(positive, spectrum, own), jnp.where(positive, seen, own)
+        spectrum, population = law._atoms(size, rank)
+        shares = equal_shares(self.variances, size)  # at z = 0, where S = Σ
+        return jnp.where(positive, spectrum, shares), jnp.where(positive, population, shares)
 
     def _atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         total = jnp.mean(self.variances) * size
@@ -319,6 +315,14 @@ class SampleCovariance(eqx.Module):
         scaled = variances[None, :] * m[:, None] * shrunk
         cubic = ratio * m * jnp.mean(scaled**2 * shrunk, axis=1)
         return cubic / (1 - ratio * jnp.mean(scaled**2, axis=1)) ** 2
+
+
+def equal_shares(variances: Float[Array, " dim"], size: int) -> Float[Array, " size"]:
+    """Means of the sorted variances over `size` equal shares of them, in increasing order."""
+    ordered = jnp.sort(variances)
+    cumulative = jnp.concatenate([jnp.zeros_like(ordered[:1]), jnp.cumsum(ordered)]) * size / len(ordered)
+    places, ends = (jnp.linspace(0, 1, number + 1, dtype=ordered.dtype) for number in (len(ordered), size))
+    return jnp.diff(jnp.interp(ends, places, cumulative))
 
 
 def _falling_root(function: Callable[[Any, Any], Any], low: Real, high: Real) -> Float[Array, ""]:

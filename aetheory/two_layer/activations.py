@@ -1,11 +1,10 @@
-"""Activations with their Gaussian theory attached.
+"""Activations with their kernels under Gaussian inputs.
 
 For standard Gaussians g, g' of correlation ρ the kernel of an activation σ is
 
-    f(ρ) = E σ(g) σ(g') = Σ_ℓ c_ℓ² ρ^ℓ,      c_ℓ = E σ(g) He_ℓ(g) / √ℓ!,
+    f(ρ) = E σ(g) σ(g') = Σ_ℓ c_ℓ² ρ^ℓ,      c_ℓ = E σ(g) He_ℓ(g) / √ℓ!.
 
-and what a two-layer autoencoder can do depends on σ through f alone, in the limit of large dimensions through the
-one number α = f(1)/c₁² − 1.
+The risk of a two-layer autoencoder depends on σ through f alone, and in high dimension through α = f(1)/c₁² − 1.
 
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
@@ -29,24 +28,27 @@ from aetheory.two_layer.hermite import ORDER, ORDER_WITH_BREAKPOINTS, PANEL_WIDT
 Function = Callable[[Any], Any]
 
 _NEGLIGIBLE_COEFFICIENT = 1e-6
-"""Share of √f(1) below which a Hermite coefficient is taken for the rounding of 0."""
+"""Hermite coefficient, as a share of √f(1), that is taken to be 0 up to rounding."""
 _RESOLUTION_IN_EPSILONS = 8.0
-_KINK_NODES = 40
-"""All digits of the kernel of the hard tanh, also at ±1; 30 leave 5e-14 there."""
+"""Distance from ±1 below which correlations are taken to be ±1."""
+_NUM_KERNEL_NODES = 40
+"""Nodes for all digits of the kernel of the hard tanh, also at ±1; 30 leave an error of 5e-14 there."""
+_MAX_QUADRATURE_DIFFERENCE = 1e-5
+"""Relative difference of two quadratures above which a breakpoint is taken to be missing."""
 
 
 class Activation(eqx.Module):
-    """An activation σ: R → R, applied entry by entry, together with its kernel under Gaussian inputs.
+    """An activation σ: R → R, applied entry by entry, with its kernel under Gaussian inputs.
 
-    Made by name (`as_activation`), by `leaky_relu`, or from any function by `from_function`. It has no array inside:
-    two that are made alike are one constant of a compiled program.
+    Made by name (`as_activation`), by `leaky_relu`, or from any function by `from_function`. It has no arrays: equal
+    activations are one constant of a compiled program.
 
     Arguments:
-        name: what messages call it.
+        name: name in messages.
         function, kernel_function: σ, and f on [−1, 1].
         second_moment, linear_coefficient, mean: f(1) = E σ(g)², c₁ = E g σ(g) and c₀ = E σ(g).
-        is_odd: whether σ(−x) = −σ(x), as the limit theorems ask.
-        made_by: the function that makes it again, and its arguments: how it is pickled.
+        is_odd: whether σ(−x) = −σ(x), as the limit theorems require.
+        made_by: the function that makes it, and its arguments, for pickling.
     """
 
     name: str = eqx.field(static=True)
@@ -68,7 +70,7 @@ class Activation(eqx.Module):
 
     @property
     def alpha(self) -> float:
-        """α = f(1)/c₁² − 1, the power of the non-linear part over that of the linear one; with a mean, as if centred.
+        """α = (f(1) − c₀²)/c₁² − 1, the power of the nonlinear part of the centred activation over the linear one.
 
         Raises:
             ValueError: the activation has no linear part.
@@ -78,26 +80,26 @@ class Activation(eqx.Module):
 
     @property
     def cubic_power(self) -> float:
-        """c₃², a sixth of the third derivative of f at 0."""
+        """c₃², one sixth of the third derivative of f at 0."""
         return _cubic_power(self.kernel_function)
 
     def kernel(self, correlations: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """f(ρ) of every entry; correlations beyond ±1, by rounding, count as ±1."""
+        """f(ρ) of every entry; correlations beyond ±1 count as ±1."""
         values: Float[Array, "*shape"] = self.kernel_function(jnp.clip(correlations, -1, 1))
         return values
 
     def kernel_derivative(self, correlations: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """f'(ρ) of every entry. Where it is infinite (sign at ±1), the largest that rounding can tell apart."""
+        """f'(ρ) of every entry; where it is infinite (sign at ±1), its value at the nearest number below 1."""
         last = 1 - float(np.finfo(correlations.dtype).epsneg)
         inside = jnp.clip(correlations, -last, last)
         slopes: Float[Array, "*shape"] = jax.jvp(self.kernel_function, (inside,), (jnp.ones_like(inside),))[1]
         return slopes
 
     def kernel_matrix(self, correlations: Float[Array, "n n"]) -> Float[Array, "n n"]:
-        """f(K) of a correlation matrix K, with f(1) on the diagonal, which normalised rows never move.
+        """f(K) of a correlation matrix K, with f(1) on the diagonal.
 
-        Off-diagonal entries that rounding cannot tell from ±1 count as ±1: near there the kernel of the sign turns an
-        error ε into √ε, and units that are equal would pass for different ones.
+        Off-diagonal entries that equal ±1 up to rounding count as ±1: near ±1 the kernel of the sign turns an error ε
+        into √ε, and equal units would seem different.
         """
         resolution = _RESOLUTION_IN_EPSILONS * float(np.finfo(correlations.dtype).eps)
         equal = jnp.eye(len(correlations), dtype=bool) | (correlations > 1 - resolution)
@@ -111,7 +113,7 @@ class Activation(eqx.Module):
         if abs(self.linear_coefficient) <= _NEGLIGIBLE_COEFFICIENT * math.sqrt(self.second_moment):
             raise ValueError(
                 f"Argument `activation` must have a linear part, but for {self.name!r} the coefficient "
-                f"c₁ = E g σ(g) is 0: its outputs are uncorrelated with the inputs, and a linear decoder sees nothing."
+                f"c₁ = E g σ(g) is 0: its outputs are uncorrelated with the inputs, and no linear decoder can use them."
             )
 
 
@@ -126,10 +128,10 @@ def _cubic_power(kernel: Function) -> float:
 
 
 def as_activation(activation: ActivationLike) -> Activation:
-    """An activation from one of the names in `ACTIVATIONS`, from itself, or from any function (`from_function`).
+    """Activation of one of the names in `ACTIVATIONS`, of any function (`from_function`), or the activation itself.
 
     Raises:
-        ValueError: an unknown name, or no activation at all.
+        ValueError: an unknown name, or another object.
     """
     if isinstance(activation, Activation):
         return activation
@@ -141,9 +143,9 @@ def as_activation(activation: ActivationLike) -> Activation:
 
 
 def leaky_relu(slope: float | int = 0.01) -> Activation:
-    """σ(x) = x for x ≥ 0 and slope · x for x < 0; not odd. ReLU at slope 0.
+    """Leaky ReLU σ(x) = x for x ≥ 0 and slope · x for x < 0, which is not odd; ReLU at slope 0.
 
-    Linear plus even, (1+slope)/2 · x + (1−slope)/2 · |x|, so that with the arc-cosine kernel
+    It is linear plus even, (1+slope)/2 · x + (1−slope)/2 · |x|, so that with the arc-cosine kernel
     f(ρ) = ((1+slope)/2)² ρ + ((1−slope)/2)² (2/π)(√(1−ρ²) + ρ arcsin ρ).
 
     Source of the kernel: Y. Cho, L. Saul (2009), "Kernel methods for deep learning".
@@ -156,22 +158,22 @@ def leaky_relu(slope: float | int = 0.01) -> Activation:
 def from_function(
     function: Function, name: str | None = None, *, breakpoints: Sequence[float | int] = ()
 ) -> Activation:
-    """Any function as an activation, its Hermite coefficients by quadrature.
+    """Activation of any function, with Hermite coefficients by quadrature.
 
-    On Gauss–Legendre panels: 13 digits (7 in float32) for analytic functions, and also for those that jump or bend at
-    the given breakpoints. The kernel is the series up to degree 63, or 128 where there are breakpoints, with what is
-    left of f(1) at the last degree: exact at ρ = 0 and ±1, and elsewhere up to (what is left) · |ρ|^degree.
+    Gauss–Legendre panels give 13 digits (7 in float32) for functions that are analytic between the breakpoints. The
+    kernel is the series up to degree 63, or 128 with breakpoints; the rest of f(1) is added at the last degree, so that
+    it is exact at ρ = 0 and ±1, and elsewhere up to rest · |ρ|^degree.
 
     Arguments:
-        function: from arrays to arrays of the same shape, entry by entry; finite wherever |x| ≤ 13.
-        name: what messages call it; the function's own name when omitted.
-        breakpoints: where the function or its derivative jumps.
+        function: maps arrays to arrays of the same shape, entry by entry; finite wherever |x| ≤ 13.
+        name: name in messages; the name of the function when omitted.
+        breakpoints: points where the function or its derivative jumps.
 
     Raises:
-        ValueError: an argument is out of its range, or the function is not finite, or is 0.
+        ValueError: the function is not finite, or 0 everywhere.
 
     Warns:
-        UserWarning: two quadratures disagree, for a breakpoint is missing.
+        UserWarning: two quadratures disagree because a breakpoint is missing.
     """
     for point in breakpoints:
         check_real("breakpoints", point, "finite numbers")
@@ -187,7 +189,7 @@ def from_function(
     others, other_moment = hermite_coefficients(function, points, order, 0.7 * PANEL_WIDTH)
     errors = [abs(one - other) for one, other in zip(series, others, strict=True)]
     error = max(max(errors) / math.sqrt(second_moment), abs(second_moment - other_moment) / second_moment)
-    if error > 1e-5:
+    if error > _MAX_QUADRATURE_DIFFERENCE:
         warnings.warn(
             f"The Hermite coefficients of {name!r} are only known to {error:.0e}: the function or its derivative jumps "
             f"somewhere. Name the places with `breakpoints`.",
@@ -201,8 +203,8 @@ def _made_again(function: Function, name: str, breakpoints: tuple[float, ...]) -
 
 
 def _from_series(name: str, function: Function, series: Sequence[float], second_moment: float) -> Activation:
-    """An activation whose kernel is Σ c_ℓ² ρ^ℓ, with the mass beyond the last order at the last degree."""
-    # what quadrature leaves of a coefficient 0 would make an odd function look like a sum
+    """Activation of the kernel Σ c_ℓ² ρ^ℓ, with the rest of f(1) at the last degree."""
+    # errors of coefficients 0 would make an odd function seem not odd
     smallest = _NEGLIGIBLE_COEFFICIENT * math.sqrt(second_moment)
     parities = [any(abs(value) > smallest for value in series[parity::2]) for parity in (0, 1)]
     kept = [value if parities[degree % 2] else 0.0 for degree, value in enumerate(series)]
@@ -215,16 +217,13 @@ def _from_series(name: str, function: Function, series: Sequence[float], second_
 
 @functools.cache
 def _named(name: str, dtype: Any) -> Activation:
-    """The activation of that name, made once for each precision, for some need quadrature."""
-    return replace(_MAKERS[name](), made_by=(as_activation, str(name)))  # of NumPy's words too
+    """Activation of a name, made once for each precision, because some need quadrature."""
+    return replace(_MAKERS[name](), made_by=(as_activation, str(name)))  # NumPy has strings of its own
 
 
 @jax.custom_jvp
 def _sign(inputs: Any) -> Any:
-    """1 for x ≥ 0 and −1 for x < 0: one bit a unit. At exactly 0 it is +1, never a third value; NaN stays.
-
-    For training on samples its derivative is that of tanh, a straight-through surrogate.
-    """
+    """1 for x ≥ 0 and −1 for x < 0, with the derivative of tanh, a straight-through surrogate; NaN stays NaN."""
     return jnp.where(inputs >= 0, 1, jnp.where(inputs < 0, -1, inputs)).astype(inputs.dtype)
 
 
@@ -234,7 +233,7 @@ def _sign_surrogate(primals: Any, tangents: Any) -> Any:
     return _sign(inputs), (1 - jnp.tanh(inputs) ** 2) * tangents[0]
 
 
-@functools.cache  # the functions inside are told apart by identity
+@functools.cache  # two activations are equal only if their functions are one object
 def _leaky_relu(slope: float, name: str) -> Activation:
     linear, even = (1 + slope) / 2, (1 - slope) / 2
 
@@ -255,8 +254,8 @@ def _leaky_relu(slope: float, name: str) -> Activation:
 
 
 def _hard_tanh_kernel(rho: Any) -> Any:
-    """c₁² ρ + ∫₀^ρ (ρ − t) f''(t) dt over t = sin θ; by Price's theorem f'' = E σ''(g) σ''(g'), a sum over kinks."""
-    nodes, weights = np.polynomial.legendre.leggauss(_KINK_NODES)
+    """c₁² ρ + ∫₀^ρ (ρ − t) f''(t) dt over t = sin θ, where f'' = E σ''(g) σ''(g') is a sum over kinks (Price)."""
+    nodes, weights = np.polynomial.legendre.leggauss(_NUM_KERNEL_NODES)
     shape = (1,) * rho.ndim + (-1,)
     places, shares = (jnp.asarray(one / 2, rho.dtype).reshape(shape) for one in (1 + nodes, weights))
     angles = jnp.arcsin(rho)[..., None]
@@ -289,4 +288,4 @@ _MAKERS: dict[str, Callable[[], Activation]] = {
     "gelu": lambda: from_function(functools.partial(jax.nn.gelu, approximate=False), "gelu"),
 }
 ACTIVATIONS = tuple(_MAKERS)
-"""The names that every argument `activation` understands."""
+"""The names that an argument `activation` may have."""

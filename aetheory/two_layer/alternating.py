@@ -1,7 +1,7 @@
-"""Alternating descent of a two-layer autoencoder: the best decoder, one gradient step of the encoder, and again.
+"""Alternating descent of a two-layer autoencoder: the best decoder, then one gradient step of the encoder, repeated.
 
-Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, the alternating gradient method; for any
-covariance in the coordinates in which the rows that matter, those of B Σ^{1/2}, lie on the unit sphere.
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, the alternating gradient method; here for
+any covariance, in coordinates in which the rows of B Σ^{1/2} lie on the unit sphere.
 """
 
 from typing import Any
@@ -14,16 +14,17 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from aetheory.core.checks import as_float, check_real, check_steps
 from aetheory.core.curve import Values
 from aetheory.core.problem import AbstractExperiment, Outcome
-from aetheory.two_layer.network import Rows, TwoLayerAutoencoder, View
+from aetheory.two_layer.network import EncoderStatistics, Rows, TwoLayerAutoencoder
 from aetheory.two_layer.training import Setting, steps_taken
 
 _WINDOW = 10
-"""Steps over which the stopping criterion measures the fall of the risk."""
+"""Steps over which the stopping criterion measures the decrease of the risk."""
 STEP_SIZE = 0.1
+"""Default step size, which serves for every rate and spectrum tried."""
 
 
 class _Progress(eqx.Module):
-    """The loop's state: B, the best Aᵀ for the last B but one, the records so far, the number of the last of them."""
+    """State of the loop: B, the best Aᵀ for the previous B, the records and the number of the last record."""
 
     rows: Rows
     decoder: Rows
@@ -33,15 +34,15 @@ class _Progress(eqx.Module):
 
 
 class AlternatingDescent(AbstractExperiment):
-    """Steps of the encoder on d·R, each after the best decoder.
+    """Gradient steps of the encoder on d·R, each at the best decoder.
 
     One step, with K = B Σ Bᵀ and A = c₁ Σ Bᵀ f(K)⁻¹ the best decoder for B:
 
         B ← B − step_size · ∇,   ∇ = −2 c₁ Aᵀ + 2 [(AᵀA) ∘ f'(K)] B,   and rows back to unit variance, b Σ bᵀ = 1.
 
     In the coordinates B̃ = B Σ^{1/2}, ∇ is the gradient of d·R at fixed A in units of the mean variance, without the
-    diagonal of f', whose part of it is radial (and infinite for the sign). A step costs one Cholesky factor of an n × n
-    matrix and a few products of that size; nothing larger is formed.
+    diagonal of f', whose contribution is radial (and infinite for the sign). A step costs one Cholesky factor of an
+    n × n matrix and a few products of that size.
     """
 
     times: Int[Array, " times"]
@@ -52,14 +53,13 @@ class AlternatingDescent(AbstractExperiment):
 
     @classmethod
     def of(cls, problem: Any, times: Any, *, tolerance: float | int | Float[Array, ""] = 1e-7) -> "AlternatingDescent":
-        """Of a problem.
+        """Alternating descent of a problem.
 
         Arguments:
-            problem: a `TwoLayerProblem`; its step size is .1 when omitted, which serves for every rate and spectrum
-                tried.
+            problem: a `TwoLayerProblem`; its step size is .1 when omitted.
             times: numbers of steps.
-            tolerance: stop once the risk has fallen by less than this times the mean variance per step, on average
-                over the last 10 steps; what is recorded later is constant. 0 never stops early.
+            tolerance: stop once the risk decreases by less than this times the mean variance per step, on average over
+                the last 10 steps; later records are constant. 0 never stops early.
         """
         check_real("tolerance", tolerance, "finite and nonnegative", minimum=0.0)
         steps = check_steps(times)
@@ -69,8 +69,8 @@ class AlternatingDescent(AbstractExperiment):
         return cls(jnp.asarray(steps), setting, step, smallest, steps[-1])
 
     def run(self, key: PRNGKeyArray) -> Outcome:
-        """Alternating descent of the rows until the criterion holds."""
-        final = self._descend(self.setting.view(self.setting.first(key)).rows)
+        """Draw the start and descend until the criterion holds."""
+        final = self._descend(self.setting.statistics(self.setting.first(key)).rows)
         places = jnp.minimum(self.times, final.step)
         values = jax.tree.map(lambda record: record[places], final.records)
         module = TwoLayerAutoencoder(final.rows, final.decoder.T, self.setting.activation)
@@ -78,16 +78,16 @@ class AlternatingDescent(AbstractExperiment):
 
     def _descend(self, start: Rows) -> _Progress:
         def advance(progress: _Progress) -> _Progress:
-            view, step = self.setting.view(progress.rows), progress.step + 1
-            decoder, risk = view.best()
-            measured = self.setting.measured(view, risk, start)
+            statistics, step = self.setting.statistics(progress.rows), progress.step + 1
+            decoder, risk = statistics.best()
+            measured = self.setting.measured(statistics, risk, start)
             records = jax.tree.map(lambda record, one: record.at[step].set(one), progress.records, measured)
-            mean_variance = view.power / start.shape[1]
-            fall = records.risk[jnp.maximum(step - _WINDOW, 0)] - risk
-            settled = (step >= _WINDOW) & (fall < _WINDOW * self.tolerance * mean_variance)
+            mean_variance = statistics.power / start.shape[1]
+            decrease = records.risk[jnp.maximum(step - _WINDOW, 0)] - risk
+            settled = (step >= _WINDOW) & (decrease < _WINDOW * self.tolerance * mean_variance)
             stopped = settled | (step == self.num_steps) | ~jnp.isfinite(risk)
-            moved = view.rows - self.step_size / mean_variance * _gradient(view, decoder)
-            return _Progress(jnp.where(stopped, view.rows, moved), decoder, records, step, stopped)
+            moved = statistics.rows - self.step_size / mean_variance * _gradient(statistics, decoder)
+            return _Progress(jnp.where(stopped, statistics.rows, moved), decoder, records, step, stopped)
 
         empty = jnp.zeros(self.num_steps + 1, start.dtype)
         records = Values(risk=empty, second_moment=empty, overlap=empty)
@@ -96,8 +96,8 @@ class AlternatingDescent(AbstractExperiment):
         return final
 
 
-def _gradient(view: View, decoder: Rows) -> Rows:
+def _gradient(statistics: EncoderStatistics, decoder: Rows) -> Rows:
     """−2 c₁ Aᵀ + 2 [(AᵀA) ∘ f'(K)] B, without the diagonal of f'."""
-    slopes = view.activation.kernel_derivative(view.correlations)
+    slopes = statistics.activation.kernel_derivative(statistics.correlations)
     coupling = jnp.where(jnp.eye(len(decoder), dtype=bool), 0, (decoder @ decoder.T) * slopes)
-    return 2 * (coupling @ view.rows - view.activation.linear_coefficient * decoder)
+    return 2 * (coupling @ statistics.rows - statistics.activation.linear_coefficient * decoder)

@@ -1,4 +1,4 @@
-"""Gradient flow of the population risk, and stochastic gradient descent on samples.
+"""Gradient flow and descent of the population risk, and stochastic gradient descent on samples.
 
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
@@ -20,29 +20,29 @@ from aetheory.core.problem import AbstractExperiment, Outcome
 from aetheory.core.reconstruction import reconstruction_loss
 from aetheory.core.solve import DEFAULT_MAX_STEPS, check_solver_options
 from aetheory.sources.gaussian import GaussianSource
-from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, View, normalised
+from aetheory.two_layer.network import Covariance, EncoderStatistics, Rows, TwoLayerAutoencoder, normalised
 from aetheory.two_layer.training import Setting, steps_taken
 
 BATCH_SIZE, _LEARNING_RATE = 256, 5e-3
 
 
 class _Weights(eqx.Module):
-    """B, and A unless it is tied to B."""
+    """B and A; no A where it is tied to B."""
 
     encoder: Float[Array, "latent_dim input_dim"]
     decoder: Float[Array, "input_dim latent_dim"] | None
 
-    def risk(self, view: View) -> Float[Array, ""]:
+    def risk(self, statistics: EncoderStatistics) -> Float[Array, ""]:
         """R(A, B), or R at the best multiple of Bᵀ."""
-        return view.tied()[1] if self.decoder is None else view.risk(self.decoder)
+        return statistics.tied()[1] if self.decoder is None else statistics.risk(self.decoder)
 
 
 class RiskFlow(AbstractExperiment):
-    """dB/dt = −∂L/∂B with L = (d/2) R on the product of spheres, and dA/dt = −∂L/∂A or A = β Bᵀ with the best β.
+    """Flow dB/dt = −∂L/∂B of L = (d/2) R on the product of spheres, with dA/dt = −∂L/∂A or A = β Bᵀ with the best β.
 
     R depends on the directions of the rows of B alone, so that its gradient is tangent to the spheres and the rows keep
-    their (unit) length: `gradient_flow` is the flow on the manifold. On isotropic inputs it reaches the limit: tied for
-    n ≤ d, the joint one for every n.
+    their unit length. On isotropic inputs the flow reaches the limit: the tied one for n ≤ d, the joint one for every
+    n.
     """
 
     times: Float[Array, " times"]
@@ -62,38 +62,35 @@ class RiskFlow(AbstractExperiment):
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
     ) -> "RiskFlow":
-        """Of a problem; A(0) of the joint flow is 0 where its start has none. The options are `gradient_flow`'s."""
+        """Flow of a problem, with A(0) = 0 where its start has none; options as for `gradient_flow`."""
         check_solver_options(rtol, max_steps)
         vector, setting = check_times(times), Setting.of(problem, times, rtol)
         vector, tolerance = vector.astype(setting.dtype), as_float(rtol).astype(setting.dtype)
         return cls(vector, setting, tolerance, adjoint, max_steps, tied=problem.method == "tied")
 
     def run(self, key: PRNGKeyArray) -> Outcome:
-        """One draw, along its flow."""
-        # unit length in the metric of the flow, whatever the scale of the covariance is
+        """Draw the start and follow the flow."""
+        # unit length in the metric of the flow, for any scale of the covariance
         encoder = normalised(self.setting.first(key), None)[0]
         decoder = jnp.zeros_like(encoder.T) if self.setting.decoder is None else self.setting.decoder
         run = gradient_flow(
             _Weights(encoder, None if self.tied else decoder),
             _loss,
             self.times,
-            (self.setting, self.setting.view(encoder).rows),
+            (self.setting, self.setting.statistics(encoder).rows),
             metrics=_measured,
             rtol=self.rtol,
             max_steps=self.max_steps,
             adjoint=self.adjoint,
             throw=False,
         )
-        view = self.setting.view(run.module.encoder)
-        decoder = view.tied()[0].T if self.tied else run.module.decoder
-        return Outcome(run.values, run.stats, TwoLayerAutoencoder(view.rows, decoder, self.setting.activation))
+        final = self.setting.statistics(run.module.encoder)
+        decoder = final.tied()[0].T if self.tied else run.module.decoder
+        return Outcome(run.values, run.stats, TwoLayerAutoencoder(final.rows, decoder, self.setting.activation))
 
 
 class RiskDescent(AbstractExperiment):
-    """A ← A − η ∂L/∂A and B ← B − η ∂L/∂B with L = (d/2) R, rows of B scaled back after each step.
-
-    The fixed-step form of the joint `RiskFlow`, whose L it takes: of the directions of the rows alone.
-    """
+    """Steps A ← A − η ∂L/∂A and B ← B − η ∂L/∂B on the L of `RiskFlow`, rows of B scaled back after each step."""
 
     times: Int[Array, " times"]
     setting: Setting
@@ -102,12 +99,12 @@ class RiskDescent(AbstractExperiment):
 
     @classmethod
     def of(cls, problem: Any, times: Any) -> "RiskDescent":
-        """Of a joint problem with a step size; A(0) is 0 where its start has none."""
+        """Descent of a joint problem with a step size, with A(0) = 0 where its start has none."""
         steps, setting = check_steps(times), Setting.of(problem, problem.step_size)
         return cls(jnp.asarray(steps), setting, as_float(problem.step_size).astype(setting.dtype), steps)
 
     def run(self, key: PRNGKeyArray) -> Outcome:
-        """One draw and its descent."""
+        """Draw the start and descend."""
         setting, num_steps = self.setting, max(1, self.steps[-1])
         rows = normalised(setting.first(key), setting.covariance)[0]
         decoder = jnp.zeros_like(rows.T) if setting.decoder is None else setting.decoder
@@ -127,24 +124,23 @@ class RiskDescent(AbstractExperiment):
 
 def _loss(weights: _Weights, data: tuple[Setting, Rows]) -> Float[Array, ""]:
     """L = (d/2) R."""
-    view = data[0].view(weights.encoder)
-    return weights.encoder.shape[1] / 2 * weights.risk(view)
+    return weights.encoder.shape[1] / 2 * weights.risk(data[0].statistics(weights.encoder))
 
 
 def _measured(weights: Any, data: tuple[Setting, Rows]) -> Values:
     setting, start = data
-    view = setting.view(weights.encoder)
-    return setting.measured(view, weights.risk(view), start)
+    statistics = setting.statistics(weights.encoder)
+    return setting.measured(statistics, weights.risk(statistics), start)
 
 
 class SampleDescent(AbstractExperiment):
-    """Stochastic gradient descent of A and B on fresh samples, rows of B projected back after every step.
+    """Stochastic gradient descent of A and B on fresh samples, rows of B scaled back after every step.
 
-    Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation
-    (through the surrogate, where it is the sign), and rescales the rows so that pre-activations keep unit variance.
-    By default Adam with a learning rate that falls to 0 along a cosine over all steps: the last of `times` is where
-    that schedule ends. With a step size η plain steps of d·η on that L, which are steps of η on ½ mean ‖x − x̂‖². The
-    recorded risk is the exact one of Gaussian inputs with the source's covariance.
+    Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation (for
+    the sign through its surrogate), and rescales the rows so that pre-activations keep unit variance. By default Adam,
+    with a learning rate that decreases to 0 along a cosine until the last of `times`. With a step size η plain steps of
+    d·η on L, which are steps of η on ½ mean ‖x − x̂‖². The recorded risk is the exact risk of Gaussian inputs with the
+    source's covariance.
     """
 
     times: Int[Array, " times"]
@@ -157,7 +153,7 @@ class SampleDescent(AbstractExperiment):
 
     @classmethod
     def of(cls, problem: Any, times: Any) -> "SampleDescent":
-        """Of a problem: batches of 256 where it names no size; A(0) is (c₁/f(1)) Bᵀ without one."""
+        """Descent of a problem, with batches of 256 and A(0) = (c₁/f(1)) Bᵀ where it gives none."""
         steps, setting, source = check_steps(times), Setting.of(problem, problem.step_size), problem.source
         if source is None:
             variances = jnp.ones(setting.shape[1], setting.dtype)
@@ -167,7 +163,7 @@ class SampleDescent(AbstractExperiment):
         return cls(jnp.asarray(steps), setting, source, step, problem.optimizer, size, steps)
 
     def run(self, key: PRNGKeyArray) -> Outcome:
-        """One draw of the start and of all batches."""
+        """Draw the start and descend on fresh batches."""
         setting, num_steps = self.setting, max(1, self.steps[-1])
         activation = setting.activation
         key_start, key_batches = jax.random.split(key)
@@ -202,7 +198,7 @@ def _sample_loss(autoencoder: TwoLayerAutoencoder, batch: Float[Array, "batch in
 
 
 def _project_rows(sigma: Covariance) -> optax.GradientTransformation:
-    """After an optimiser: what it does to the encoder, up to the length of the rows."""
+    """Transformation after an optimiser that scales the rows of the updated encoder to unit variance."""
 
     def project(updates: Any, parameters: Any) -> Any:
         moved = normalised(parameters.encoder + updates.encoder, sigma)[0]

@@ -15,18 +15,18 @@ ORDER, ORDER_WITH_BREAKPOINTS = 63, 128
 PANEL_WIDTH = 0.5
 
 _RANGE = 13.0
-"""Beyond it the Gaussian density times a polynomial of degree 128 is below the rounding of 1."""
+"""Largest |x| of the quadrature; beyond it the Gaussian density times a polynomial of degree 128 is below rounding."""
 _NODES_PER_PANEL = 16
 
 
 @dataclass(frozen=True)
 class PowerSeries:
-    """Σ coefficients[k] x^k by Horner's rule, in x² where every second coefficient is 0. Equal when its numbers are."""
+    """Power series Σ coefficients[k] x^k, in x² where every second coefficient is 0; equal for equal coefficients."""
 
     coefficients: tuple[float, ...]
 
     def __call__(self, points: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """The sum at every entry."""
+        """Value of the series at every entry."""
         if not any(self.coefficients[::2]):
             return points * _horner(self.coefficients[1::2], points**2)
         if not any(self.coefficients[1::2]):
@@ -39,7 +39,7 @@ def hermite_coefficients(
 ) -> tuple[tuple[float, ...], float]:
     """c_0, …, c_order, and f(1) = E σ(g)²; NaN where the function is not finite."""
     nodes, weights = gaussian_quadrature(breakpoints, panel_width)
-    # concrete also inside `jit`: an activation is a constant of the program
+    # computed now also inside `jit`: an activation is a constant of the program
     with jax.ensure_compile_time_eval():
         values = np.asarray(function(jnp.asarray(nodes, jnp.result_type(float))), np.float64)
     if values.shape != nodes.shape:
@@ -60,7 +60,7 @@ def hermite_coefficients(
 def gaussian_quadrature(
     breakpoints: tuple[float, ...], panel_width: float
 ) -> tuple[Float[np.ndarray, " nodes"], Float[np.ndarray, " nodes"]]:
-    """Nodes and weights for ∫ · φ(x) dx, in panels that no breakpoint cuts."""
+    """Nodes and weights for ∫ · φ(x) dx, in panels whose edges include the breakpoints."""
     cuts = sorted({-_RANGE, _RANGE, *(float(point) for point in breakpoints if abs(point) < _RANGE)})
     pieces = [
         np.linspace(left, right, 1 + math.ceil((right - left) / panel_width))

@@ -1,13 +1,13 @@
 """The two-layer nonlinear autoencoder and its exact population risk under Gaussian inputs.
 
-Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; the model, eq. (1.1), is the class
-`TwoLayerAutoencoder`. The risk stands here in the form for any covariance Σ of the inputs: with pre-activations of unit
-variance, K = B Σ Bᵀ, f the kernel and c₁ the linear coefficient of σ,
+For inputs of covariance Σ, pre-activations of unit variance, K = B Σ Bᵀ, f the kernel and c₁ the linear coefficient of
+σ, the risk is
 
     R(A, B) = (1/d) [tr Σ − 2 c₁ tr(A B Σ) + tr(A f(K) Aᵀ)].
 
-Wherever a covariance is asked for, it is `None` for the identity, a vector of variances, or a positive semidefinite
-matrix.
+An argument `covariance` is `None` for the identity, a vector of variances, or a positive semidefinite matrix.
+
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
 
 from collections.abc import Callable
@@ -34,16 +34,16 @@ from aetheory.two_layer.activations import Activation, ActivationLike, as_activa
 Rows = Float[Array, "latent_dim input_dim"]
 Covariance = Float[Array, "input_dim input_dim"] | Float[Array, " input_dim"] | None
 
-_RIDGE_IN_EPSILONS, _DIGITS = 2.0, 1.0
-"""For the Cholesky factor by √n, and of an entry of K, in units of the precision."""
+_RIDGE_IN_EPSILONS, _ENTRY_ERROR_IN_EPSILONS = 2.0, 1.0
+"""Ridge of the Cholesky factor over √n, and relative error of an entry of K, in machine epsilons."""
 
 
 class TwoLayerAutoencoder(eqx.Module):
-    """x̂ = A σ(B x). Takes one input; batch it with `jax.vmap`. The decoder is linear, without a bias.
+    """Autoencoder x̂ = A σ(B x) of one input, with a linear decoder without bias; batch it with `jax.vmap`.
 
     Arguments:
-        encoder: B, shape (latent_dim, input_dim). The theory speaks of rows that give pre-activations of unit
-            variance: unit rows for isotropic inputs.
+        encoder: B, shape (latent_dim, input_dim). The theory assumes pre-activations of unit variance: unit rows for
+            isotropic inputs.
         decoder: A, shape (input_dim, latent_dim).
         activation: σ: a name (see `aetheory.two_layer.ACTIVATIONS`), an `Activation`, or any function.
 
@@ -64,12 +64,12 @@ class TwoLayerAutoencoder(eqx.Module):
 
     @exact_products
     def __call__(self, inputs: Float[Array, " input_dim"]) -> Float[Array, " input_dim"]:
-        """The reconstruction x̂ of one input x."""
+        """Reconstruction x̂ of one input x."""
         return self.decoder @ self.activation(self.encoder @ inputs)
 
 
 def random_encoder(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Rows:
-    """Independent rows, uniform on the unit sphere."""
+    """Encoder with independent rows, uniform on the unit sphere."""
     check_key(key)
     shape = (static_integer("latent_dim", latent_dim), static_integer("input_dim", input_dim))
     return random_rows(key, shape, jnp.result_type(float))
@@ -77,44 +77,44 @@ def random_encoder(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Rows:
 
 @eqx.filter_jit
 def random_rows(key: PRNGKeyArray, shape: tuple[int, int], dtype: Any) -> Rows:
-    """`random_encoder` of known dimensions, in one precision."""
+    """`random_encoder` without checks, in one precision."""
     return normalised(jax.random.normal(key, shape, dtype), None)[0]
 
 
 def population_risk(autoencoder: TwoLayerAutoencoder, covariance: Any = None) -> Float[Array, ""]:
-    """R(A, B) = (1/d) E‖x − A σ(B x)‖² for Gaussian x of mean 0 and this covariance, exactly and without sampling.
+    """Exact risk R(A, B) = (1/d) E‖x − A σ(B x)‖² for Gaussian x of mean 0 and this covariance.
 
-    Rows of the encoder count by their direction: they are normalised first, which makes the risk constant along them
-    and its gradient that on the product of spheres. For an activation that is not odd the kernel holds the even part
-    too, and its constant c₀² stands for the mean that a decoder without bias cannot remove.
+    Rows of the encoder are normalised first, so that the risk depends on their directions alone and its gradient is the
+    gradient on the product of spheres. For an activation that is not odd the kernel contains the even part too; its
+    constant c₀² is the mean of the outputs, which a decoder without bias cannot remove.
 
     Raises:
-        ValueError: a row is zero (or sees no variance), `covariance` is no covariance, or the activation has no linear
-            part. Under `jit`, a zero row is a RuntimeError at run time.
+        ValueError: a row b has b Σ bᵀ = 0 (a RuntimeError at run time under `jit`), or the activation has no linear
+            part.
     """
     checked = _checked(autoencoder.encoder, autoencoder.activation, covariance)
-    risk: Float[Array, ""] = _computed(View.risk, *checked, autoencoder.decoder)
+    risk: Float[Array, ""] = _computed(EncoderStatistics.risk, *checked, autoencoder.decoder)
     return risk
 
 
 def optimal_decoder(
     encoder: Any, activation: ActivationLike = "sign", covariance: Any = None
 ) -> Float[Array, "input_dim latent_dim"]:
-    """A* = c₁ Σ Bᵀ f(K)⁻¹, the decoder of least population risk; f(K) may be singular."""
-    decoder: Rows = _computed(View.best, *_checked(encoder, activation, covariance))[0]
+    """Decoder of least population risk, A* = c₁ Σ Bᵀ f(K)⁻¹; f(K) may be singular."""
+    decoder: Rows = _computed(EncoderStatistics.best, *_checked(encoder, activation, covariance))[0]
     return decoder.T
 
 
 def optimal_risk(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> Float[Array, ""]:
-    """R(B) = (1/d) [tr Σ − c₁² tr(Σ Bᵀ f(K)⁻¹ B Σ)], the population risk with the best decoder."""
-    risk: Float[Array, ""] = _computed(View.best, *_checked(encoder, activation, covariance))[1]
+    """Population risk with the best decoder, R(B) = (1/d) [tr Σ − c₁² tr(Σ Bᵀ f(K)⁻¹ B Σ)]."""
+    risk: Float[Array, ""] = _computed(EncoderStatistics.best, *_checked(encoder, activation, covariance))[1]
     return risk
 
 
 def tied_autoencoder(encoder: Any, activation: ActivationLike = "sign", covariance: Any = None) -> TwoLayerAutoencoder:
-    """The weight-tied autoencoder β Bᵀ σ(B x) with the best scalar, β = c₁ n / tr(f(K) B Bᵀ)."""
+    """Weight-tied autoencoder β Bᵀ σ(B x) with the best scalar, β = c₁ n / tr(f(K) B Bᵀ)."""
     rows, sigma, resolved = _checked(encoder, activation, covariance)
-    decoder = _computed(View.tied, rows, sigma, resolved)[0].T
+    decoder = _computed(EncoderStatistics.tied, rows, sigma, resolved)[0].T
     return TwoLayerAutoencoder(normalised(rows, sigma)[0], decoder, resolved)
 
 
@@ -126,7 +126,7 @@ class Estimate(NamedTuple):
 
 
 def sampled_risk(autoencoder: Any, samples: Any) -> Estimate:
-    """(1/d) mean ‖x − x̂‖² over samples of any source, for any autoencoder that takes one input."""
+    """Risk (1/d) mean ‖x − x̂‖² over the rows of `samples`, for any autoencoder that takes one input."""
     return _sampled_risk(autoencoder, check_samples("samples", samples))
 
 
@@ -136,11 +136,11 @@ def _sampled_risk(autoencoder: Any, rows: Float[Array, "num_samples input_dim"])
     return Estimate(jnp.mean(errors), jnp.std(errors) / np.sqrt(len(rows)).astype(rows.dtype))
 
 
-class View(eqx.Module):
-    """An encoder as Gaussian inputs see it: all that its risks depend on.
+class EncoderStatistics(eqx.Module):
+    """Second-order statistics of an encoder under Gaussian inputs, which determine its risks.
 
     Arguments:
-        rows, projected, correlations: B, normalised, B Σ and K = B Σ Bᵀ.
+        rows, projected, correlations: B with normalised rows, B Σ and K = B Σ Bᵀ.
         power: tr Σ.
         activation: σ.
     """
@@ -152,8 +152,8 @@ class View(eqx.Module):
     activation: Activation
 
     @classmethod
-    def of(cls, encoder: Rows, covariance: Covariance, activation: Activation) -> "View":
-        """Of rows of any length. Nothing is checked."""
+    def of(cls, encoder: Rows, covariance: Covariance, activation: Activation) -> "EncoderStatistics":
+        """Statistics of rows of any length, without checks."""
         rows, projected = normalised(encoder, covariance)
         variances = jnp.ones_like(rows[0]) if covariance is None else covariance
         power = jnp.sum(variances) if variances.ndim == 1 else jnp.trace(variances)
@@ -173,21 +173,23 @@ class View(eqx.Module):
     def best(self) -> tuple[Rows, Float[Array, ""]]:
         """A*ᵀ = c₁ f(K)⁻¹ B Σ by one Cholesky factor, and its risk.
 
-        Rounding must not find less risk than there is. A unit that it cannot tell from one before is left out, which
-        costs what that one did not do already. On the diagonal comes what rounding may have taken from f(K): as much as
-        its rows change when K does in its last digits (Gershgorin's bound), and ε f(1) for the factor itself.
+        The risk must not become too small by rounding. A unit that equals an earlier one up to rounding is left out.
+        The diagonal of f(K) gains its possible error: the change of its rows when K changes in the last digits
+        (Gershgorin's bound), and ε f(1) for the factor itself.
         """
         dtype, total = self.correlations.dtype, self.activation.second_moment
         epsilon, kernel = float(np.finfo(dtype).eps), self.kernel
-        apart = ~jnp.tril(jnp.abs(kernel) >= total, -1).any(axis=1)
-        moved = self.activation.kernel_matrix(self.correlations * (1 - _DIGITS * epsilon)) - kernel
-        lost = 2 * jnp.sqrt(jnp.sum(moved**2, axis=1))
-        ridge = jax.lax.stop_gradient(lost) + _RIDGE_IN_EPSILONS * len(kernel) ** 0.5 * epsilon * total
-        kernel = jnp.where(apart[:, None] & apart[None, :], kernel, 0) + jnp.diag(jnp.where(apart, ridge, total))
+        distinct = ~jnp.tril(jnp.abs(kernel) >= total, -1).any(axis=1)
+        moved = self.activation.kernel_matrix(self.correlations * (1 - _ENTRY_ERROR_IN_EPSILONS * epsilon)) - kernel
+        error = 2 * jnp.sqrt(jnp.sum(moved**2, axis=1))
+        ridge = jax.lax.stop_gradient(error) + _RIDGE_IN_EPSILONS * len(kernel) ** 0.5 * epsilon * total
+        kernel = jnp.where(distinct[:, None] & distinct[None, :], kernel, 0) + jnp.diag(
+            jnp.where(distinct, ridge, total)
+        )
         factor = jax.lax.linalg.cholesky(kernel, symmetrize_input=False)
-        seen = self.activation.linear_coefficient * jnp.where(apart[:, None], self.projected, 0)
-        decoder = jax.scipy.linalg.cho_solve((factor, True), seen)
-        return decoder, (self.power - jnp.sum(decoder * seen)) / self.rows.shape[1]
+        right = self.activation.linear_coefficient * jnp.where(distinct[:, None], self.projected, 0)
+        decoder = jax.scipy.linalg.cho_solve((factor, True), right)
+        return decoder, (self.power - jnp.sum(decoder * right)) / self.rows.shape[1]
 
     def tied(self) -> tuple[Rows, Float[Array, ""]]:
         """β B with β = c₁ n / tr(f(K) B Bᵀ), the best multiple of B for Aᵀ, and its risk (tr Σ − c₁ n β)/d."""
@@ -199,8 +201,8 @@ class View(eqx.Module):
 @eqx.filter_jit
 @exact_products
 def _computed(formula: Callable[..., Any], rows: Rows, sigma: Covariance, activation: Activation, *more: Any) -> Any:
-    """A formula of `View`, of checked arguments."""
-    return formula(View.of(rows, sigma, activation), *more)
+    """A method of `EncoderStatistics`, applied to checked arguments."""
+    return formula(EncoderStatistics.of(rows, sigma, activation), *more)
 
 
 def _checked(encoder: Any, activation: ActivationLike, covariance: Any) -> tuple[Rows, Covariance, Activation]:
@@ -210,22 +212,22 @@ def _checked(encoder: Any, activation: ActivationLike, covariance: Any) -> tuple
 
 
 def checked_encoder(encoder: Any, covariance: Any, name: str = "encoder") -> tuple[Rows, Covariance]:
-    """Both arguments in one precision, with every row of the encoder seeing some variance."""
+    """Both arguments in one precision, checked to give every pre-activation some variance."""
     rows = check_samples(name, encoder, shape="(latent_dim, input_dim)")
     sigma = None if covariance is None else check_covariance("covariance", covariance)
     if sigma is not None and sigma.shape[0] != rows.shape[1]:
         raise fail("covariance", f"of the dimension of the encoder's rows, {rows.shape[1]}", sigma.shape)
     dtype = common_float_dtype(rows, sigma)
     rows, sigma = rows.astype(dtype), None if sigma is None else sigma.astype(dtype)
-    # which direction it has is all that counts of a row, be its entries out of the range of their squares
+    # scaled, because squares of large entries overflow
     largest = jax.lax.stop_gradient(jnp.max(jnp.abs(rows), axis=1, keepdims=True))
     rows = rows / jnp.where(largest > 0, largest, 1)
-    message = f"Argument `{name}` must have rows b with b Σ bᵀ > 0, but {{}} is zero or sees no variance."
-    blind = jnp.sum(rows * _times(rows, sigma), axis=1) <= 0
-    if not is_concrete(blind):
-        return eqx.error_if(rows, blind, message.format("one")), sigma
-    if blind.any():
-        raise ValueError(message.format(f"row {int(jnp.argmax(blind))}"))
+    message = f"Argument `{name}` must have rows b with b Σ bᵀ > 0, but {{}} is zero or has no variance."
+    degenerate = jnp.sum(rows * _times(rows, sigma), axis=1) <= 0
+    if not is_concrete(degenerate):
+        return eqx.error_if(rows, degenerate, message.format("one")), sigma
+    if degenerate.any():
+        raise ValueError(message.format(f"row {int(jnp.argmax(degenerate))}"))
     return rows, sigma
 
 
@@ -238,7 +240,7 @@ def _times(rows: Rows, sigma: Covariance) -> Rows:
 
 @eqx.filter_jit
 def normalised(rows: Rows, sigma: Covariance) -> tuple[Rows, Rows]:
-    """The rows B at unit variance, and B Σ. Nothing is checked."""
+    """Rows B scaled to unit variance, and B Σ, without checks."""
     projected = _times(rows, sigma)
     scales = jax.lax.rsqrt(jnp.sum(rows * projected, axis=1, keepdims=True))
     return rows * scales, projected * scales

@@ -1,4 +1,4 @@
-"""The two-layer autoencoder as a problem: what is trained, how, on which inputs, from which start."""
+"""The two-layer problem: a two-layer autoencoder, its inputs, its training method and its start."""
 
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -39,9 +39,7 @@ _EXPERIMENTS: dict[str, Any] = {
 METHODS = tuple(_EXPERIMENTS)
 _TRAJECTORIES: dict[str, AbstractTheory] = {"tied": TIED, "joint": JOINT, "alternating": ALTERNATING}
 _STEPWISE = ("alternating", "joint", "sgd")
-_OWN_NUMBERS = {
-    "step_size": _STEPWISE, "batch_size": ("sgd",), "optimizer": ("sgd",),
-}  # fmt: skip
+_METHODS_WITH = {"step_size": _STEPWISE, "batch_size": ("sgd",), "optimizer": ("sgd",)}
 _TRAINING_THE_DECODER = ("joint", "sgd")
 
 
@@ -49,7 +47,7 @@ class TwoLayerProblem(AbstractProblem):
     """A two-layer autoencoder x̂ = A σ(B x), its inputs, and a gradient method from a random or given start.
 
     Simulated curves have the values `risk`, R of Gaussian inputs with this covariance; `second_moment`, tr K²/n of
-    K = B Σ Bᵀ; and `overlap`, (1/n) tr B(t) Σ B(0)ᵀ; all of normalised rows.
+    K = B Σ Bᵀ; and `overlap`, (1/n) tr B(t) Σ B(0)ᵀ; all for normalised rows.
 
     | method | what is trained | times | see |
     | --- | --- | --- | --- |
@@ -59,29 +57,29 @@ class TwoLayerProblem(AbstractProblem):
     | "alternating" | B by steps, each after the best A | step numbers | `AlternatingDescent` |
     | "sgd" | A and B by steps on fresh samples | step numbers | `SampleDescent` |
 
-    Flow times are in units where the flow is that of L = (d/2) R. The `of` of the class on the right says which
-    options `simulate` takes.
+    Flow times are in units of the flow of L = (d/2) R. The options of `simulate` are those of `of` of the class on the
+    right.
 
     Arguments:
-        input_dim: d; a positive integer for a simulation, for a limit any positive number.
-        num_units: n, the same.
+        input_dim: d; a positive integer for a simulation, any positive number for a limit.
+        num_units: n; likewise.
         activation: σ: a name (see `aetheory.two_layer.ACTIVATIONS`), an `Activation`, or any function.
         method: one of the four above.
         covariance: Σ of the inputs: `None` for the identity, a vector of variances, a positive semidefinite matrix, or
-            a source, which is then also sampled from.
-        source: what "sgd" draws samples from, instead of `covariance`; by default Gaussian.
+            a source, from which "sgd" then draws its samples.
+        source: source of the samples of "sgd", in place of `covariance`; Gaussian when omitted.
         start: B(0), shape (num_units, input_dim), no zero row, or an autoencoder where A is trained too. By default
             every repeat draws random unit rows, and A(0) is 0 ("joint") or (c₁/f(1)) Bᵀ ("sgd").
-        step_size: positive; of the steps on d·R of "alternating", .1 when omitted; of steps on L = (d/2) R in "joint",
-            a flow when omitted; of plain steps on ½ mean ‖x − x̂‖² in "sgd", where it stands for Adam.
-        batch_size: of "sgd", a positive integer; 256 when omitted.
-        optimizer: any Optax optimiser for "sgd"; Adam when omitted, of a rate .005 that falls to 0 along a cosine until
-            the last time.
-        alpha: α of the theories, nonnegative, for instance to fit it; that of the activation when omitted. Nothing
-            with another α can be simulated.
+        step_size: positive step size on d·R in "alternating", .1 when omitted; on L = (d/2) R in "joint", which is a
+            flow when omitted; on ½ mean ‖x − x̂‖² in "sgd", where it replaces Adam by plain steps.
+        batch_size: batch size of "sgd", a positive integer; 256 when omitted.
+        optimizer: any Optax optimiser for "sgd"; when omitted Adam, with a learning rate that decreases from .005 to 0
+            along a cosine until the last time.
+        alpha: α ≥ 0 of the theories, for instance to fit it; α of the activation when omitted. A problem with a given α
+            cannot be simulated.
 
     Raises:
-        ValueError: an argument is out of its range, or not one of the method's.
+        ValueError: an argument is out of its range, or does not belong to the method.
 
     Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; sparse sources: arXiv:2402.05013.
     """
@@ -119,7 +117,7 @@ class TwoLayerProblem(AbstractProblem):
                 check_real(name, value, "finite and positive", minimum=0.0, strict=True)
         if self.alpha is not None:
             check_real("alpha", self.alpha, "finite and nonnegative", minimum=0.0)
-        for name, methods in _OWN_NUMBERS.items():
+        for name, methods in _METHODS_WITH.items():
             if self.method not in methods and (value := getattr(self, name)) is not None:
                 raise fail(name, f"None for the method {self.method!r}", value)
         if self.batch_size is not None:
@@ -127,14 +125,14 @@ class TwoLayerProblem(AbstractProblem):
         if self.optimizer is not None and self.step_size is not None:
             raise fail("optimizer", "None beside `step_size`, which stands for it", self.optimizer)
         if self.covariance is not None and is_concrete(self.input_dim) and len(self.covariance) != self.input_dim:
-            raise fail("input_dim", f"{len(self.covariance)}, that of the covariance", self.input_dim)
+            raise fail("input_dim", f"{len(self.covariance)}, the dimension of the covariance", self.input_dim)
 
     def _check_start(self) -> None:
         if isinstance(self.start, TwoLayerAutoencoder):
             if self.method not in _TRAINING_THE_DECODER:
                 raise fail("start", f"an encoder alone for the method {self.method!r}", self.start)
             if self.start.activation != self.activation:
-                raise fail("activation", "that of `start`", self.activation.name)
+                raise fail("activation", "the activation of `start`", self.activation.name)
             self.start = eqx.tree_at(lambda one: one.encoder, self.start, self._checked(self.start.encoder))
         elif self.start is not None:
             self.start = self._checked(self.start)
@@ -164,27 +162,27 @@ class TwoLayerProblem(AbstractProblem):
 
     @property
     def is_descent(self) -> bool:
-        """Whether its times are numbers of steps."""
+        """Whether times are numbers of steps."""
         return self.method != "tied" and (self.method != "joint" or self.step_size is not None)
 
     @property
     def nonlinearity(self) -> Any:
-        """What the limits take for σ: α itself, where it was given."""
+        """Activation for the limits, or α where it is given."""
         return self.activation if self.alpha is None else self.continuous().alpha
 
     @property
     def free_numbers(self) -> tuple[str, ...]:  # type: ignore[override]  # some methods have a step size
-        """n, α and, of a descent of one step size, η."""
+        """Names of n, α and, for a descent with a step size, η."""
         steps = self.method == "alternating" or self.step_size is not None
         return ("num_units", "alpha", "step_size") if steps else ("num_units", "alpha")
 
     @property
     def numbers(self) -> tuple[Any, ...]:
-        """Those that may be traced or a batch."""
+        """Numbers that may be traced or a batch."""
         return (self.input_dim, self.num_units, self.alpha, self.step_size)
 
     def continuous(self) -> "TwoLayerProblem":
-        """The problem with α and the default step size as numbers of its own.
+        """The problem with α and the default step size filled in.
 
         Raises:
             ValueError: the activation is not odd.
@@ -201,17 +199,17 @@ class TwoLayerProblem(AbstractProblem):
 
     @property
     def deviations(self) -> Float[Array, " input_dim"]:
-        """D_j, the square roots of the eigenvalues of Σ."""
+        """Standard deviations D_j, the square roots of the eigenvalues of Σ."""
         if self.covariance is None:
             return jnp.ones(static_integer("input_dim", self.input_dim))
         variances = self.covariance if self.covariance.ndim == 1 else jnp.linalg.eigvalsh(self.covariance)
         return jnp.sqrt(jnp.maximum(variances, 0))
 
     def default_theory(self) -> AbstractTheory:
-        """That of the method, where its training is predicted, otherwise that of where it ends.
+        """Theory of the training of the method where one exists, otherwise of where training ends.
 
-        Isotropic inputs: the method's own, "stationary" for plain steps on samples up to n = d, "gaussian" otherwise;
-        any covariance: "matrix descent" for the alternating one, otherwise "water-filling".
+        Isotropic inputs: the theory of the method, "stationary" for plain steps on samples up to n = d, otherwise
+        "gaussian". Other inputs: "matrix descent" for the alternating method, otherwise "water-filling".
         """
         if not self.is_isotropic:
             return MATRIX if self.method == "alternating" else WATER_FILLING
@@ -222,7 +220,7 @@ class TwoLayerProblem(AbstractProblem):
 
     @property
     def options(self) -> tuple[str, ...]:
-        """Those of the method."""
+        """Options of the method."""
         return keyword_only(self._experiment.of)
 
     @property
@@ -230,19 +228,19 @@ class TwoLayerProblem(AbstractProblem):
         return RiskDescent if self.method == "joint" and self.is_descent else _EXPERIMENTS[self.method]
 
     def experiment(self, times: Any, **options: Any) -> AbstractExperiment:
-        """The training made ready; the options are those of the method.
+        """Experiment of the method, with its options.
 
         Raises:
-            ValueError: an argument is out of its range, or a dimension (for a descent also a time) is traced.
+            ValueError: a dimension (for a descent also a time) is traced, or α is given.
         """
         if self.alpha is not None:
-            raise fail("alpha", "None for a simulation, whose activation has its own", self.alpha)
+            raise fail("alpha", "None for a simulation, whose activation determines α", self.alpha)
         experiment: AbstractExperiment = self._experiment.of(self, times, **options)
         return experiment
 
 
 def _as_covariance(covariance: Any) -> Covariance:
-    """Checked, and as variances where it is diagonal."""
+    """Checked covariance, as variances where it is diagonal."""
     if covariance is None:
         return None
     sigma = check_covariance("covariance", covariance)

@@ -1,4 +1,4 @@
-"""Every theory of two-layer autoencoders: where training ends, here, and how it gets there, in `trajectories`."""
+"""All theories of two-layer autoencoders; those of where training ends are defined here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ _SHEVCHENKO, _KOGLER = Citation("shevchenko2023fundamental"), Citation("kogler20
 
 @dataclass(frozen=True)
 class EndPoint(AbstractTheory):
-    """A limit that says where training ends, and not how it gets there.
+    """A theory of where training ends, and not of the way there.
 
     Arguments:
-        risk: of a problem, shape (*batch).
+        risk: the risk of a problem at the end, shape (*batch).
     """
 
     risk: Callable[[Any], Float[Array, "*batch"]]
 
     def curve(self, problem: Any, times: Any) -> Curve:
-        """The risk at the end, at all times; numbers of units and dimensions may be real, traced or arrays.
+        """Risk at the end, at all times; numbers of units and dimensions may be real, traced or arrays.
 
         Raises:
-            ValueError: the limit does not speak of such a problem, or bad times.
+            ValueError: the theory does not describe such a problem, or bad times.
         """
         check_times(times)
         dtype = common_float_dtype(times, problem.covariance)
@@ -97,8 +97,8 @@ STATIONARY = EndPoint(
     error="excess .0444 τ (r = .5) and .0366 τ (r = 1) against .045 to .050 τ and .038 to .041 τ for τ ≤ .1",
     risk=stationary_risk,
 )
-"""Plain stochastic gradient descent of one step size after a long time; nothing is said of how it gets there."""
+"""Plain stochastic gradient descent of one step size after a long time."""
 
 _ALL = (GAUSSIAN, WATER_FILLING, ROTATION, DENOISED, TIED, ALTERNATING, JOINT, MATRIX, STATIONARY)
 THEORIES: dict[str, AbstractTheory] = {theory.name: theory for theory in _ALL}
-"""Every theory of the two-layer system by name."""
+"""The theories of the two-layer system by name."""

@@ -1,4 +1,4 @@
-"""What every training of a two-layer autoencoder starts from, and what is measured along it."""
+"""The inputs and the start of every training of a two-layer autoencoder, and the values measured along it."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from aetheory.core.checks import common_float_dtype, static_integer
 from aetheory.core.curve import Values
 from aetheory.core.solve import SolverStats
 from aetheory.two_layer.activations import Activation
-from aetheory.two_layer.network import Covariance, Rows, View, random_rows
+from aetheory.two_layer.network import Covariance, EncoderStatistics, Rows, random_rows
 
 
 class Setting(eqx.Module):
@@ -19,9 +19,9 @@ class Setting(eqx.Module):
     Arguments:
         covariance: Σ: `None` for the identity, variances, or a matrix.
         activation: σ.
-        encoder: B(0), `None` where it is drawn.
-        decoder: A(0), `None` where the method has its own.
-        shape: of B.
+        encoder: B(0); `None` where it is drawn.
+        decoder: A(0); `None` where the method has its own.
+        shape: shape of B.
         dtype: the precision.
     """
 
@@ -34,7 +34,7 @@ class Setting(eqx.Module):
 
     @classmethod
     def of(cls, problem: Any, *numbers: Any) -> "Setting":
-        """That of a problem; further numbers have a say in the precision."""
+        """Setting of a problem, in the widest precision of its arrays and of these numbers."""
         shape = static_integer("num_units", problem.num_units), static_integer("input_dim", problem.input_dim)
         given = (problem.covariance, problem.encoder, problem.decoder)
         dtype = common_float_dtype(*given, *numbers)
@@ -42,20 +42,20 @@ class Setting(eqx.Module):
         return cls(covariance, problem.activation, encoder, decoder, shape, dtype)
 
     def first(self, key: PRNGKeyArray) -> Rows:
-        """B(0)."""
+        """B(0), drawn where it is not given."""
         return random_rows(key, self.shape, self.dtype) if self.encoder is None else self.encoder
 
-    def view(self, encoder: Rows) -> View:
-        """How the inputs see an encoder."""
-        return View.of(encoder, self.covariance, self.activation)
+    def statistics(self, encoder: Rows) -> EncoderStatistics:
+        """Statistics of an encoder under these inputs."""
+        return EncoderStatistics.of(encoder, self.covariance, self.activation)
 
-    def measured(self, view: View, risk: Float[Array, ""], start: Rows) -> Values:
+    def measured(self, statistics: EncoderStatistics, risk: Float[Array, ""], start: Rows) -> Values:
         """R, tr K²/n and (1/n) tr B Σ B(0)ᵀ at one time; `start` are the normalised rows of B(0)."""
-        moment, overlap = jnp.sum(view.correlations**2), jnp.sum(view.projected * start)
+        moment, overlap = jnp.sum(statistics.correlations**2), jnp.sum(statistics.projected * start)
         return Values(risk=risk, second_moment=moment / self.shape[0], overlap=overlap / self.shape[0])
 
 
 def steps_taken(num_steps: Any) -> SolverStats:
-    """The statistics of a descent."""
+    """Solver statistics of a descent of this many steps."""
     steps = jnp.asarray(num_steps)
     return SolverStats(steps, jnp.zeros_like(steps), jnp.ones_like(steps, bool))

@@ -100,7 +100,7 @@ AUTOENCODER = ae.TwoLayerAutoencoder(np.eye(DIM)[:UNITS], np.zeros((DIM, UNITS))
         ({"activation": "step"}, "`activation` must be one of"),
         ({"activation": jnp.cos}, "`activation` must have a linear part"),
         ({"method": "newton"}, "`method` must be one of 'tied', 'joint', 'alternating', 'sgd', but got 'newton'."),
-        ({"covariance": np.ones(3)}, "`input_dim` must be 3, that of the covariance, but got 8."),
+        ({"covariance": np.ones(3)}, "`input_dim` must be 3, the dimension of the covariance, but got 8."),
         ({"covariance": -np.ones(DIM)}, "`covariance` must be a non-empty vector of variances"),
         (
             {"covariance": np.ones(DIM), "source": ae.SparseSource(DIM, 0.3)},
@@ -110,7 +110,7 @@ AUTOENCODER = ae.TwoLayerAutoencoder(np.eye(DIM)[:UNITS], np.zeros((DIM, UNITS))
         ({"start": np.ones((2, DIM))}, "`start` must be of num_units 6"),
         ({"start": np.ones(DIM)}, "`start` must be a finite array of shape (num_units, input_dim)"),
         ({"start": AUTOENCODER}, "`start` must be an encoder alone for the method 'tied'"),
-        ({"start": AUTOENCODER, "method": "joint"}, "`activation` must be that of `start`, but got 'sign'."),
+        ({"start": AUTOENCODER, "method": "joint"}, "`activation` must be the activation of `start`, but got 'sign'."),
         ({"step_size": 0.1}, "`step_size` must be None for the method 'tied', but got 0.1."),
         ({"alpha": -0.1}, "`alpha` must be finite and nonnegative, but got -0.1."),
         ({"step_size": 0.0, "method": "alternating"}, "`step_size` must be finite and positive, but got 0.0."),

@@ -1,12 +1,11 @@
-"""What a two-layer autoencoder can reach on Gaussian inputs, and what no code of as many bits can beat.
+"""The least risk of two-layer autoencoders on Gaussian inputs, and bounds on the risk of other codes.
 
 A spectrum, the standard deviations D_j or the variances v_j = D_j² of d directions, is nonnegative and not all 0, of
-shape (*batch, d) and in any order. The number n of units, which need not be whole, or the rate r in units or bits per
-dimension that comes with it is positive: a number, or an array that broadcasts with *batch. Activations σ are odd,
-with a linear part; their α alone, which may be traced, will do.
+shape (*batch, d) and in any order. The number n of units and the rate r in units or bits per dimension are positive
+real numbers, or arrays that broadcast with *batch. Activations σ are odd with a linear part; α can be given in their
+place and may be traced.
 
-Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (ICML 2023). The theorems are for odd
-activations.
+Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (ICML 2023).
 """
 
 import numbers
@@ -27,14 +26,14 @@ Alpha = float | int | Float[Array, "..."] | Float[np.ndarray, "..."]
 
 
 def gaussian(rate: Any, activation: ActivationLike | Alpha = "sign") -> Float[Array, "*shape"]:
-    """The least risk on isotropic Gaussian inputs at the rate r = n/d, as d → ∞.
+    """Least risk on isotropic Gaussian inputs at the rate r = n/d, as d → ∞.
 
     R*(r) = 1 − r/(1+α) for r ≤ 1 and 1 − r/(r+α) for r > 1, with α = f(1)/c₁² − 1. For r ≤ 1 it holds at every finite
     d, and orthonormal rows with the weight-tied decoder (c₁/f(1)) Bᵀ attain it; for r > 1 incoherent tight frames
     approach it.
 
-    It is no limit for an activation that is not odd, also when centred: pairs of rows b, −b with the ReLU are linear
-    units, and at r = 2 leave no risk at all, where the formula says .15.
+    The formula fails for an activation that is not odd, also when centred: pairs of rows b, −b with the ReLU are linear
+    units, whose risk at r = 2 is 0, where the formula gives .15.
 
     Arguments:
         rate: n/d, positive, any shape; differentiable (at the kink r = 1, from below).
@@ -50,7 +49,7 @@ class WaterFilling(eqx.Module):
 
     Arguments:
         risk: `R*`, shape `(*batch)`.
-        allocation: s_j, how many units look in direction j, in the order of the deviations, shape `(*batch, num)`.
+        allocation: s_j, the units in direction j, in the order of the deviations, shape `(*batch, d)`.
     """
 
     risk: Batch
@@ -60,20 +59,16 @@ class WaterFilling(eqx.Module):
 def water_filling(
     standard_deviations: Any, num_units: Any, activation: ActivationLike | Alpha = "sign"
 ) -> WaterFilling:
-    """The least risk on Gaussian inputs of covariance Σ = diag(D_j²), as d → ∞: water-filling on *deviations*.
+    """Least risk on Gaussian inputs of covariance Σ = diag(D_j²), as d → ∞, and its allocation of units.
 
-    Maximise Σ_j D_j² s_j/(s_j+α) over Σ_j s_j = n, s_j ≥ 0, on the min(n, d) largest D_j, for n units span no more:
+    Water-filling on the standard deviations maximises Σ_j D_j² s_j/(s_j+α) over Σ_j s_j = n, s_j ≥ 0, on the min(n, d)
+    largest D_j:
 
         s_j = (μ D_j − α)₊,   μ = √(α/λ),   R* = (1/d) [Σ_j D_j² − Σ_j D_j² s_j/(s_j+α)].
 
-    Solved exactly: with D sorted, k directions are served for the largest k with μ_k D_k > α, where
-    μ_k = (n + kα)/Σ_{j≤k} D_j. That holds around all but exceptional D, and its derivative is that of the implicit
-    function theorem.
-
-    Returns:
-        Risk (divided by d, the number of directions) and allocation, differentiable in the deviations and in n. Where n
-        cuts through equal deviations, one that is served and one that is not have different derivatives, and which is
-        which is arbitrary.
+    The solution is exact: with D sorted, k directions have units for the largest k with μ_k D_k > α, where
+    μ_k = (n + kα)/Σ_{j≤k} D_j. Risk and allocation are differentiable in the deviations and in n, except where n
+    divides equal deviations.
     """
     alpha = limit_alpha(activation)
     return _fill(*_check_spectrum("standard_deviations", standard_deviations, "num_units", num_units), alpha)
@@ -82,10 +77,10 @@ def water_filling(
 @eqx.filter_jit
 def _fill(deviations: Spectrum, units: Batch, alpha: float | Float[Array, ""]) -> WaterFilling:
     deviations, order = _descending(deviations)
-    # the directions that n units can span, the last of them perhaps in part
+    # directions that n units can span, the last one in part
     served = jnp.where(deviations > 0, _spanned(deviations, units), 0)
     slopes = (units[..., None] + alpha * jnp.cumsum(served, axis=-1)) / jnp.cumsum(served * deviations, axis=-1)
-    # going down the spectrum a direction is worth serving as long as it gets something at its own water level
+    # a direction has units if it is above the water level that its inclusion gives
     active = (served > 0) & (slopes * deviations > alpha)
     last = jnp.sum(active, axis=-1, keepdims=True) - 1
     slope = jnp.take_along_axis(slopes, last, axis=-1)
@@ -96,10 +91,10 @@ def _fill(deviations: Spectrum, units: Batch, alpha: float | Float[Array, ""]) -
 
 
 def rate_distortion(variances: Any, rate: Any = 1.0) -> Batch:
-    """Shannon's distortion–rate function D(r): the least risk of *any* code of r·d bits, by reverse water-filling.
+    """Shannon's distortion–rate function D(r), the least risk of any code of r·d bits.
 
-    D = (1/d) Σ_j min(θ, v_j) with the level θ at which Σ_j ½ log₂(v_j/θ)₊ = r d. For equal variances v·2^{−2r}. A
-    two-layer autoencoder with the sign uses n = r d bits.
+    D = (1/d) Σ_j min(θ, v_j) by reverse water-filling, with the level θ at which Σ_j ½ log₂(v_j/θ)₊ = r d. For equal
+    variances v·2^{−2r}. A two-layer autoencoder with the sign uses n = r d bits.
 
     Source: T. Cover, J. Thomas (2006), "Elements of Information Theory", Theorem 10.3.3.
     """
@@ -121,9 +116,9 @@ def _distortion(values: Spectrum, rates: Batch) -> Batch:
 
 
 def principal_components(variances: Any, num_units: Any) -> Batch:
-    """The least risk of a *linear* autoencoder with n units, (1/d) Σ_{j>n} v_j: what principal components leave.
+    """Least risk (1/d) Σ_{j>n} v_j of a linear autoencoder with n units, the error of principal components.
 
-    Its units carry real numbers and not bits: it bounds from below every activation for n ≤ d.
+    Its units are real numbers and not bits: it is a lower bound for every activation for n ≤ d.
     """
     values, units = _check_spectrum("variances", variances, "num_units", num_units)
     values, _ = _descending(values)
@@ -131,10 +126,10 @@ def principal_components(variances: Any, num_units: Any) -> Batch:
 
 
 def limit_alpha(activation: ActivationLike | Alpha) -> Any:
-    """α of an activation that the limit theorems cover, or α itself."""
+    """α of an odd activation with a linear part, or α itself."""
     if isinstance(activation, numbers.Real | jax.Array | np.ndarray):
         return real_array("alpha", activation, "finite and nonnegative", minimum=0.0)
-    resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are gone
+    resolved: Activation = as_activation(activation)  # type: ignore[arg-type]  # numbers are excluded
     resolved.require_linear_part()
     if not resolved.is_odd:
         requirement = "odd for the limit theorems (the exact risk, `population_risk`, takes any)"
@@ -143,22 +138,21 @@ def limit_alpha(activation: ActivationLike | Alpha) -> Any:
 
 
 def _descending(values: Spectrum) -> tuple[Spectrum, Int[Array, "*batch directions"]]:
-    """The values in decreasing order, and the order."""
+    """Values in decreasing order, and their indices."""
     order = jnp.argsort(-values, axis=-1)
     return jnp.take_along_axis(values, order, axis=-1), order
 
 
 def _spanned(values: Spectrum, units: Batch) -> Spectrum:
-    """How much of each direction n units span, one after the other."""
+    """Share of each direction that n units span, one direction after the other."""
     before = jnp.cumsum(jnp.ones_like(values), axis=-1) - 1
     return jnp.clip(units[..., None] - before, 0, 1)
 
 
 def _check_spectrum(name: str, spectrum: Any, amount_name: str, amount: Any) -> tuple[Spectrum, Batch]:
-    """The spectrum and the units or rate, of one precision and one batch shape."""
+    """Checked spectrum and units or rate, in one precision and one batch shape."""
     values = real_array(name, spectrum, "finite and nonnegative, at most 1e15", minimum=0.0, maximum=1e15)
     units = real_array(amount_name, amount, "finite and positive", minimum=0.0, strict=True)
-    # numbers without a precision of their own take that of the arrays
     dtype = common_float_dtype(spectrum, amount)
     values, units = values.astype(dtype), units.astype(dtype)
     if values.ndim == 0 or values.shape[-1] == 0:

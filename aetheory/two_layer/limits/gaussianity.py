@@ -1,4 +1,4 @@
-"""How far data are from Gaussian as a two-layer autoencoder sees them, and what that costs it."""
+"""How far the projections of data are from Gaussian, and the excess risk of a two-layer autoencoder from it."""
 
 import math
 from typing import Any, NamedTuple
@@ -16,13 +16,13 @@ from aetheory.two_layer.network import normalised
 
 
 class Gaussianity(NamedTuple):
-    """The projections u = b·x of whitened samples x on unit rows b, beside those of Gaussian ones.
+    """Statistics of the projections u = b·x of whitened samples x on unit rows b, against Gaussian samples.
 
     Attributes:
         excess_kurtosis: E u⁴/(E u²)² − 3 of each row, 0 for Gaussian inputs; shape (num_units,).
         mean_absolute: E|u| of each row as a share of √(2/π), its Gaussian value; shape (num_units,).
-        excess_risk: by how much the sign autoencoder of these rows, with the tied decoder that is best for Gaussian
-            inputs, lies above the isotropic limit R*(r): 2 (1 − R*)(1 − the mean of `mean_absolute`).
+        excess_risk: excess over the isotropic limit R*(r) of the sign autoencoder of these rows with the tied decoder
+            that is best for Gaussian inputs: 2 (1 − R*)(1 − the mean of `mean_absolute`).
     """
 
     excess_kurtosis: Float[Array, " num_units"]
@@ -39,28 +39,27 @@ def gaussianity(
     encoder: Any = None,
     smallest_variance: float = 0.0,
 ) -> Gaussianity:
-    """Whether the limit for Gaussian inputs is to be expected on these samples, before anything is trained.
+    """Excess risk over the Gaussian limit that samples let expect before training, and the statistics behind it.
 
     The risk of rows B and the decoder βBᵀ is 1 − 2βr E|u| + β²E‖Bᵀ sign(Bx)‖²/d. For orthonormal rows (r ≤ 1) the last
-    term is β²r whatever the inputs are, so that the excess is exact. For r > 1 it is taken to be that of Gaussian
-    inputs, which holds where samples differ from such in their lengths alone (x = s g with g Gaussian). Derived for
-    this library; measured on whitened digits and MNIST at r = 2: .0068 for .0100 and .0190 for .0201.
+    term is β²r for any inputs, so that the excess is exact. For r > 1 it is taken to be the term of Gaussian inputs,
+    which holds where samples differ from Gaussian ones in their lengths alone. Derived for this library; measured on
+    whitened digits and MNIST at r = 2: .0068 for .0100 and .0190 for .0201.
 
     Arguments:
         samples: shape (num_samples, input_dim), whitened here.
-        num_units: n, how many random rows: those of `minimiser` for isotropic inputs.
-        key: of these rows.
-        encoder: rows to look at in place of random ones, such as trained ones, shape (n, dimension after whitening).
-        smallest_variance: directions of less variance are left out, see `aetheory.sources.whiten`.
+        num_units: n, the number of random rows, those of `minimiser` for isotropic inputs.
+        key: random key of the rows.
+        encoder: rows in place of random ones, such as trained ones, shape (n, dimension after whitening).
+        smallest_variance: directions of less variance are dropped, see `aetheory.sources.whiten`.
     """
     white, _ = whiten(samples, smallest_variance=smallest_variance)
     dim = white.shape[1]
     if encoder is None:
         rows = minimiser(key, jnp.ones(dim, white.dtype), num_units).encoder
     else:
-        rows = normalised(check_samples("encoder", encoder, dim, shape="(num_units, dimension after whitening)"), None)[
-            0
-        ]
+        given = check_samples("encoder", encoder, dim, shape="(num_units, dimension after whitening)")
+        rows = normalised(given, None)[0]
     projected = white @ rows.T
     power = jnp.mean(projected**2, axis=0)
     share = jnp.mean(jnp.abs(projected), axis=0) / jnp.sqrt(power * 2 / math.pi)

@@ -17,28 +17,26 @@ from aetheory.two_layer.activations import ActivationLike
 from aetheory.two_layer.limits.gaussian import limit_alpha, water_filling
 from aetheory.two_layer.network import TwoLayerAutoencoder, normalised, optimal_decoder
 
-_ITERATIONS = 50
-_SMALLEST_SHARE = 1e-12
-"""Variances below this share of the largest count as 0, and allocations as none."""
+_NUM_ITERATIONS = 50
+_MIN_SHARE = 1e-12
+"""Variances below this share of the largest, and allocations below this share of n, count as 0."""
 
 
 def minimiser(
     key: PRNGKeyArray, covariance: Any, num_units: int, activation: ActivationLike = "sign"
 ) -> TwoLayerAutoencoder:
-    """A random autoencoder of the structure that the limit asks for, with the best decoder.
+    """Random autoencoder whose risk is the limit, or approaches it as d grows, with the best decoder.
 
     With s the allocation of `water_filling` and Σ = Q D² Qᵀ, its rows B̃ = B Q D satisfy B̃ᵀB̃ = diag(s), have unit
-    length and are otherwise random, so that K = B̃ B̃ᵀ has incoherent entries of order d^{−1/2} off the diagonal and
+    length and are otherwise random: K = B̃ B̃ᵀ has incoherent entries of order d^{−1/2} off the diagonal and
     f(K)/c₁² ≈ K + αI. Isotropic, n ≤ d: orthonormal rows, whose risk is the limit exactly. Isotropic, n > d: a
     unit-norm tight frame. Otherwise the rows of a frame with squared singular values s. In the last two cases the
-    risk exceeds the limit by O(1/d); `population_risk` measures it.
-
-    The frame comes from alternating projections between the matrices with unit rows and those with these singular
-    values and axes, from a Haar orthonormal start.
+    risk exceeds the limit by O(1/d). The frame comes from alternating projections between matrices with unit rows and
+    matrices with these singular values, from a Haar orthonormal start.
 
     Arguments:
         key: a random key.
-        covariance: Σ: a vector of variances (`jnp.ones(d)`: isotropic), or a positive semidefinite matrix; concrete.
+        covariance: Σ: a vector of variances, or a positive semidefinite matrix; not traced.
         num_units: n, a positive integer.
         activation: σ, odd, with a linear part.
 
@@ -50,9 +48,9 @@ def minimiser(
     num_units, sigma = static_integer("num_units", num_units), check_covariance("covariance", covariance)
     variances, directions = (sigma, None) if sigma.ndim == 1 else jnp.linalg.eigh(sigma)
     spectrum = np.asarray(variances)
-    deviations = np.sqrt(np.where(spectrum > _SMALLEST_SHARE * spectrum.max(), spectrum, 0))
+    deviations = np.sqrt(np.where(spectrum > _MIN_SHARE * spectrum.max(), spectrum, 0))
     allocation = np.asarray(water_filling(deviations, num_units, activation).allocation)
-    used = np.flatnonzero(allocation > _SMALLEST_SHARE * num_units)
+    used = np.flatnonzero(allocation > _MIN_SHARE * num_units)
     frame = _frame(key, jnp.asarray(allocation[used]), num_units)
     encoder = jnp.zeros((num_units, len(deviations)), frame.dtype).at[:, used].set(frame / deviations[None, used])
     if directions is not None:
@@ -63,10 +61,10 @@ def minimiser(
 @eqx.filter_jit
 @exact_products
 def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) -> Float[Array, "num_units used"]:
-    """Rows of unit length whose columns are orthogonal with these squared lengths, which sum to the number of rows."""
+    """Rows of unit length whose columns are orthogonal with these squared lengths, of sum `num_units`."""
 
     def iterate(_: Any, frame: Float[Array, "num_units used"]) -> Float[Array, "num_units used"]:
-        # the nearest orthonormal columns M (MᵀM)^{−1/2} to those of the frame, at their lengths
+        # nearest matrix with orthogonal columns of these lengths, by M (MᵀM)^{−1/2}
         scaled = normalised(frame, None)[0] * lengths[None, :]
         squares, axes = jnp.linalg.eigh(scaled.T @ scaled)
         nearest: Float[Array, "num_units used"] = scaled @ (axes * jax.lax.rsqrt(squares)[None, :]) @ axes.T
@@ -75,4 +73,4 @@ def _frame(key: PRNGKeyArray, squares: Float[Array, " used"], num_units: int) ->
     lengths = jnp.sqrt(squares)
     gaussian = jax.random.normal(key, (num_units, squares.shape[0]), squares.dtype)
     start = jnp.linalg.qr(gaussian)[0] * lengths[None, :]
-    return normalised(jax.lax.fori_loop(0, _ITERATIONS, iterate, start), None)[0]
+    return normalised(jax.lax.fori_loop(0, _NUM_ITERATIONS, iterate, start), None)[0]

@@ -1,4 +1,4 @@
-"""Sparse sources: when structure beats a random rotation, and what a denoiser adds to a linear decoder.
+"""Risks on sparse sources: of the identity, of a random rotation, and of a denoiser in place of a linear decoder.
 
 Everywhere `source` is a `SparseSource` and `rate` is r = n/d, positive; `activation` is σ, odd, with a linear part.
 
@@ -20,25 +20,25 @@ from aetheory.two_layer.activations import ActivationLike, as_activation
 from aetheory.two_layer.limits.gaussian import Alpha, gaussian, limit_alpha
 
 _NUM_NODES = 2049
-_TAIL = 10.0
-"""Standard deviations of the channel noise beyond which its density is below the rounding of 1."""
+_REACH_IN_DEVIATIONS = 10.0
+"""Standard deviations of the channel noise beyond which its density is below rounding."""
 
 
 def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
-    """q_crit = (2/π)/(E|u|)²: for q above it the sign of the identity beats that of a random rotation, at rate 1.
+    """Critical sparsity q_crit = (2/π)/(E|u|)², above which the identity encoder beats a random rotation at rate 1.
 
-    E|x_1| = √q E|u| against √(2/π). The sparsity of the source itself does not matter. Above 1 (Laplace: 4/π), the
-    rotation is better at every sparsity.
+    With the sign, E|x_1| = √q E|u| competes with √(2/π). The sparsity of the source does not matter. Where q_crit > 1
+    (Laplace: 4/π), the rotation is better at every sparsity.
     """
     check_source(source)
     return jnp.asarray(2 / math.pi / source.amplitude.mean_absolute**2, source.sparsity.dtype)
 
 
 def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape"]:
-    """1 − r (E|x_1|)²: the sign of the first r d entries themselves, with the decoder E|x_1| Bᵀ, r ≤ 1.
+    """Risk 1 − r (E|x_1|)² of the signs of the first r d entries with the decoder E|x_1| Bᵀ, 0 < r ≤ 1.
 
-    The sign of an entry that is 0 is +1. It has a mean 1 − q, and a decoder that mixes units, or has a bias, can remove
-    it and gain r (E|x_1|)²/(1 − (1−q)²) instead; this function and `critical_sparsity` follow the paper.
+    The sign of an entry 0 is +1, so that signs have the mean 1 − q. A decoder that mixes units or has a bias can remove
+    it and gains r (E|x_1|)²/(1 − (1−q)²) instead; this function and `critical_sparsity` follow the paper.
     """
     check_source(source)
     requirement = "in (0, 1] for the identity"
@@ -49,19 +49,18 @@ def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape
 def rotation_risk(
     source: SparseSource, rate: Any = 1.0, activation: ActivationLike | Alpha = "sign"
 ) -> Float[Array, "*shape"]:
-    """The risk of a random rotation with the best linear decoder, as d → ∞: the Gaussian limit at every sparsity.
+    """Risk of a random rotation with the best linear decoder, as d → ∞: the Gaussian limit at every sparsity.
 
-    A rotation turns independent entries of unit variance into Gaussian pre-activations, and forgets everything else;
-    for r > 1 the encoder is an incoherent tight frame.
+    A rotation makes pre-activations Gaussian; for r > 1 the encoder is an incoherent tight frame.
     """
     check_source(source)
     return gaussian(rate, activation)
 
 
 class Denoiser(eqx.Module):
-    """The posterior mean E[x_1 | z] in the scalar channel z = gain · x_1 + noise · g that follows a random rotation.
+    """Posterior mean E[x_1 | z] of an entry in the scalar channel z = gain · x_1 + noise · g after a random rotation.
 
-    For z = Bᵀ σ(B x), entry by entry: x̂ = denoiser(z). It replaces the linear decoder.
+    It replaces the linear decoder: x̂ = denoiser(z) entry by entry, for z = Bᵀ σ(B x).
 
     Arguments:
         gain, noise: μ = r c₁, and τ with τ² = m₂ − μ² and m₂ = r f(1) for r ≤ 1, c₁²(r² + αr) for r > 1.
@@ -92,13 +91,12 @@ class Denoiser(eqx.Module):
 
 
 def denoiser(source: SparseSource, rate: Any = 1.0, activation: ActivationLike = "sign") -> Denoiser:
-    """The denoiser after a random rotation (r ≤ 1) or an incoherent tight frame (r > 1), as d → ∞.
+    """Denoiser after a random rotation (r ≤ 1) or an incoherent tight frame (r > 1), as d → ∞.
 
-    The law of the source's amplitudes must be known; `DensityAmplitude` takes any density. The rate is a single number,
-    which may be traced.
+    The rate is a single number, which may be traced.
 
     Raises:
-        ValueError: an argument is out of its range, or the channel has no noise (a linear activation at rate ≥ 1).
+        ValueError: the channel has no noise (a linear activation at rate ≥ 1).
     """
     resolved = as_activation(activation)
     return _denoiser(source, rate, limit_alpha(resolved), resolved.linear_coefficient)
@@ -113,7 +111,7 @@ def _denoiser(source: SparseSource, rate: Any, alpha: Any, linear: float) -> Den
     # τ² = c₁² r (1 + α − r) for r ≤ 1 and c₁² r α beyond, without the cancellation of m₂ − μ²
     share = alpha + jnp.maximum(1 - rates, 0)
     if is_concrete(alpha) and alpha == 0 and is_concrete(rates) and bool(rates >= 1):
-        raise fail("rate", "below 1 for a linear activation, for nothing is lost at 1 and above", rate)
+        raise fail("rate", "below 1 for a linear activation, whose risk is 0 from 1 on", rate)
     noise = linear * jnp.sqrt(rates * share)
     return Denoiser(rates * linear, noise, source.sparsity, source.amplitude)
 
@@ -121,18 +119,17 @@ def _denoiser(source: SparseSource, rate: Any, alpha: Any, linear: float) -> Den
 def denoised_risk(
     source: SparseSource, rate: Any = 1.0, activation: ActivationLike | Alpha = "sign"
 ) -> Float[Array, ""]:
-    """1 − E (E[x_1 | z])², the risk of `denoiser`: what the code of a random rotation is worth to the best decoder.
+    """Risk 1 − E (E[x_1 | z])² of the `denoiser`.
 
-    By the trapezoidal rule in asinh(z/τ), which converges exponentially; accurate to 1e-10 in float64. Differentiable
-    in the rate, the sparsity and, in place of the activation, its α.
+    By the trapezoidal rule in asinh(z/τ), accurate to 1e-10 in float64. Differentiable in the rate, the sparsity and α.
     """
-    # in units in which c₁ = 1, which change nothing
+    # the risk does not depend on c₁
     return _mean_square_error(_denoiser(source, rate, limit_alpha(activation), 1.0))
 
 
 @eqx.filter_jit
 def _mean_square_error(channel: Denoiser) -> Float[Array, ""]:
-    largest = channel.gain / jnp.sqrt(channel.sparsity) * channel.amplitude.reach / channel.noise + _TAIL
+    largest = channel.gain / jnp.sqrt(channel.sparsity) * channel.amplitude.reach / channel.noise + _REACH_IN_DEVIATIONS
     nodes = jnp.linspace(-1, 1, _NUM_NODES, dtype=channel.noise.dtype) * jnp.arcsinh(largest)
     spacing = nodes[1] - nodes[0]
     outputs = channel.noise * jnp.sinh(nodes)
@@ -142,7 +139,7 @@ def _mean_square_error(channel: Denoiser) -> Float[Array, ""]:
 
 
 def check_source(source: Any) -> SparseSource:
-    """The source, if it is a sparse one."""
+    """The source, checked to be a `SparseSource`."""
     if not isinstance(source, SparseSource):
         raise fail("source", "a `SparseSource`", source)
     return source

@@ -1,4 +1,4 @@
-"""Alternating descent on inputs of any covariance: a closed map of d × d matrices, whatever n is.
+"""Alternating descent on inputs of any covariance, predicted by a map of d × d matrices.
 
 With B̃ = B D of unit rows, D² the variances, and M = B̃ᵀB̃: f(K) ≈ c₁²(K + αI) makes every step of the rows a linear map
 from the right, B̃ ← B̃ T, with T a function of M and D alone,
@@ -6,8 +6,8 @@ from the right, B̃ ← B̃ T, with T a function of M and D alone,
     Q = (M+α)⁻¹ D² (M+α)⁻¹,   T = I + (2η/mean D²) [αQ + (1/n) tr(QM)],   M ← T M T · n/tr(·),
     R = (α/d) tr D² (M+α)⁻¹.
 
-M and D do not commute, and no spectrum evolves by itself. Random rows are D W D with W free from D: here W is
-Marchenko–Pastur quantiles, rotated at random.
+M and D do not commute, so that the spectrum of M does not determine its own change. For random rows M = D W D with W
+free from D; here W has Marchenko–Pastur quantiles as eigenvalues and a random rotation.
 
 Source: derived for this library from the risk and the method of arXiv:2212.13468.
 """
@@ -26,26 +26,20 @@ from aetheory.core.curve import Curve, Values
 from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory
+from aetheory.spectra.covariance import equal_shares
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, square_root
 from aetheory.two_layer.network import normalised
-from aetheory.two_layer.trajectories.start import Numbers, checked_step
+from aetheory.two_layer.trajectories.spectrum import Numbers, checked_step
 from aetheory.two_layer.trajectories.theories import DERIVED, over_batch, require_method
 
-_FLOOR = 4.0
-"""What is left of the size of matrices once rotations agree, in units of 1/size² of the zero map's risk."""
+_SIZE_ERROR = 4.0
+"""Error that the size of the matrices leaves where rotations agree, in units of 1/size² of the zero map's risk."""
 
 
 def trained(
     numbers: Numbers, variances: Float[Array, " dim"], rows: Float[Array, "rows dim"], schedule: Schedule
 ) -> tuple[Values, SolverStats]:
-    """Risk, tr M²/n and the overlap of the rows with their start.
-
-    Arguments:
-        numbers: of the problem.
-        variances: D².
-        rows: B̃ of the start in those coordinates, or any rows of the same M.
-        schedule: when to record.
-    """
+    """Risk, tr M²/n and overlap of the rows with their start, for rows B̃ (or any rows of the same M) and D²."""
     dim, power, alpha = len(variances), jnp.mean(variances), numbers.alpha
     units = numbers.rate * dim
 
@@ -57,22 +51,22 @@ def trained(
         return jax.scipy.linalg.cho_solve((factor, True), jnp.eye(dim, dtype=rows.dtype))
 
     def observe(rows: Float[Array, "rows dim"]) -> Values:
-        # in units in which the zero map has risk 1
+        # relative to the risk of the zero map
         risk = alpha * jnp.mean(jnp.diagonal(inverse(rows)) * variances) / power
         moment, overlap = jnp.sum((rows.T @ rows) ** 2) / units, jnp.sum(rows * start) / units
         return Values(risk=risk, second_moment=moment, overlap=overlap)
 
-    def pull(rows: Float[Array, "rows dim"]) -> Any:
+    def ascent(rows: Float[Array, "rows dim"]) -> Any:
         resolvent = inverse(rows)
-        seen = rows @ ((resolvent * variances[None, :]) @ resolvent)
-        return (alpha * seen + jnp.sum(seen * rows) / units * rows) / power
+        product = rows @ ((resolvent * variances[None, :]) @ resolvent)
+        return (alpha * product + jnp.sum(product * rows) / units * rows) / power
 
     def advance(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
-        return scaled(rows + 2 * numbers.step_size * pull(rows))
+        return scaled(rows + 2 * numbers.step_size * ascent(rows))
 
     def velocity(rows: Float[Array, "rows dim"]) -> Float[Array, "rows dim"]:
-        pulled: Array = pull(rows)
-        return pulled - jnp.sum(pulled * rows) / units * rows
+        direction: Array = ascent(rows)
+        return direction - jnp.sum(direction * rows) / units * rows
 
     start = scaled(rows)
     if schedule.rtol is None:
@@ -82,35 +76,25 @@ def trained(
     return Values(**dict(values.items()) | {"risk": power * values.risk}), stats
 
 
-def equal_shares(variances: Float[Array, " dim"], size: int) -> Float[Array, " size"]:
-    """The means of equal shares of the sorted variances, or these themselves where they are no more."""
-    if len(variances) <= size:
-        return variances
-    ordered = jnp.sort(variances)
-    cumulative = jnp.concatenate([jnp.zeros_like(ordered[:1]), jnp.cumsum(ordered)]) * size / len(ordered)
-    places, ends = (jnp.linspace(0, 1, number + 1, dtype=ordered.dtype) for number in (len(ordered), size))
-    return jnp.diff(jnp.interp(ends, places, cumulative))
-
-
 def random_rows(
     key: Any, variances: Float[Array, " dim"], rate: Float[Array, ""], rank: Float[Array, ""]
 ) -> Float[Array, "dim dim"]:
-    """W^{1/2} D of independent rows: W with `rank` eigenvalues from the Marchenko–Pastur law, rotated at random."""
+    """W^{1/2} D with `rank` eigenvalues of W from the Marchenko–Pastur law and a random rotation."""
     dim = len(variances)
     shares = MarchenkoPastur(1 / rate, rate).shares(dim, rank)
-    # one Gaussian matrix for both precisions; the signs of the axes cancel in RᵀWR
+    # drawn in one precision for both; the signs of the axes cancel in RᵀWR
     axes = jnp.linalg.qr(jax.random.normal(key, (dim, dim), jnp.float32).astype(variances.dtype))[0]
     return square_root(shares)[:, None] * axes.T * jnp.sqrt(variances)[None, :]
 
 
-def _of_random_rows(
+def _random_rows_trained(
     numbers: Numbers,
     variances: Float[Array, " dim"],
     schedule: Schedule,
     rotations: int,
     whole: bool,
 ) -> tuple[Values, Values, SolverStats]:
-    """Mean and deviation over rotations; linear in the rank between whole ones, unless it is known to be `whole`."""
+    """Mean and standard deviation over rotations, interpolated between integer ranks unless the rank is `whole`."""
     dim = len(variances)
     rank = dim * jnp.minimum(numbers.rate, 1)
     below = jax.lax.stop_gradient(jnp.clip(jnp.floor(rank), 1, max(dim - 1, 1)))
@@ -131,8 +115,8 @@ def _of_random_rows(
     return mean, spread, jax.tree.map(lambda leaf: jnp.min(leaf), stats)
 
 
-def _of_encoder(problem: Any, dtype: Any) -> tuple[Float[Array, " dim"], Float[Array, "rows dim"]]:
-    """D² and B̃ in the eigenbasis of Σ; no more rows than dimensions."""
+def _encoder_coordinates(problem: Any, dtype: Any) -> tuple[Float[Array, " dim"], Float[Array, "rows dim"]]:
+    """D² and B̃ in the eigenbasis of Σ, with at most as many rows as dimensions."""
     encoder, covariance = problem.encoder.astype(dtype), problem.covariance
     if covariance is None:
         covariance = jnp.ones(encoder.shape[1], dtype)
@@ -147,7 +131,7 @@ def _of_encoder(problem: Any, dtype: Any) -> tuple[Float[Array, " dim"], Float[A
 
 @dataclass(frozen=True)
 class MatrixDescent(AbstractTheory):
-    """Alternating descent on inputs of any covariance, through a small d × d matrix, or that of one encoder."""
+    """Alternating descent on inputs of any covariance, of random rows by small matrices, or of one encoder."""
 
     is_approximate: ClassVar[bool] = True
 
@@ -166,31 +150,30 @@ class MatrixDescent(AbstractTheory):
     ) -> Curve:
         """Risk, second moment and overlap after these numbers of steps.
 
-        With a `start`, of that encoder, by its own d × d matrix and without a bracket. Otherwise the mean over random
-        rotations of small matrices, with two deviations of a rotation and, added in squares, what their size leaves as
-        the bracket `lower`, `upper`.
+        With a `start`, for that encoder, by its own d × d matrix and without a bracket. Otherwise the mean over random
+        rotations of small matrices; the bracket `lower`, `upper` is two standard deviations of a rotation and, added in
+        squares, the error of their size.
 
         Arguments:
             problem: alternating, with an activation that is odd and not linear.
             times: numbers of steps.
-            flow: the flow that small steps follow, at these times t = 2 · step_size · steps.
-            size: of the matrices; variances are those of the inputs where these have no more dimensions, and means of
-                equal shares of them otherwise.
-            rotations: how many, at least 2, the same in every call, so that curves are smooth in their parameters.
+            flow: predict the flow that small steps follow, at these times t = 2 · step_size · steps.
+            size: dimension of the matrices, whose variances are means of equal shares of the variances of the inputs.
+            rotations: number of rotations, at least 2; the same in every call, so that curves are smooth.
             rtol: relative tolerance of the flow.
-            max_steps: the most steps it may take.
-            adjoint: how Diffrax differentiates it; reverse mode when omitted.
+            max_steps: largest number of solver steps of the flow.
+            adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
             throw: raise when the descent diverges; otherwise `Curve.stats` says where.
 
         Raises:
-            ValueError: an argument is out of its range, the theory does not speak of such a problem, or the step size
-                lets the descent diverge (with `throw`; in a traced program a RuntimeError).
+            ValueError: the theory does not describe such a problem, or the descent diverges at this step size (with
+                `throw`; in a traced program a RuntimeError).
             RuntimeError: the flow ran out of steps (with `throw`).
         """
         require_method(self.name, "alternating", problem)
         size, rotations = static_integer("size", size), static_integer("rotations", rotations)
         if rotations < 2:
-            raise fail("rotations", "at least 2, for their spread is the bracket", rotations)
+            raise fail("rotations", "at least 2, because the bracket is their spread", rotations)
         dtype = common_float_dtype(times, problem.encoder, problem.covariance, *problem.numbers)
         numbers = Numbers.of(problem, dtype)
         schedule = Schedule.of(times, not flow, dtype, rtol, max_steps, adjoint)
@@ -198,16 +181,16 @@ class MatrixDescent(AbstractTheory):
             raise fail("activation", f"one that is not linear for the {self.name}", problem.activation.name)
         lower = upper = None
         if problem.encoder is not None:
-            values, stats = over_batch(trained, numbers, *_of_encoder(problem, dtype), schedule)
+            values, stats = over_batch(trained, numbers, *_encoder_coordinates(problem, dtype), schedule)
         else:
-            variances = equal_shares(problem.deviations.astype(dtype) ** 2, size)
+            variances = problem.deviations.astype(dtype) ** 2
+            variances = equal_shares(variances, size) if len(variances) > size else variances
             rank = len(variances) * np.asarray(numbers.rate) if is_concrete(numbers.rate) else 0.5
             whole = bool(np.all((rank == np.floor(rank)) | (rank > len(variances))))
-            settings = (variances, schedule, rotations, whole)
-            values, spread, stats = over_batch(_of_random_rows, numbers, *settings)
-            floor = _FLOOR / len(variances) ** 2
-            sizes = Values(risk=floor * jnp.mean(variances), second_moment=floor, overlap=floor)
-            width = jax.tree.map(lambda one, size: jnp.hypot(2 * one, size), spread, sizes)
+            values, spread, stats = over_batch(_random_rows_trained, numbers, variances, schedule, rotations, whole)
+            error = _SIZE_ERROR / len(variances) ** 2
+            errors = Values(risk=error * jnp.mean(variances), second_moment=error, overlap=error)
+            width = jax.tree.map(lambda one, error: jnp.hypot(2 * one, error), spread, errors)
             lower, upper = (jax.tree.map(change, values, width) for change in (jnp.subtract, jnp.add))
         if throw:
             values = schedule.require(values, stats, "step_size", problem.step_size)

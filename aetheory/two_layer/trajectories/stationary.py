@@ -1,4 +1,4 @@
-"""What the noise of fresh batches leaves of the risk after a long time.
+"""The stationary risk of stochastic gradient descent, with the excess that the noise of fresh batches leaves.
 
 Source: derived for this library from the risk of arXiv:2212.13468.
 """
@@ -18,38 +18,37 @@ from aetheory.two_layer.hermite import PANEL_WIDTH, gaussian_quadrature
 from aetheory.two_layer.limits.gaussian import gaussian
 from aetheory.two_layer.trajectories.theories import require_method
 
-_STEIN = 1e-3
-"""How far E σ'(g) may be off c₁, as a share; by more, the derivative is a surrogate's."""
-_FLAT = 1e-9
-"""Curvatures below this are those of rotations, which cost nothing."""
+_SURROGATE_TOLERANCE = 1e-3
+"""Largest relative distance of E σ'(g) from c₁; beyond it the derivative is a surrogate."""
+_MIN_CURVATURE = 1e-9
+"""Curvatures below this belong to rotations, which do not change the risk."""
 
 
-class Modes(NamedTuple):
-    """Independent directions around the minimum: curvature, and the variance of the noise there per batch entry."""
+class NoiseModes(NamedTuple):
+    """Independent directions around the minimum, with their curvature h and the variance vᵀ 𝒞 v of the noise."""
 
     curvatures: Float64[np.ndarray, " modes"]
     noises: Float64[np.ndarray, " modes"]
 
     def spread(self, step: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-        """S = Σ (vᵀ 𝒞 v) · 2/(2 − ηh), of steps of η."""
+        """S = Σ (vᵀ 𝒞 v) · 2/(2 − ηh) for steps of η."""
         terms = [noise * 2 / (2 - step * curvature) for curvature, noise in zip(*self, strict=True)]
         return jnp.asarray(sum(terms))
 
 
 def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
-    """R* and the excess of plain steps of η on ½ mean ‖x − x̂‖² over batches of b, to first order in τ = ηd/b.
+    """Stationary risk of plain steps of η on ½ mean ‖x − x̂‖² over batches of b, to first order in τ = ηd/b.
 
-    At the minimum A = (a/c₁) Bᵀ, a = 1/(1+α), with orthonormal rows of B. Around it, directions out of the span of the
-    rows (o) and those within it, symmetric (s) and antisymmetric (a) ones, relax and are driven independently:
+    The minimum is A = (a/c₁) Bᵀ, a = 1/(1+α), with orthonormal rows of B. Around it three kinds of directions fluctuate
+    independently: out of the span of the rows (o), and symmetric (s) and antisymmetric (a) ones within it,
 
         R − R* = (τ/2) [r(1−r) S_o + (r²/2)(S_s + S_a)],    S = Σ_{h>0} (vᵀ 𝒞 v) · 2/(2 − ηh),
 
-    over the eigenpairs (h, v) of their curvature; see `noise_modes`. The excess is that of the activation, whatever α
-    is given beside it.
+    over the eigenpairs (h, v) of their curvature; see `noise_modes`. A given α changes R* alone.
 
     Raises:
-        ValueError: another method, no step size, n > d, where it is not known, a step size at which it diverges, inputs
-            that are not isotropic, or an activation that is trained by a surrogate of its derivative.
+        ValueError: another method, no step size, n > d, a step size at which it diverges, inputs that are not
+            isotropic, or an activation that is trained by a surrogate of its derivative.
     """
     require_method("stationary", "sgd", problem)
     if problem.step_size is None:
@@ -73,8 +72,8 @@ def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
 
 
 @functools.cache
-def noise_modes(activation: Activation) -> tuple[Modes, Modes, Modes]:
-    """The directions out of the span of the rows, and the symmetric and antisymmetric ones within it.
+def noise_modes(activation: Activation) -> tuple[NoiseModes, NoiseModes, NoiseModes]:
+    """Noise modes out of the span of the rows, and the symmetric and antisymmetric ones within it.
 
     With ρ = g − (a/c₁) σ(g) and e = (a/c₁) ρ of a standard Gaussian g: C = E σ'²e², Q = E σσ'e, m = E σ'e g and
     X = E ρσ'e. In coordinates (A, B),
@@ -91,7 +90,7 @@ def noise_modes(activation: Activation) -> tuple[Modes, Modes, Modes]:
         pair = jax.jvp(activation.function, (inputs,), (jnp.ones_like(inputs),))
         values, slopes = (np.asarray(one, np.float64) for one in pair)
     c1, power = activation.linear_coefficient, activation.second_moment
-    if abs(weights @ slopes - c1) > _STEIN * abs(c1):
+    if abs(weights @ slopes - c1) > _SURROGATE_TOLERANCE * abs(c1):
         raise fail("activation", "one that is trained by its own derivative, not by a surrogate", activation.name)
     a = c1**2 / power
     residuals = nodes - a / c1 * values
@@ -107,9 +106,9 @@ def noise_modes(activation: Activation) -> tuple[Modes, Modes, Modes]:
     return along, within[0], within[1]
 
 
-def _modes(diagonal: tuple[float, float], bend: float, noise: tuple[float, float], cross: float) -> Modes:
-    """Those of two symmetric 2 × 2 matrices, the curvature and the noise."""
+def _modes(diagonal: tuple[float, float], bend: float, noise: tuple[float, float], cross: float) -> NoiseModes:
+    """Noise modes of two symmetric 2 × 2 matrices, the curvature and the noise."""
     curvatures, vectors = np.linalg.eigh(np.array([[diagonal[0], bend], [bend, diagonal[1]]]))
     noises = np.einsum("ik,ij,jk->k", vectors, np.array([[noise[0], cross], [cross, noise[1]]]), vectors)
-    curved = curvatures > _FLAT
-    return Modes(curvatures[curved], noises[curved])
+    curved = curvatures > _MIN_CURVATURE
+    return NoiseModes(curvatures[curved], noises[curved])

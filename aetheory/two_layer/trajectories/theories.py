@@ -1,4 +1,4 @@
-"""The trainings on isotropic inputs as theories: what `predict` says of a problem by its method.
+"""Theories of the training methods on isotropic inputs.
 
 Source: derived for this library from the risk and the methods of arXiv:2212.13468.
 """
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -23,25 +23,26 @@ from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.network import normalised
 from aetheory.two_layer.trajectories import isotropic
-from aetheory.two_layer.trajectories.start import Numbers, Start, checked_step
+from aetheory.two_layer.trajectories.spectrum import Numbers, Spectrum, checked_step
 
 _NUM_NODES = 48
-"""Of the quadrature: 1e-6 in float64, .2 ≤ r ≤ 5."""
+"""Nodes of the quadrature over the spectrum: 1e-6 in float64, .2 ≤ r ≤ 5."""
 DERIVED = (Citation("shevchenko2023fundamental", derived=True),)
-_TIED_DECODER = 1e-4
-"""Share of A(0) that may be off (s/c₁) B(0)ᵀ."""
-_HARD_EDGE = 0.1
-"""d (1−√r)², below which the lowest eigenvalue lies within the fluctuations at a hard edge. At d = 50 the correction is
-right to its noise at r = .9 and 1.1 (.13), and wrong by all of it at r = 1."""
+_TIED_TOLERANCE = 1e-4
+"""Largest relative distance of A(0) from (s/c₁) B(0)ᵀ."""
+_MIN_EDGE = 0.1
+"""Least d (1−√r)² for the correction of order 1/n: below it the lowest eigenvalue lies within the fluctuations at the
+edge 0. At d = 50 the correction is right to its noise at r = .9 and 1.1 (.13), and wrong by all of it at r = 1."""
 
 
 class Task(eqx.Module):
-    """One prediction, ready to be compiled.
+    """The arguments of one prediction.
 
     Arguments:
-        schedule: when to record.
-        encoder, decoder: B(0) and, as a multiple s of B(0)ᵀ/c₁, A(0); `None` for random rows, and for 0.
-        levels: of the quantiles of K that are recorded too.
+        schedule: times and solver.
+        encoder: B(0); `None` for random rows.
+        decoder: s of A(0) = (s/c₁) B(0)ᵀ; `None` for 0.
+        levels: levels of recorded quantiles of K; `None` for none.
         finite_size: whether the law of random rows is corrected for their number.
     """
 
@@ -50,45 +51,6 @@ class Task(eqx.Module):
     decoder: Float[Array, ""] | None
     levels: Float[Array, " levels"] | None
     finite_size: bool = eqx.field(static=True)
-
-    def start(self, numbers: Numbers) -> Start:
-        """The spectrum at the start."""
-        if self.encoder is not None:
-            return Start.encoder(self.encoder)
-        return Start.random_rows(numbers.rate, numbers.num_units if self.finite_size else None, _NUM_NODES)
-
-
-class Rules(NamedTuple):
-    """How the lengths of a training move and what its risk is: functions of start, numbers and lengths.
-
-    The lengths are those of B, or of A and B; no `step` for what has none.
-    """
-
-    velocity: Callable[[Start, Numbers, Any], Any]
-    risk: Callable[[Start, Numbers, Any], Float[Array, "..."]]
-    step: Callable[[Start, Numbers, Any], Any] | None
-
-
-def _trained(numbers: Numbers, method: str, rules: Rules, task: Task) -> tuple[Values, SolverStats | None]:
-    """Tied training is explicit in the limit; everything else is a flow or a map."""
-    start, schedule = task.start(numbers), task.schedule
-    velocity, risk = (partial(one, start, numbers) for one in (rules.velocity, rules.risk))
-
-    def observe(lengths: Any) -> Values:
-        encoder = lengths.encoder if method == "joint" else lengths
-        moment, overlap = start.mean(encoder**4), start.mean(encoder * start.lengths)
-        spectrum = {} if task.levels is None else {"spectrum": start.quantiles(encoder, task.levels)}
-        return Values(risk=risk(lengths), second_moment=moment, overlap=overlap, **spectrum)
-
-    first: Any = start.lengths
-    if method == "joint":
-        scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
-        first = isotropic.Lengths(scale * first, first)
-    if schedule.rtol is None and rules.step is not None:
-        return schedule.descend(checked_step(partial(rules.step, start, numbers), observe), first)
-    if method == "tied" and task.encoder is None and not task.finite_size:
-        return jax.vmap(observe)(isotropic.tied_lengths(start, numbers, schedule.times)), None
-    return schedule.follow(velocity, observe, first)
 
 
 @eqx.filter_jit
@@ -106,12 +68,15 @@ class Trajectory(AbstractTheory):
     """The training of random rows, or of one encoder, on isotropic inputs, through the spectrum of K = B Bᵀ.
 
     Arguments:
-        method: of the problems that it speaks of.
-        rules: of one problem.
+        method: the method of the problems that it describes.
+        velocity, risk, step: functions of the spectrum at the start, the numbers and the singular values (those of B,
+            or `SingularValues` for the joint method); no `step` for a method that is a flow.
     """
 
     method: str
-    rules: Rules
+    velocity: Callable[[Spectrum, Numbers, Any], Any]
+    risk: Callable[[Spectrum, Numbers, Any], Float[Array, "..."]]
+    step: Callable[[Spectrum, Numbers, Any], Any] | None = None
 
     def curve(
         self,
@@ -126,32 +91,32 @@ class Trajectory(AbstractTheory):
         adjoint: diffrax.AbstractAdjoint | None = None,
         throw: bool = True,
     ) -> Curve:
-        """The curve that a simulation of the problem would show: risk, second moment and overlap.
+        """Risk, second moment and overlap that a simulation of the problem would show.
 
-        With a `start`, of that encoder, from its own singular values and with all terms of order 1/n; otherwise the
-        limit of random rows. Joint training starts from A(0) = 0, or from that of a `start` where it is proportional to
-        B(0)ᵀ. Another A(0) shares no singular vectors with B(0), and nothing closed is known then: A(0) = 0 in its
-        place is off by .05 to .11 of ε² in R for A(0) = ε G/√d, G Gaussian (1e-3 at ε = .1, .01 at .3, .08 at 1).
+        With a `start`, for that encoder, from its own singular values and with all terms of order 1/n; otherwise in the
+        limit of random rows. Joint training starts from A(0) = 0, or from the A(0) of a `start` where it is
+        proportional to B(0)ᵀ. Another A(0) shares no singular vectors with B(0), and no closed prediction is known:
+        A(0) = 0 in its place is off by .05 to .11 of ε² in R for A(0) = ε G/√d, G Gaussian.
 
         Arguments:
             problem: of the theory's method, with isotropic inputs and an odd activation. Its numbers of units and
                 dimensions, α and step size may be real, traced or arrays (a batch).
-            times: flow times; for a problem of steps their numbers, between which the curve is interpolated. Where
-                these are traced it is differentiated in forward mode only.
-            flow: of a problem of steps the flow that small ones follow, at these flow times: step_size · steps of joint
-                training, twice that of the alternating one.
+            times: flow times; for a descent numbers of steps, between which the curve is interpolated. A descent at
+                traced numbers of steps is differentiated in forward mode only.
+            flow: predict the flow that a descent follows for small steps, at these flow times: step_size · steps of
+                joint training, twice that of the alternating one.
             finite_size: add the terms of order 1/n of random rows, of their spectrum and of f(K). Not for d (1−√r)²
                 below .1, where the spectrum reaches down to 0 and the expansion fails at late times.
-            quantiles: levels in [0, 1]; adds those of the eigenvalues of K as the value `spectrum`, shape
-                (num_times, num_levels).
-            rtol: relative tolerance of a flow that is not explicit.
-            max_steps: the most steps it may take.
-            adjoint: how Diffrax differentiates it; reverse mode when omitted.
-            throw: raise when a flow does not finish, or a descent diverges; otherwise `Curve.stats` says where.
+            quantiles: levels in [0, 1] of quantiles of the eigenvalues of K, which are added as the value `spectrum`,
+                shape (num_times, num_levels).
+            rtol: relative tolerance of a flow.
+            max_steps: largest number of solver steps.
+            adjoint: how Diffrax differentiates a flow; reverse mode when omitted.
+            throw: raise when a flow does not finish or a descent diverges; otherwise `Curve.stats` says where.
 
         Raises:
-            ValueError: an argument is out of its range, the theory does not speak of such a problem, or the step size
-                lets the descent diverge (with `throw`; in a traced program a RuntimeError).
+            ValueError: the theory does not describe such a problem, or the descent diverges at this step size (with
+                `throw`; in a traced program a RuntimeError).
             RuntimeError: a flow ran out of steps (with `throw`).
 
         Warns:
@@ -167,7 +132,7 @@ class Trajectory(AbstractTheory):
             levels=None if quantiles is None else check_levels(quantiles).astype(dtype),
             finite_size=finite_size,
         )
-        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self.method, self.rules, task)
+        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self, task)
         if throw:
             values = task.schedule.require(values, stats, "step_size", problem.step_size)
         shown = jnp.asarray(times) if stepwise else task.schedule.times
@@ -186,25 +151,47 @@ class Trajectory(AbstractTheory):
             raise fail("quantiles", "None with `finite_size`, which corrects means alone", quantiles)
         if is_concrete(problem.rate) and is_concrete(problem.input_dim):
             edge = np.asarray(problem.input_dim) * (1 - np.sqrt(np.asarray(problem.rate))) ** 2
-            if np.any(edge < _HARD_EDGE):
+            if np.any(edge < _MIN_EDGE):
                 message = "is near 1 for this size: the correction of order 1/n fails there at late times"
                 warnings.warn(f"The rate {problem.rate} {message}.", stacklevel=4)
 
 
+def _trained(numbers: Numbers, theory: Trajectory, task: Task) -> tuple[Values, SolverStats]:
+    """Values along the flow, or along the descent where the method has steps."""
+    if task.encoder is None:
+        start = Spectrum.random_rows(numbers.rate, numbers.num_units if task.finite_size else None, _NUM_NODES)
+    else:
+        start = Spectrum.encoder(task.encoder)
+    first: Any = start.lengths
+    if theory.method == "joint":
+        scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
+        first = isotropic.SingularValues(scale * first, first)
+
+    def observe(state: Any) -> Values:
+        encoder = state.encoder if theory.method == "joint" else state
+        moment, overlap = start.mean(encoder**4), start.mean(encoder * start.lengths)
+        spectrum = {} if task.levels is None else {"spectrum": start.quantiles(encoder, task.levels)}
+        return Values(risk=theory.risk(start, numbers, state), second_moment=moment, overlap=overlap, **spectrum)
+
+    if task.schedule.rtol is None and theory.step is not None:
+        return task.schedule.descend(checked_step(partial(theory.step, start, numbers), observe), first)
+    return task.schedule.follow(partial(theory.velocity, start, numbers), observe, first)
+
+
 def require_method(theory: str, method: str, problem: Any) -> None:
-    """Raise unless the theory of that name, which is of this method, speaks of the problem."""
+    """Raise unless the theory of that name and method describes the problem."""
     if problem.method != method:
         raise fail("theory", f"one of the method {problem.method!r} of the problem, as None is", theory)
 
 
 def _tied_decoder(problem: Any, dtype: Any) -> Float[Array, ""] | None:
-    """s of A(0) = (s/c₁) B(0)ᵀ."""
+    """s of A(0) = (s/c₁) B(0)ᵀ; raises for another A(0)."""
     if problem.decoder is None:
         return None
     rows, decoder = normalised(problem.encoder.astype(dtype), None)[0], problem.decoder.astype(dtype).T
     scale = jnp.sum(decoder * rows) / len(rows)
     rest = jnp.linalg.norm(decoder - scale * rows) / len(rows) ** 0.5
-    other = rest > _TIED_DECODER * jnp.linalg.norm(decoder) / len(rows) ** 0.5
+    other = rest > _TIED_TOLERANCE * jnp.linalg.norm(decoder) / len(rows) ** 0.5
     requirement = (
         "an encoder (A(0) = 0), or an autoencoder with A(0) proportional to B(0)ᵀ: another A(0) shares no singular "
         "vectors with B(0), and its training has no closed prediction; that from A(0) = 0 is off by .05 to .11 of "
@@ -225,9 +212,10 @@ TIED = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0026 (sign), .0046 (erf, tanh), mostly as m₂(0) of a draw is; one encoder: by ≤ 4.3e-4",
     method="tied",
-    rules=Rules(isotropic.tied_velocity, isotropic.tied_risk, None),
+    velocity=isotropic.tied_velocity,
+    risk=isotropic.tied_risk,
 )
-"""B by gradient flow on spheres, A = β Bᵀ with the best β: explicit."""
+"""B by gradient flow on spheres, A = β Bᵀ with the best β."""
 
 ALTERNATING = Trajectory(
     name="alternating descent",
@@ -236,7 +224,9 @@ ALTERNATING = Trajectory(
     tested="sign, η = .1 and .5, and erf, r from .5 to 2, d = 200, one or two starts; one encoder: the same at d = 100",
     error="limit: R off by ≤ .0018 (sign), .0029 (erf), mostly at the start; one encoder: by ≤ 4.5e-5",
     method="alternating",
-    rules=Rules(isotropic.alternating_velocity, isotropic.best_risk, isotropic.alternating_step),
+    velocity=isotropic.alternating_velocity,
+    risk=isotropic.best_risk,
+    step=isotropic.alternating_step,
 )
 """Steps of B, each after the best A: the exact map at the step size of the problem."""
 
@@ -247,6 +237,8 @@ JOINT = Trajectory(
     tested="sign, erf and tanh, r from .5 to 2, d = 200, one or two starts; one encoder: sign and erf, d = 100",
     error="limit: R off by ≤ .0014 (sign), .0043 (erf, tanh; at d = 100 .0047); one encoder: by ≤ 7.2e-5",
     method="joint",
-    rules=Rules(isotropic.joint_velocity, isotropic.joint_risk, isotropic.joint_step),
+    velocity=isotropic.joint_velocity,
+    risk=isotropic.joint_risk,
+    step=isotropic.joint_step,
 )
 """A and B by gradient flow from A(0) = 0 or ∝ B(0)ᵀ, or by steps of one size."""
