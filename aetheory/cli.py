@@ -161,6 +161,7 @@ def sweep(
     """
     if (config is None) == (resume is None):
         raise typer.BadParameter("give either a CONFIG or --resume STORE")
+    _limit_threads()
     from aetheory.sweeps.config import find_config, read_config, run_config, stored_config
 
     store: Path | None = resume
@@ -321,8 +322,7 @@ def _configure_jax(x64: bool) -> None:
 
     Environment variables that are set already win over ours.
     """
-    for name in _THREADS:  # before NumPy is loaded
-        os.environ.setdefault(name, "1")
+    _limit_threads()
     import jax
 
     settings = {
@@ -332,6 +332,12 @@ def _configure_jax(x64: bool) -> None:
     }
     for name, value in settings.items():
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
+
+
+def _limit_threads() -> None:
+    """Give BLAS and OpenMP one thread, which has an effect only before NumPy is loaded."""
+    for name in _THREADS:
+        os.environ.setdefault(name, "1")
 
 
 def _compiled_programs() -> str:

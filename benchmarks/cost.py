@@ -49,18 +49,19 @@ def measure(dims: tuple[int, int, int], repeats: int = 4) -> Cost:
     names = ("input_dim", "latent_dim", "num_samples")
     grid = {**{name: [size] for name, size in zip(names, dims, strict=True)}, "init_scale": [1.0]}
     sweep = prepare(ae.sweeps.Simulation(TIMES), grid, jax.random.key(0), repeats, devices=jax.devices()[:1])
-    (lanes,) = sweep.plan.lanes(tuple(slice(0, size) for size in sweep.plan.shape))
+    (one,) = sweep.programs.values()
+    evaluations = sweep.plan.evaluations_of(one.group, np.zeros(repeats, int), np.arange(repeats))
     runner = sweep.runner
-    results = runner.run(lanes)
+    results = runner.run(evaluations)
     times = []
     for _ in range(3):
         start = time.perf_counter()
-        runner.run(lanes)
+        runner.run(evaluations)
         times.append((time.perf_counter() - start) / repeats)
-    evaluations = EVALUATIONS_PER_STEP * float(results["num_steps"].mean()) + 2
-    return Cost(
-        min(times), evaluations * reduction(*dims).flops, runner.compile(lanes).num_bytes, runner.compile_seconds
-    )
+    sizes = runner.trace(one).lower().compile().memory_analysis()
+    num_bytes = sizes.temp_size_in_bytes + sizes.output_size_in_bytes + sizes.argument_size_in_bytes
+    num_evaluations = EVALUATIONS_PER_STEP * float(results["num_steps"].mean()) + 2
+    return Cost(min(times), num_evaluations * reduction(*dims).flops, num_bytes, runner.compile_seconds)
 
 
 def draw(costs: dict[str, list[Cost]], overhead: float, rate: float, path: Path) -> None:

@@ -278,8 +278,8 @@ def sweep_against_peers(dtype: Any, fraction: float, only: list[str]) -> dict[st
 def compilation() -> float:
     """Seconds to trace and compile the programs of all shapes, one after the other."""
     sweep = prepare(ae.sweeps.Simulation(TIMES, rtol=TOLERANCE), grid(), jax.random.key(0), REPEATS)
-    for lanes in sweep.programs.values():
-        sweep.runner.compile(lanes)
+    for evaluations in sweep.programs.values():
+        sweep.runner.compile(evaluations)
     return sweep.runner.compile_seconds
 
 
@@ -290,14 +290,14 @@ def overhead(dtype: Any) -> dict[str, float]:
     key = jax.random.key(0)
     sweep = prepare(task, axes, key, REPEATS, devices=jax.devices()[:1])
     plan, runner = sweep.plan, sweep.runner
-    (lanes,) = plan.lanes(tuple(slice(0, size) for size in plan.shape))
-    runner.compile(lanes)
+    (evaluations,) = plan.evaluations(tuple(slice(0, size) for size in plan.shape), np.ones(plan.shape, bool))
+    runner.compile(evaluations)
     cores = len(os.sched_getaffinity(0))
     x64 = dtype == np.float64
 
     def bare(part: int) -> None:
         with jax.enable_x64(x64):
-            runner.run(lanes.take(slice(part, None, cores)))
+            runner.run(evaluations.take(slice(part, None, cores)))
 
     times: dict[str, list[float]] = {"bare": [], "store": []}
     for _ in range(3):

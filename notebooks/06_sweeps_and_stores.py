@@ -108,7 +108,8 @@ print(table.limit.isel(repeat=0).to_pandas().round(4).to_string())
 # ## A store
 #
 # With a path, every block is written as it finishes. The same call continues where a killed run stopped, and a finished
-# store is only opened. A store that was made with other settings is refused with the difference named, never mixed.
+# store is only opened. With a further value on an axis, or more repeats, the new cells only are computed. A store that was
+# made with other settings is refused with the difference named, never mixed.
 
 # %%
 small = grid | {"latent_dim": [10]}

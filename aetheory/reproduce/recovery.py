@@ -93,8 +93,8 @@ def _train(
 
     runs = ae.sweep(
         trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
-        dims=dict.fromkeys(_RECORDS, ("epoch",)), coordinates={"epoch": list(epochs)},
-    )[list(_RECORDS)].load()  # fmt: skip
+        dims=dict.fromkeys(_RECORDS, ("epoch",)),
+    )[list(_RECORDS)].assign_coords(epoch=list(epochs)).load()  # fmt: skip
     theory = predictions(problem, network, levels, epochs)
     runs = runs.merge(theory.rename({name: f"predicted_{name}" for name in theory.data_vars}), join="exact")
     sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}

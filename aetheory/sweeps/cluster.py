@@ -1,10 +1,23 @@
-"""Connecting to a Dask cluster, or starting one of processes on this machine."""
+"""Dask clusters: connecting to one, and running blocks on its workers."""
 
-from collections.abc import Generator
+import sys
+import time
+from collections.abc import Generator, Iterator, Mapping
+from concurrent.futures import Executor
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from typing import Any
 
+import jax
+import numpy as np
+from jaxtyping import Bool
+
 from aetheory.core.checks import fail
+from aetheory.core.store import versions
+from aetheory.sweeps.blocks import Block, Plan, Region, run_block
+from aetheory.sweeps.engine import POLL_SECONDS, Executors, JaxSettings, LostError, Work
+from aetheory.sweeps.identity import Environment, environment
+from aetheory.sweeps.programs import Runner
 
 TIMEOUT = "10s"
 """How long to wait for a scheduler to answer."""
@@ -12,15 +25,15 @@ TIMEOUT = "10s"
 
 @contextmanager
 def connect(address: str) -> Generator[Any, None, None]:
-    """A client of the cluster at `address`, closed at the end with what was started for it.
+    """A client of the cluster at `address`; on exit it is closed, with all processes that were started for it.
 
     Arguments:
-        address: "local:N" for N processes on this machine, started afresh; otherwise a scheduler's address, as in
+        address: "local:N" to start N processes on this machine; otherwise a scheduler's address, as in
             "tcp://host:8786", or a path to its scheduler file ending in ".json".
 
     Raises:
         ValueError: an address of no known form.
-        OSError: nothing answers there.
+        OSError: no scheduler answers there.
     """
     from distributed import Client, LocalCluster
 
@@ -47,3 +60,73 @@ def connect(address: str) -> Generator[Any, None, None]:
         ) from error
     with client:
         yield client
+
+
+def cluster_environment(client: Any) -> Environment:
+    """The environment of the workers of a cluster, after waiting for the first of them.
+
+    Raises:
+        ValueError: the client is not connected, or the workers have other versions of packages than this process.
+    """
+    if not hasattr(client, "get_executor") or client.status != "running":
+        raise fail("client", "a distributed.Client that is connected", client)
+    if not client.scheduler_info(n_workers=-1)["workers"]:
+        print("Waiting for the first worker of the cluster.", file=sys.stderr, flush=True)
+        client.wait_for_workers(1)
+    found: Environment = client.submit(environment, pure=False).result()
+    if found.versions != versions():
+        raise fail("client", f"connected to workers with {versions()}, as in this process", found.versions)
+    return found
+
+
+@contextmanager
+def workers(client: Any, runner: Runner, plan: Plan, stop_at_failure: bool) -> Iterator[tuple[Executors, Work]]:
+    """Executors that are the workers of a cluster, including those that join later, and the function they run."""
+    import cloudpickle  # which comes with Dask
+
+    key = np.asarray(jax.random.key_data(runner.key)), str(jax.random.key_impl(runner.key))
+    try:
+        job = cloudpickle.dumps((plan.task, plan.grid, plan.num_repeats, key, JaxSettings.current(), runner.outputs))
+    except Exception as error:
+        raise fail("function", f"one that can be sent to other processes ({error})", plan.task) from error
+    known: dict[str, Executor] = {}
+    present: dict[str, Executor] = {}
+    asked = -POLL_SECONDS
+
+    def executors() -> Mapping[str, Executor]:
+        nonlocal present, asked
+        if client.status != "running":
+            raise LostError("the cluster was lost (its client is closed)")
+        if time.monotonic() > asked + POLL_SECONDS:
+            for name in (names := client.scheduler_info(n_workers=-1)["workers"]):
+                if name not in known:
+                    known[name] = client.get_executor(workers=[name], allow_other_workers=True, pure=False)
+            present, asked = {name: known[name] for name in names}, time.monotonic()
+        return present
+
+    try:
+        yield executors, partial(_run_remotely, job, stop_at_failure)
+    finally:
+        for executor in known.values() if client.status == "running" else ():
+            executor.shutdown(wait=False)
+
+
+def _run_remotely(job: bytes, stop_at_failure: bool, region: Region, wanted: Bool[np.ndarray, "..."]) -> Block:
+    runner, plan, jax_settings = _restored(job)
+    with jax_settings.apply():
+        return run_block(runner, plan, region, wanted, stop_at_failure)
+
+
+@lru_cache(maxsize=4)
+def _restored(job: bytes) -> tuple[Runner, Plan, JaxSettings]:
+    """The runner of a worker, which keeps the programs that it has compiled."""
+    import cloudpickle
+
+    task, grid, num_repeats, (key_data, kind), jax_settings, outputs = cloudpickle.loads(job)
+    with jax_settings.apply():
+        plan = Plan(task, grid, num_repeats)
+        runner = Runner(
+            jax.random.wrap_key_data(key_data, impl=kind), grid.dtype, jax.devices(), plan.num_evaluations()
+        )
+        runner.outputs = outputs
+        return runner, plan, jax_settings

@@ -1,7 +1,6 @@
 """Sweeps described by a file, and resumed from the folder they write to."""
 
 import importlib
-import os
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import xarray
 
 from aetheory.core.checks import fail
+from aetheory.core.store import replacing
 from aetheory.sweeps.problems import Prediction, Simulation
 from aetheory.sweeps.run import sweep
 from aetheory.sweeps.store import open_store
@@ -75,11 +75,13 @@ def read_config(path: Path) -> SweepConfig:
         raise ValueError(f"Argument `config` must be a TOML file, but '{path}' is not: {error}.") from error
     listed = content.get("function", [])
     listed = listed if isinstance(listed, list) else [listed]
-    needed = _NEEDED | ({"times"} if _TASKS.keys() & {*map(str, listed)} else set())
+    needed = _NEEDED | ({"times"} if "simulate" in listed or "predict" in listed else set())
     if unknown := sorted(content.keys() - _KEYS):
         raise fail("config", f"made of the keys {sorted(_KEYS)}", unknown)
     if missing := sorted(needed - content.keys()):
         raise fail("config", f"inclusive of {', '.join(sorted(needed))}", f"a file without {missing}")
+    if not listed:
+        raise fail("function", "'simulate', 'predict', 'module:name' or a list of them", listed)
     for name in listed:
         if not isinstance(name, str) or not (name in _TASKS or name.count(":") == 1):
             raise fail("function", "'simulate', 'predict' or 'module:name'", name)
@@ -122,7 +124,7 @@ def _expand(values: Any) -> Any:
 
 
 def run_config(text: str, config: SweepConfig, client: Any = None) -> dict[str, xarray.Dataset]:
-    """Run a sweep, or go on with it, and keep `text`, its description, beside its results: a dataset a function.
+    """Run or continue a sweep, and keep `text`, its description, beside the results; returns a dataset per function.
 
     Raises:
         ValueError: the store belongs to another sweep.
@@ -131,17 +133,26 @@ def run_config(text: str, config: SweepConfig, client: Any = None) -> dict[str, 
     description = config.store / _CONFIG
     tasks = {name: _task(name, config) for name in config.functions}
     config.store.mkdir(parents=True, exist_ok=True)
-    if not description.exists():
-        if any(config.store.iterdir()):
-            raise fail("store", "a new folder or that of a sweep", str(config.store))
-        description.with_suffix(".tmp").write_text(text)
-        os.replace(description.with_suffix(".tmp"), description)
+    if not description.exists() and any(config.store.iterdir()):
+        raise fail("store", "a new folder or that of a sweep", str(config.store))
+    before = description.read_text() if description.exists() else None
+    _write_text(description, text)  # which may have a function more than the last time
     key, results = jax.random.key(config.seed), {}
-    for name, task in tasks.items():
-        options = {} if name in _TASKS else config.options[name]
-        repeats = None if name == "predict" else config.repeats
-        results[name] = sweep(task, config.grid, key, repeats, _path(config.store, name), client=client, **options)
+    try:
+        for name, task in tasks.items():
+            options = {} if name in _TASKS else config.options[name]
+            repeats = None if name == "predict" else config.repeats
+            results[name] = sweep(task, config.grid, key, repeats, _path(config.store, name), client=client, **options)
+    except ValueError:  # of a store of another sweep
+        if before is not None:
+            _write_text(description, before)
+        raise
     return results
+
+
+def _write_text(path: Path, text: str) -> None:
+    with replacing(path) as draft:
+        draft.write_text(text)
 
 
 def stored_config(store: Path) -> Path:

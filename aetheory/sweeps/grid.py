@@ -22,11 +22,11 @@ _REQUIREMENT = "a mapping from names to values (or, for axes that vary together,
 
 @dataclass(frozen=True)
 class Grid:
-    """The product of some axes; its cells are counted with the last axis fastest.
+    """The product of several axes. Its cells are numbered with the last axis fastest.
 
     Arguments:
-        axes: by name the parameters that vary along each, with their values; a parameter's name appears once.
-        dtype: the precision that the axes were given in ("float32", "float64"); `None` where they do not say.
+        axes: for each axis by name, the parameters that vary along it, with their values.
+        dtype: the precision of the axes ("float32", "float64"); `None` where they are not arrays of real numbers.
     """
 
     axes: dict[str, dict[str, tuple[Value, ...]]]
@@ -44,37 +44,44 @@ class Grid:
 
     @cached_property
     def arrays(self) -> dict[str, Shaped[np.ndarray, " values"]]:
-        """The same as arrays; words as Python's own strings, which Zarr can hold."""
-        parameters = self.parameters.items()
-        return {name: np.array(values, object if isinstance(values[0], str) else None) for name, values in parameters}
+        """The values of every parameter as an array; strings as Python's own, which Zarr can hold."""
+        kinds = {name: object if isinstance(values[0], str) else None for name, values in self.parameters.items()}
+        return {name: np.array(values, kinds[name]) for name, values in self.parameters.items()}
 
     @cached_property
     def _digests(self) -> dict[str, UInt64[np.ndarray, " values"]]:
-        return {name: _digests(name, values) for name, values in self.parameters.items()}
+        return {name: _value_digests(name, values) for name, values in self.parameters.items()}
 
     def columns(self, cells: Int[np.ndarray, " cells"]) -> dict[str, Shaped[np.ndarray, " cells"]]:
         """The parameters of some cells."""
-        places = zip(self.axes.values(), np.unravel_index(cells, self.shape), strict=True)
-        return {name: self.arrays[name][place] for members, place in places for name in members}
+        columns = {}
+        for members, index in zip(self.axes.values(), np.unravel_index(cells, self.shape), strict=True):
+            for name in members:
+                columns[name] = self.arrays[name][index]
+        return columns
 
     def cell(self, number: int) -> dict[str, Value]:
         """The parameters of one cell."""
-        places = zip(self.axes.values(), np.unravel_index(number, self.shape), strict=True)
-        return {name: values[int(place)] for members, place in places for name, values in members.items()}
+        parameters = {}
+        for members, index in zip(self.axes.values(), np.unravel_index(number, self.shape), strict=True):
+            for name, values in members.items():
+                parameters[name] = values[int(index)]
+        return parameters
 
-    def words(self, cells: Int[np.ndarray, " cells"]) -> UInt32[np.ndarray, "cells 2"]:
-        """Two numbers for each cell that depend on the names and values of its parameters and on nothing else.
+    def key_data(self, cells: Int[np.ndarray, " cells"]) -> UInt32[np.ndarray, "cells 2"]:
+        """Two integers for each cell, from which its random key is derived.
 
-        The halves of the sum of a 64-bit digest for each parameter: the same whatever the order of the axes and
-        whatever other cells there are.
+        They are the halves of the sum of a 64-bit digest of each parameter's name and value. So they do not depend on
+        the order of the axes or on the other cells of the grid.
         """
         total = np.zeros(len(cells), np.uint64)
-        for members, place in zip(self.axes.values(), np.unravel_index(cells, self.shape), strict=True):
-            total += sum(self._digests[name][place] for name in members)
+        for members, index in zip(self.axes.values(), np.unravel_index(cells, self.shape), strict=True):
+            for name in members:
+                total += self._digests[name][index]
         return np.stack([total & 0xFFFFFFFF, total >> np.uint64(32)], axis=1).astype(np.uint32)
 
     def combinations(self, names: Collection[str]) -> tuple[list[dict[str, Value]], Int[np.ndarray, " cells"]]:
-        """What values these parameters take together, and the number of those that each cell has."""
+        """All combinations of values of these parameters, and the number of the combination in each cell."""
         found, number = [dict[str, Value]()], np.zeros(self.shape, int)
         for dim, members in enumerate(self.axes.values()):
             own = [name for name in members if name in names]
@@ -88,7 +95,7 @@ class Grid:
 
 
 def make_grid(grid: Any) -> Grid:
-    """Check and normalise what a user gave as a grid, see `aetheory.sweep`.
+    """The grid of the argument `grid` of `aetheory.sweep`, checked.
 
     Raises:
         ValueError: an empty axis, a name that appears twice or is reserved ("repeat"), members of different lengths,
@@ -155,12 +162,12 @@ def _values(name: str, values: Any) -> tuple[Value, ...]:
 
 
 def is_real(value: Value) -> bool:
-    """Whether it is a real number rather than one that counts (infinitely far), a choice or a word."""
+    """Whether a value is a real number, rather than an integer (or infinity), a boolean or a string."""
     return isinstance(value, float) and not math.isinf(value)
 
 
-def _digests(name: str, values: tuple[Value, ...]) -> UInt64[np.ndarray, " values"]:
-    """A number for each value of one parameter: a hash of its words, or of its name mixed with the bits of a number.
+def _value_digests(name: str, values: tuple[Value, ...]) -> UInt64[np.ndarray, " values"]:
+    """A 64-bit digest of a parameter's name with each of its values.
 
     Source: G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators", 2014 (the mixing function).
     """
@@ -168,35 +175,35 @@ def _digests(name: str, values: tuple[Value, ...]) -> UInt64[np.ndarray, " value
         return np.array([_hash(f"{name}={value}") for value in values], np.uint64)
     real = np.array(values, np.float64)
     bits = (real + 0.0).view(np.uint64) + np.uint64(_hash(name))  # −0 is the number 0
-    for place in np.flatnonzero(np.abs(real) >= 2**53):  # where whole numbers need not be the real ones nearest them
-        if isinstance(values[place], int) and int(real[place]) != values[place]:
-            bits[place] = _hash(f"{name}={values[place]}")
+    for index in np.flatnonzero(np.abs(real) >= 2**53):  # where a real number need not be the integer itself
+        if isinstance(values[index], int) and int(real[index]) != values[index]:
+            bits[index] = _hash(f"{name}={values[index]}")
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         bits = (bits ^ (bits >> np.uint64(shift))) * np.uint64(factor)
     mixed: UInt64[np.ndarray, " values"] = bits ^ (bits >> np.uint64(31))
     return mixed
 
 
-def _hash(words: str) -> int:
-    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little")
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 
 
 def cell_key(key: PRNGKeyArray, parameters: Mapping[str, Any], repeat: int = 0) -> PRNGKeyArray:
-    """The key that `aetheory.sweep` gives to its function in one cell, to compute that cell again alone.
+    """The random key that `aetheory.sweep` passes to its function in one cell.
 
     Arguments:
         key: the sweep's key.
-        parameters: all parameters of the cell, those included that play no part in the result.
-        repeat: which draw.
+        parameters: all parameters of the cell, including those that the function does not use.
+        repeat: the number of the repeat, from 0.
 
     Raises:
         ValueError: parameters that are not those of a cell.
     """
-    return derive_key(key, make_grid([dict(parameters)]).words(np.zeros(1, int))[0], np.uint32(repeat))
+    return derive_key(key, make_grid([dict(parameters)]).key_data(np.zeros(1, int))[0], np.uint32(repeat))
 
 
-def derive_key(key: PRNGKeyArray, words: Shaped[Array | np.ndarray, "2"], repeat: Any) -> PRNGKeyArray:
-    """The key of one cell, which two 32-bit numbers name, and one repeat."""
-    for number in (words[0], words[1], repeat):
+def derive_key(key: PRNGKeyArray, key_data: Shaped[Array | np.ndarray, "2"], repeat: Any) -> PRNGKeyArray:
+    """The random key of one cell, given by its `key_data`, and one repeat."""
+    for number in (key_data[0], key_data[1], repeat):
         key = jax.random.fold_in(key, number)
     return key

@@ -1,82 +1,102 @@
-"""What the results of a sweep depend on, and where they come from."""
+"""The settings of a sweep, which its results depend on, and the description of their origin."""
 
-import hashlib
-import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
-from importlib.metadata import version
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aetheory.core.checks import fail
+from aetheory.core.store import as_json, content_digest, versions
 from aetheory.sweeps.blocks import Plan
-from aetheory.sweeps.programs import Lanes, OutputError, Runner
+from aetheory.sweeps.programs import OutputError, Runner, inner_programs
+from aetheory.sweeps.tasks import Group
 
 
-def settings(plan: Plan, runner: Runner, programs: Iterable[Lanes] | None, version_of: str | None) -> dict[str, Any]:
-    """All that the results depend on, as JSON gives it back; without `programs`, neither these nor the grid.
+class Environment(NamedTuple):
+    """Where evaluations run: the kind of device, and the versions of packages."""
 
-    Raises:
-        ValueError: a program calls a function of the host, whose content cannot be known, and there is no `version_of`
-            it.
-    """
+    platform: str
+    device_kind: str
+    versions: dict[str, str]
+
+
+def environment(device: jax.Device | None = None) -> Environment:
+    """The environment of this process, on a device or the default one."""
+    device = jax.devices()[0] if device is None else device
+    return Environment(device.platform, device.device_kind, versions())
+
+
+def settings(plan: Plan, runner: Runner, where: Environment) -> dict[str, Any]:
+    """Everything that the results depend on except the programs, as JSON gives it back."""
     found = {
-        "versions": {name: version(name) for name in ("aetheory", "jax", "jaxlib", "diffrax")},
-        "platform": runner.devices[0].platform,
+        "versions": where.versions,
+        "platform": where.platform,
         "dtype": runner.dtype.name,
         "task": plan.task.settings(),
         "key": [str(jax.random.key_impl(runner.key)), np.asarray(jax.random.key_data(runner.key)).tolist()],
         "num_repeats": plan.num_repeats,
+        "grid": [{"axis": axis, **members} for axis, members in plan.grid.axes.items()],
     }
-    if programs is not None:
-        found["grid"] = [{"axis": axis, **members} for axis, members in plan.grid.axes.items()]
-        found["version"] = version_of
-        if not plan.task.is_own:
-            found["program"] = _digest_of(runner, programs, version_of)
-    restored: dict[str, Any] = json.loads(json.dumps(found))  # tuples are lists now, as in a store
-    return restored
+    return as_json(found)
 
 
-def _digest_of(runner: Runner, programs: Iterable[Lanes], version_of: str | None) -> str:
-    """A digest of the traced programs with all their constants: what they compute, whatever they are called."""
-    digest = hashlib.blake2b(digest_size=12)
-    for lanes in programs:
-        try:
-            closed = runner.trace(lanes).jaxpr
-        except OutputError:
-            raise
-        except Exception as error:  # of a function that raises, which is met again when its turn comes
-            digest.update(repr(error).encode())
-            continue
-        digest.update(re.sub(r"0x[0-9a-f]+", "", str(closed)).encode())
-        for part in _parts(closed):
-            if callable(part) and version_of is None:
+def program_digests(plan: Plan, runner: Runner, version: str | None) -> dict[str, str]:
+    """A digest of the traced program of each group, with all its constants, by name for the settings.
+
+    Raises:
+        ValueError: a program calls a function of the host, whose content cannot be known, and `version` is `None`.
+    """
+    groups, number = plan.task.groups_for_digest(plan.grid)
+    traced: dict[Any, str] = {}
+    digests = {}
+    for group, cell in zip(groups, np.unique(number, return_index=True)[1], strict=True):
+        if group.program not in traced:
+            traced[group.program] = _program_digest(plan, runner, group, int(cell), version)
+        digests[f"program of {group.label}"] = content_digest(
+            traced[group.program], *_contents(group.preparation(), version)
+        )
+    return digests
+
+
+def _program_digest(plan: Plan, runner: Runner, group: Group, cell: int, version: str | None) -> str:
+    try:
+        program = runner.trace(plan.evaluations_of(group, np.array([cell]))).jaxpr
+    except OutputError:
+        raise
+    except Exception as error:  # of a function that raises; it will raise again when its turn comes
+        return content_digest(repr(error))
+    return content_digest(*_contents(program, version))
+
+
+def _contents(program: Any, version: str | None) -> Iterator[Any]:
+    """The text and all constants of a traced program, or arrays as they are."""
+    if not hasattr(program, "eqns"):
+        yield from map(_array, jax.tree.leaves(program))
+        return
+    yield re.sub(r"0x[0-9a-f]+", "", str(program))
+    for inner in inner_programs(program):
+        yield from map(_array, getattr(inner, "consts", ()))
+        for equation in inner.eqns:
+            yield from (_array(operand.val) for operand in equation.invars if hasattr(operand, "val"))
+            arrays = jax.tree.leaves(list(equation.params.values()))
+            yield from (_array(one) for one in arrays if isinstance(one, np.ndarray | jax.Array))
+            if version is None and _calls_host(equation):
                 raise fail("version", "a word for what the functions of the host that are called back compute", None)
-            digest.update(b"" if callable(part) else np.asarray(part).tobytes())
-    return digest.hexdigest()
 
 
-def _parts(jaxpr: Any) -> Iterator[Any]:
-    """The constants of a traced program and of all those inside it, and the functions of the host that it calls."""
-    yield from map(_array, getattr(jaxpr, "consts", ()))
-    for equation in jaxpr.eqns:
-        yield from (_array(one.val) for one in equation.invars if hasattr(one, "val"))
-        for name, inner in equation.params.items():
-            if name == "callback" and equation.primitive.name != "debug_callback":
-                called = getattr(inner, "callback_func", inner)
-                # of the checks in compiled programs
-                yield from () if getattr(called, "__module__", "").startswith("equinox") else (called,)
-            for one in jax.tree.leaves(inner, is_leaf=lambda leaf: hasattr(leaf, "eqns")):
-                if hasattr(one, "eqns"):
-                    yield from _parts(one)
-                elif isinstance(one, np.ndarray | jax.Array):
-                    yield _array(one)
+def _calls_host(equation: Any) -> bool:
+    """Whether an equation returns what a function of the host computes, other than Equinox's checks."""
+    called = equation.params.get("callback")
+    if called is None or equation.primitive.name == "debug_callback":
+        return False
+    module = getattr(getattr(called, "callback_func", called), "__module__", "")
+    return not module.startswith("equinox")
 
 
 def _array(constant: Any) -> Any:
@@ -84,8 +104,8 @@ def _array(constant: Any) -> Any:
     return jax.random.key_data(constant) if is_key else constant
 
 
-def provenance(settings: Mapping[str, Any], device: jax.Device) -> dict[str, Any]:
-    """What a dataset says of its origin."""
+def provenance(settings: Mapping[str, Any], where: Environment) -> dict[str, Any]:
+    """The origin of a dataset, for its attributes."""
     return {
         **{f"version_{name}": value for name, value in settings["versions"].items()},
         "version_python": platform.python_version(),
@@ -93,7 +113,7 @@ def provenance(settings: Mapping[str, Any], device: jax.Device) -> dict[str, Any
         "function": settings["task"]["function"],
         "key": " ".join(str(part) for part in settings["key"]),
         "dtype": settings["dtype"],
-        "device": device.device_kind,
+        "device": where.device_kind,
     }
 
 

@@ -1,6 +1,6 @@
-"""`simulate` and `predict` of any problem as tasks: what cells share, before anything is compiled."""
+"""`Simulation` and `Prediction`: the training of any problem, and its theory, in every cell of a grid."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray, Shaped
 from aetheory.core.checks import check_times, common_float_dtype, fail, keyword_only
 from aetheory.core.predict import predict
 from aetheory.core.problem import AbstractProblem
+from aetheory.core.theory import AbstractTheory
 from aetheory.linear.problem import LinearProblem
 from aetheory.sweeps.grid import Grid
 from aetheory.sweeps.tasks import (
@@ -22,31 +23,35 @@ from aetheory.sweeps.tasks import (
     Task,
     columns_group,
     described,
-    outcome,
+    label_of,
     size_of,
+    solver_results,
+    traceable,
 )
 
-_CELLS_AT_ONCE = 256
-"""Experiments that are prepared together: always as many, for JAX compiles for each number of them."""
+CLOSED_FORM_BATCH = 16
+"""Curves of a closed form that a CPU computes together. Of 64 together, a mean-field curve takes 1.5 times as long."""
 
-_FOR_FLOWS = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
+_CELLS_AT_ONCE = 256
+"""Experiments that are prepared together. The number is fixed, since JAX compiles for each number anew."""
+
+_FLOW_COMPILER = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
 """Compile in half the time (2.0 s for a flow in place of 4.3): the matrix products are compiled already."""
 
-_FOR_CURVES = {"xla_cpu_prefer_vector_width": 512}
-"""The widest vectors: quadratures are exponentials and quotients at all times and nodes."""
+_CLOSED_FORM_COMPILER = {"xla_cpu_prefer_vector_width": 512}
+"""The widest vectors: closed forms are exponentials and quotients at all times and nodes."""
 
 _THEORY = ("regime", "theory")
 """Names of an axis whose values are names of theories."""
 
 
 class _ProblemTask(Task):
-    """Something at given times of the problem that a cell's parameters describe."""
+    """A computation at given times for the problem that a cell's parameters describe."""
 
     def __init__(self, times: Any, problem: type[AbstractProblem] = LinearProblem, **options: Any) -> None:
         check_times(times)
         self._times, self._problem, self._options = np.asarray(times), problem, options
         self.coordinates = {"time": self._times}
-        self.is_own = _is_own(problem, *options.values())
 
     def settings(self) -> dict[str, Any]:
         """Problem, times and options."""
@@ -54,117 +59,144 @@ class _ProblemTask(Task):
         problem = f"{self._problem.__module__}.{self._problem.__qualname__}"
         return {"function": type(self).__name__, "problem": problem, "times": self._times.tolist(), **options}
 
-    def _check(self, grid: Grid, ignored: Collection[str]) -> Cell:
-        """The parameters of the first cell, once the problem is known to take every value of every axis."""
+    def _checked_cell(self, grid: Grid, ignored: Collection[str]) -> Cell:
+        """The parameters of the first cell, after the values of every axis have been checked with it."""
         first = {name: value for name, value in grid.cell(0).items() if name not in ignored}
         for members in grid.axes.values():
             own = [name for name in members if name in first]
-            try:  # at once where it takes arrays, otherwise each value, which then raises for itself
+            try:  # all values at once where the problem takes arrays; otherwise each value raises for itself
                 self._problem.from_parameters({**first, **{name: grid.arrays[name] for name in own}})
             except (TypeError, ValueError):
                 for values in zip(*(members[name] for name in own), strict=True):
                     self._problem.from_parameters({**first, **dict(zip(own, values, strict=True))})
         return first
 
-    def _times_for(self, dtype: Any) -> Shaped[np.ndarray, " times"]:
+    def _times_in(self, dtype: Any) -> Shaped[np.ndarray, " times"]:
         """The times in this precision, unless they are numbers of steps or it is `None`."""
         return self._times.astype(dtype) if dtype is not None and self._times.dtype.kind == "f" else self._times
 
 
+def _traceable_numbers(compute: Callable[[Cell], Any], cell: Cell) -> list[str]:
+    return traceable(compute, cell, [name for name, value in cell.items() if not isinstance(value, str | bool)])
+
+
 class Simulation(_ProblemTask):
-    """`aetheory.simulate` in every cell and draw, a program for each static part of a law-exact reduction.
+    """`aetheory.simulate` in every cell and repeat, with a program for each static part of a law-exact reduction.
 
     A cell's parameters are those of `problem.from_parameters`: for the linear system input_dim, latent_dim or
     latent_ratio, num_samples (`jnp.inf` included) or sample_ratio, and init_variance or init_scale, where ratios are
-    rounded to whole dimensions. Its results are the values of the curve over time, num_steps and succeeded. Cells
-    whose experiments differ in arrays only share a program. An axis named "regime" plays no part.
+    rounded to whole dimensions. The results are the values of the curve over time, num_steps and succeeded. Cells
+    whose experiments differ in arrays only share a program. An axis named "regime" has no effect.
 
     Arguments:
         times: as for `simulate`.
         problem: the class of the problems.
-        options: any option of the problem's `experiment`: rtol, max_steps, …
+        options: options of the problem's `experiment`: rtol, max_steps, …
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
     def groups(self, grid: Grid) -> Groups:
-        """One for each combination of the parameters that the experiment must know; programs may be equal."""
-        first, times = self._check(grid, _THEORY), self._times_for(grid.dtype)
+        """A group for each combination of the parameters that must be known to prepare an experiment."""
+        first, times = self._checked_cell(grid, _THEORY), self._times_in(grid.dtype)
 
         def experiment(cell: Cell) -> Any:
             return self._problem.from_parameters(cell).experiment(times, **self._options)
 
-        traced = _traceable(lambda cell: eqx.filter(experiment(cell), eqx.is_array), first)
+        traced = _traceable_numbers(lambda cell: eqx.filter(experiment(cell), eqx.is_array), first)
         combinations, number = grid.combinations(first.keys() - set(traced))
-        # what is the same in all cells counts as known, so that the arrays that follow from it are shared
-        varying = {name: first[name] for name in traced if len(set(grid.parameters[name])) > 1}
-        alike = {name: value for name, value in first.items() if name not in varying}
+        numbers = {name: first[name] for name in traced}
         groups = []
-        for own in combinations:
-            size = size_of(vars(self._problem.from_parameters({**first, **own})))
-            groups.append(_experiment_group(experiment, {**alike, **own}, varying, size, grid.dtype or float))
+        for fixed in combinations:
+            size = size_of(vars(self._problem.from_parameters({**first, **fixed})))
+            known = {name: value for name, value in {**first, **fixed}.items() if name not in numbers}
+            constant = {name: value for name, value in numbers.items() if len(set(grid.parameters[name])) == 1}
+            groups.append(_experiment_group(experiment, known, constant, numbers, grid.dtype or float, size))
         return groups, number
 
 
-def _experiment_group(experiment: Callable[[Cell], Any], known: Cell, varying: Cell, size: float, dtype: Any) -> Group:
-    """The static part of an experiment, the arrays that follow from what is known, and those that vary among cells."""
-    parts: list[Any] = []
+def _experiment_group(
+    experiment: Callable[[Cell], Any], known: Cell, constant: Cell, numbers: Cell, dtype: Any, size: float
+) -> Group:
+    """The static part of an experiment as a program, and its arrays as inputs, numbered in their order.
 
-    def split(columns: Cell) -> list[Any]:
-        arrays, rest = eqx.partition(experiment({**known, **columns}), eqx.is_array)
-        leaves, shape = jax.tree.flatten(arrays)
-        varies = tuple(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
-        if not parts:
-            others, rest_shape = jax.tree.flatten(rest)
+    Arguments:
+        experiment: of the parameters of a cell.
+        known: parameters that must not be traced.
+        constant: numbers with one value in the whole grid: arrays that follow from these alone are shared.
+        numbers: all numbers that may be traced, in the first cell.
+        dtype: of the numbers.
+        size: as in `Group`.
+    """
+    first: dict[str, Any] = {}
+
+    def arrays_of(columns: Cell) -> dict[str, Any]:
+        arrays, rest = eqx.partition(experiment({**known, **constant, **columns}), eqx.is_array)
+        leaves, structure = jax.tree.flatten(arrays)
+        if not first:
+            others, rest_structure = jax.tree.flatten(rest)
             kinds = tuple((leaf.shape, str(leaf.dtype)) for leaf in leaves)  # which a compiled program depends on
-            parts.append((shape, varies, tuple(others), rest_shape, kinds))
-            parts.append([_on_host(leaf) for leaf, varied in zip(leaves, varies, strict=True) if not varied])
-        return [leaf for leaf, varied in zip(leaves, varies, strict=True) if varied]
+            first["static"] = (structure, tuple(others), rest_structure, kinds)
+            first["shared"] = {str(i): _on_host(leaf) for i, leaf in enumerate(leaves) if not _is_traced(leaf)}
+        return {str(i): leaf for i, leaf in enumerate(leaves) if _is_traced(leaf)}
 
-    def varied(columns: Cell) -> list[Any]:
+    def varied(columns: Cell) -> dict[str, Any]:
+        varying = {name: columns[name].astype(dtype) for name in numbers if name not in constant}
         if not varying:
-            return split({})
-        count = len(next(iter(columns.values())))
-        whole = -(-count // _CELLS_AT_ONCE) * _CELLS_AT_ONCE
-        filled = {name: np.resize(columns[name].astype(dtype), whole) for name in varying}
-        starts = range(0, whole, _CELLS_AT_ONCE)
-        pieces = [
-            jax.vmap(split)({name: values[start : start + _CELLS_AT_ONCE] for name, values in filled.items()})
-            for start in starts
-        ]
-        return [np.concatenate([np.asarray(part) for part in leaf])[:count] for leaf in zip(*pieces, strict=True)]
+            return arrays_of({})
+        count = len(next(iter(varying.values())))
+        pieces = []
+        for start in range(0, count, _CELLS_AT_ONCE):
+            some = {
+                name: np.resize(column[start : start + _CELLS_AT_ONCE], _CELLS_AT_ONCE)
+                for name, column in varying.items()
+            }
+            pieces.append(jax.vmap(arrays_of)(some))
+        return {name: np.concatenate([np.asarray(piece[name]) for piece in pieces])[:count] for name in pieces[0]}
 
-    varied({name: np.asarray([value]) for name, value in varying.items()})
-    static, shared = parts
-    return Group(Program(_run_experiment, static), shared, varied, size, _FOR_FLOWS)
+    def prepared(traced: Cell) -> list[Any]:
+        return jax.tree.leaves(eqx.filter(experiment({**known, **traced}), eqx.is_array))
+
+    def preparation() -> Any:
+        if not numbers:
+            return prepared({})
+        return jax.make_jaxpr(prepared)({name: np.asarray(value, dtype) for name, value in numbers.items()})
+
+    varied({name: np.asarray([value]) for name, value in numbers.items()})
+    program = Program(_run_experiment, first["static"])
+    return Group(label_of(known), program, first["shared"], varied, size, 1, _FLOW_COMPILER, preparation)
+
+
+def _is_traced(leaf: Any) -> bool:
+    return isinstance(leaf, jax.core.Tracer)
 
 
 def _on_host(leaf: Any) -> Any:
     return leaf if jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key) else np.asarray(leaf)
 
 
-def _run_experiment(fixed: Any, shared: list[Any], varied: list[Any], key: PRNGKeyArray) -> OverTime:
-    """The draw that `simulate` makes first."""
-    shape, varies, others, rest_shape, _ = fixed
-    sources = iter(shared), iter(varied)
-    arrays = shape.unflatten([next(sources[varied]) for varied in varies])
-    values, stats, _ = eqx.combine(arrays, rest_shape.unflatten(others)).outcome(jax.random.split(key, 1)[0])
-    return OverTime(dict(values.items()), outcome(stats))
+def _run_experiment(fixed: Any, inputs: dict[str, Any], key: PRNGKeyArray) -> OverTime:
+    """The first repeat that `simulate` would draw from this key."""
+    structure, others, rest_structure, kinds = fixed
+    arrays = structure.unflatten([inputs[str(i)] for i in range(len(kinds))])
+    experiment = eqx.combine(arrays, rest_structure.unflatten(others))
+    values, stats, _ = experiment.outcome(jax.random.split(key, 1)[0])
+    return OverTime(dict(values.items()), solver_results(stats))
 
 
 class Prediction(_ProblemTask):
-    """`aetheory.predict` in every cell: one compiled program for each theory, as far as it takes traced numbers.
+    """`aetheory.predict` in every cell, with a program for each theory and each combination of untraceable parameters.
 
-    A cell's parameters are those of `Simulation` (ratios are not rounded), and the theory where `theory` is `None`: an
-    axis named "regime" then, or without one the problem's own choice, for linear problems what `aetheory.locate`
-    finds best. Its results are the values of the curve over time and succeeded.
+    A cell's parameters are those of `Simulation` (ratios are not rounded), and the theory where `theory` is `None`:
+    that of an axis named "regime" then, or without one the problem's default, which for linear problems is what
+    `aetheory.locate` finds best. The results are the values of the curve over time, and succeeded.
 
     Arguments:
         times: as for `predict`.
         theory: of every cell: a name, for linear problems also a tuple of faces that meet, or a theory itself.
         problem: the class of the problems.
-        options: any option of the theory (method, finite_size, num_nodes, tolerance, rtol, …), but for `throw`.
+        options: options of the theory (method, finite_size, num_nodes, tolerance, rtol, …), except `throw`.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -175,69 +207,57 @@ class Prediction(_ProblemTask):
     ) -> None:
         super().__init__(times, problem, **options)
         self._theory = tuple(theory) if isinstance(theory, list) else theory
-        self.is_own &= _is_own(problem, theory)
         if "throw" in options:
             raise fail("throw", "left out, since `on_error` decides", options["throw"])
 
     def groups(self, grid: Grid) -> Groups:
-        """One for each theory and each combination of the parameters that it must know."""
+        """A group for each theory and each combination of the parameters that it must know."""
         axes = [name for name in _THEORY if name in grid.parameters and self._theory is None]
-        first = self._check(grid, axes)
+        first = self._checked_cell(grid, axes)
         theory = self._theory or (grid.cell(0)[axes[0]] if axes else self._default(first))
         for name in grid.parameters[axes[0]] if axes else (theory,):
             self._problem.from_parameters(first, continuous=True).find_theory(name)
-        traced = _traceable(lambda cell: self._values(theory, cell), first)
+        traced = _traceable_numbers(lambda cell: self._values(theory, cell), first)
         combinations, number = grid.combinations({*first} - {*traced} | {*axes})
-        theories = [self._theory or own.pop(axes[0]) for own in combinations] if self._theory or axes else None
-        pairs = list(enumerate(theories or []))
-        if theories is None:
-            located = [self._default(grid.cell(cell)) for cell in range(number.size)]
-            every = list(zip(number.tolist(), located, strict=True))
+        if self._theory or axes:
+            pairs = [(self._theory or fixed.pop(axes[0]), index) for index, fixed in enumerate(combinations)]
+        else:
+            every = [(self._default(grid.cell(cell)), index) for cell, index in enumerate(number.tolist())]
             pairs = list(dict.fromkeys(every))
-            number = np.array([pairs.index(pair) for pair in every])
+            positions = {pair: position for position, pair in enumerate(pairs)}
+            number = np.array([positions[pair] for pair in every])
         groups = []
-        for place, theory in pairs:
-            program = Program(self._call, (theory, tuple(sorted(combinations[place].items()))))
-            group = columns_group(program, grid, traced, combinations[place], float)
-            groups.append(group._replace(compiler=_FOR_CURVES))
+        for theory, index in pairs:
+            fixed = combinations[index]
+            program = Program(self._call, (theory, tuple(sorted(fixed.items()))))
+            label = f"theory {_theory_name(theory)}, {label_of(fixed)}"
+            chosen = self._problem.from_parameters({**first, **fixed}, continuous=True).find_theory(theory)
+            batch = CLOSED_FORM_BATCH if getattr(chosen, "is_explicit", False) else 1
+            group = columns_group(program, grid, traced, fixed, float)
+            group = group._replace(label=label, cpu_batch=batch, compiler_options=_CLOSED_FORM_COMPILER)
+            groups.append(group)
         return groups, number
 
     def _default(self, cell: Cell) -> Any:
         return self._problem.from_parameters(cell).default_theory()
 
-    def _call(self, fixed: Any, shared: Cell, varied: Cell, key: PRNGKeyArray) -> OverTime:
-        theory, own = fixed
-        return self._values(theory, {**shared, **varied, **dict(own)})
+    def _call(self, fixed: Any, inputs: dict[str, Any], key: PRNGKeyArray) -> OverTime:
+        theory, parameters = fixed
+        return self._values(theory, {**inputs, **dict(parameters)})
 
     def _values(self, theory: Any, cell: Cell) -> OverTime:
         problem = self._problem.from_parameters(cell, continuous=True)
         chosen = problem.find_theory(theory)
         quiet = {"throw": False} if "throw" in keyword_only(chosen.curve) else {}
-        curve = predict(problem, self._times_for(common_float_dtype(*cell.values())), chosen, **self._options, **quiet)
+        times = self._times_in(common_float_dtype(*cell.values()))
+        curve = predict(problem, times, chosen, **self._options, **quiet)
         succeeded = True if curve.stats is None else curve.stats.succeeded
         return OverTime(dict(curve.values.items()), {"succeeded": succeeded})
 
     def settings(self) -> dict[str, Any]:
         """Problem, times, theory and options."""
-        return {**super().settings(), "theory": described(self._theory)}
+        return {**super().settings(), "theory": _theory_name(self._theory)}
 
 
-def _is_own(problem: type[AbstractProblem], *options: Any) -> bool:
-    """Whether this package defines the problem, and its options are plain."""
-    return problem.__module__.startswith("aetheory.") and all(
-        isinstance(one, str | int | float | tuple | list | None) for one in options
-    )
-
-
-def _traceable(compute: Callable[[Cell], Any], cell: Cell) -> list[str]:
-    """The parameters that may be traced numbers in `compute`: all at once, or those that may be so by themselves."""
-
-    def works(names: Sequence[str]) -> bool:
-        try:
-            jax.eval_shape(lambda traced: compute({**cell, **traced}), {name: float(cell[name]) for name in names})
-        except (TypeError, ValueError, NotImplementedError):
-            return False
-        return True
-
-    names = [name for name, value in cell.items() if not isinstance(value, str | bool)]
-    return names if works(names) else [name for name in names if works([name])]
+def _theory_name(theory: Any) -> Any:
+    return described(theory.name if isinstance(theory, AbstractTheory) else theory)

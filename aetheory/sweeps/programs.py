@@ -4,7 +4,7 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,84 +14,82 @@ from jax.sharding import SingleDeviceSharding
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree, Shaped, UInt32
 
 from aetheory.core.checks import fail
-from aetheory.sweeps.batching import batch_width
+from aetheory.core.memory import device_memory
 from aetheory.sweeps.grid import derive_key
 from aetheory.sweeps.tasks import Group, OverTime, Program
 
-_MOST_RESULTS, _RESULT_BYTES = 4096, 32_000_000
-"""A call returns at most this many results and bytes: it is started again for the rest."""
+MAX_CALL_EVALUATIONS, MAX_CALL_BYTES = 1024, 64_000_000
+"""A call of a compiled program returns at most this many results and bytes."""
 
-Results = dict[str, Shaped[np.ndarray, "lanes ..."]]
+_COPIES = 32
+"""Arrays as large as the largest that an evaluation on an accelerator is assumed to need."""
+
+Results = dict[str, Shaped[np.ndarray, "evaluations ..."]]
 
 
 class Output(NamedTuple):
-    """Shape and type of one result of a cell, and the names of its dimensions where it is one of a curve."""
+    """Shape and type of one result of a cell, and the names of its dimensions where it belongs to a curve."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     dims: tuple[str, ...] | None = None
 
 
-class Lanes(NamedTuple):
-    """Some evaluations of one group; a lane is one cell and one repeat.
+class Evaluations(NamedTuple):
+    """Evaluations of one group: a cell and a repeat each.
 
     Arguments:
         group: of the cells.
-        place: where each result goes in the flattened block.
+        output_index: the position of each result in its block.
         cell: the number of the cell.
-        words: two 32-bit numbers that name the cell, from which its key is derived.
-        repeat: which draw of the cell.
-        varied: the group's varied inputs.
+        key_data: two integers for each cell, from which its random key is derived.
+        repeat: the number of the repeat.
+        cell_inputs: the group's varied inputs.
     """
 
     group: Group
-    place: Int[np.ndarray, " lanes"]
-    cell: Int[np.ndarray, " lanes"]
-    words: UInt32[np.ndarray, "lanes 2"]
-    repeat: UInt32[np.ndarray, " lanes"]
-    varied: PyTree
+    output_index: Int[np.ndarray, " evaluations"]
+    cell: Int[np.ndarray, " evaluations"]
+    key_data: UInt32[np.ndarray, "evaluations 2"]
+    repeat: UInt32[np.ndarray, " evaluations"]
+    cell_inputs: dict[str, Any]
 
-    def take(self, which: slice | Int[np.ndarray, " some"]) -> "Lanes":
+    def take(self, which: slice | Int[np.ndarray, " some"]) -> "Evaluations":
         """Some of these evaluations."""
-        return Lanes(self.group, *jax.tree.map(lambda array: array[which], tuple(self[1:])))
+        return Evaluations(self.group, *jax.tree.map(lambda array: array[which], tuple(self[1:])))
 
 
 class _Compiled(NamedTuple):
-    """A program for up to `capacity` evaluations, `width` of them side by side."""
+    """A program for up to `capacity` evaluations, `width` of them vectorised."""
 
     call: Any
     width: int
     capacity: int
-    num_bytes: int
 
 
 class OutputError(ValueError):
-    """Results that are no arrays, or of another shape or type than in other cells."""
+    """Results that are no arrays, or have other shapes or types than in other cells."""
 
 
 class Runner:
-    """Runs evaluations of programs, each compiled once for a device, on the devices of this process.
+    """Compiles each program once for a device and runs evaluations on the devices of this process.
 
-    On a device, a loop runs over batches of a fixed width, so that a result does not depend on what else is in its
-    call. Each thread that calls has a device of its own, in turn: the devices run the same program, each at its own
-    pace, and exchange nothing. (One program over all of them, by `shard_map`, waits for the slowest in every call, and
-    XLA's partitioner orders its arithmetic differently: results then differ in the last bit from those of one device.)
+    On a device, a loop runs over batches of a fixed width, so that a result does not depend on the other evaluations of
+    its call. Each thread that calls has a device of its own, in turn.
 
     Arguments:
         key: the sweep's key.
-        dtype: precision of the real numbers that go in; `None` leaves them as they are.
-        devices: those of one kind to use.
-        memory: bytes that a call may take.
-        num_lanes: how many there are of each program, which bounds how many run side by side.
+        dtype: precision of the real inputs; `None` for JAX's default.
+        devices: devices of one kind.
+        num_evaluations: of each program, which bounds how many an accelerator vectorises.
     """
 
     def __init__(
-        self, key: PRNGKeyArray, dtype: Any, devices: list[jax.Device], memory: int, num_lanes: Mapping[Program, int]
+        self, key: PRNGKeyArray, dtype: Any, devices: list[jax.Device], num_evaluations: Mapping[Program, int]
     ) -> None:
-        self.key, self.devices, self._memory = key, devices, memory
-        self._num_lanes = num_lanes
+        self.key, self.devices, self._num_evaluations = key, devices, num_evaluations
         self.dtype = np.dtype(jax.dtypes.canonicalize_dtype(dtype or float))
-        self._one: dict[Program, Any] = {}
+        self._single_programs: dict[Program, Any] = {}
         self._compiled: dict[Any, _Compiled] = {}
         self._locks: dict[Any, threading.Lock] = {}
         self._lock, self._thread, self._turn = threading.Lock(), threading.local(), itertools.count()
@@ -101,141 +99,144 @@ class Runner:
     @property
     def bytes_each(self) -> int:
         """Bytes of one cell's results."""
-        return max(1, sum(math.prod(one.shape) * one.dtype.itemsize for one in self.outputs.values()))
+        return max(1, sum(math.prod(output.shape) * output.dtype.itemsize for output in self.outputs.values()))
 
-    def trace(self, lanes: Lanes) -> Any:
-        """The program of one evaluation, traced: what it computes, and the shapes of its results."""
-        shared, *rest = self._arguments(lanes.take(slice(0, 1)))
-        return self._single(lanes.group.program).trace(self.key, shared, *jax.tree.map(lambda array: array[0], rest))
+    def trace(self, evaluations: Evaluations) -> Any:
+        """The traced program of one evaluation."""
+        shared, key_data, repeat, varied = self._arguments(evaluations.take(slice(0, 1)))
+        inputs = {**shared, **{name: leaf[0] for name, leaf in varied.items()}}
+        return self._single(evaluations.group.program).trace(self.key, inputs, key_data[0], repeat[0])
 
-    def check(self, lanes: Lanes) -> None:
-        """Find out the shapes and types of the results without compiling.
+    def check(self, evaluations: Evaluations) -> None:
+        """Find the shapes and types of the results without compiling.
 
         Raises:
-            ValueError: they are others than those of the programs before.
+            ValueError: they differ from those of other programs.
         """
-        curves, others = self.trace(lanes).out_info
+        curves, others = self.trace(evaluations).out_info
         outputs = {}
-        for results, over_time in ((curves, True), (others, False)):
-            for name, leaf in results.items():
-                dims = ("time", *(f"{name}_{axis}" for axis in range(len(leaf.shape) - 1))) if over_time else None
-                outputs[name] = Output(leaf.shape, np.dtype(leaf.dtype), dims)
+        for name, leaf in curves.items():
+            dims = ("time", *(f"{name}_{axis}" for axis in range(len(leaf.shape) - 1)))
+            outputs[name] = Output(leaf.shape, np.dtype(leaf.dtype), dims)
+        for name, leaf in others.items():
+            outputs[name] = Output(leaf.shape, np.dtype(leaf.dtype))
+        label = evaluations.group.label
         if not outputs:
-            raise OutputError(str(fail("function", "a function that returns arrays", lanes.group.program.fixed)))
+            raise OutputError(str(fail("function", "a function that returns arrays", label)))
         with self._lock:
             self.outputs = self.outputs or outputs
         if outputs != self.outputs:
             raise OutputError(
                 f"Argument `function` must return arrays of one shape and type in all cells, but returns "
-                f"{_worded(self.outputs)} in the first and {_worded(outputs)} for {lanes.group.program.fixed}."
+                f"{_as_text(self.outputs)} in the first and {_as_text(outputs)} for {label}."
             )
 
-    def compile(self, lanes: Lanes) -> _Compiled:
-        """The compiled program of these evaluations; each is compiled once.
+    def compile(self, evaluations: Evaluations) -> _Compiled:
+        """The compiled program of these evaluations; each is compiled once for each device.
 
         Raises:
-            ValueError: results of another shape or type than those of the programs before.
-            MemoryError: a single evaluation does not fit into the memory allowed.
+            ValueError: the results have other shapes or types than those of other programs.
         """
         if not hasattr(self._thread, "device"):
             self._thread.device = self.devices[next(self._turn) % len(self.devices)]
-        name = (lanes.group.program, self._thread.device)
+        name = (evaluations.group.program, self._thread.device)
         with self._lock:
             lock = self._locks.setdefault(name, threading.Lock())
         with lock:
             if name not in self._compiled:
                 start = time.perf_counter()
-                self._compiled[name] = self._build(lanes)
+                self._compiled[name] = self._build(evaluations)
                 with self._lock:
                     self.compile_seconds += time.perf_counter() - start
             return self._compiled[name]
 
-    def run(self, lanes: Lanes) -> Results:
-        """The results of some evaluations, in their order; raises what `compile` does."""
-        compiled = self.compile(lanes)
-        starts = range(0, len(lanes.place), compiled.capacity)
-        pieces = [self._call(compiled, lanes.take(slice(start, start + compiled.capacity))) for start in starts]
+    def run(self, evaluations: Evaluations) -> Results:
+        """The results of evaluations, in their order; raises the errors of `compile`."""
+        compiled = self.compile(evaluations)
+        starts = range(0, len(evaluations.cell), compiled.capacity)
+        pieces = [self._call(compiled, evaluations.take(slice(start, start + compiled.capacity))) for start in starts]
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
-    def _call(self, compiled: _Compiled, lanes: Lanes) -> Results:
-        count = len(lanes.place)
+    def _call(self, compiled: _Compiled, evaluations: Evaluations) -> Results:
+        count = len(evaluations.cell)
         # the last evaluation fills up what is left over; of those, only the rest of its batch is computed again
-        filled = lanes.take(np.minimum(np.arange(compiled.capacity), count - 1))
-        calls = np.int32(-(-count // compiled.width))
-        arguments = jax.device_put((self.key, calls, *self._arguments(filled)), self._thread.device)
+        filled = evaluations.take(np.minimum(np.arange(compiled.capacity), count - 1))
+        num_batches = np.int32(-(-count // compiled.width))
+        arguments = jax.device_put((self.key, num_batches, *self._arguments(filled)), self._thread.device)
         results = compiled.call(*arguments)
         return {name: np.array(values)[:count] for name, values in results.items()}
 
-    def _arguments(self, lanes: Lanes) -> tuple[Any, ...]:
-        """What goes in: shared inputs; and words, repeat and varied inputs of each evaluation."""
+    def _arguments(self, evaluations: Evaluations) -> tuple[Any, ...]:
+        """Shared inputs; and key data, repeat and varied inputs of each evaluation."""
 
         def cast(leaf: Any) -> Any:
             if not isinstance(leaf, np.ndarray | np.generic):
                 return leaf.astype(self.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
             return leaf.astype({"f": self.dtype, "i": jnp.result_type(int)}.get(leaf.dtype.kind, leaf.dtype))
 
-        shared, varied = jax.tree.map(cast, (lanes.group.shared, lanes.varied))
-        return shared, lanes.words, lanes.repeat, varied
+        shared, varied = jax.tree.map(cast, (evaluations.group.shared, evaluations.cell_inputs))
+        return shared, evaluations.key_data, evaluations.repeat, varied
 
     def _single(self, program: Program) -> Any:
         """One evaluation as a compiled function; kept, because JAX remembers the trace of a function it has seen."""
 
-        def single(key: Any, shared: Any, words: Any, repeat: Any, varied: Any) -> OverTime:
-            results = program(shared, varied, derive_key(key, words, repeat))
+        def single(key: Any, inputs: Any, key_data: Any, repeat: Any) -> OverTime:
+            results = program(inputs, derive_key(key, key_data, repeat))
             if not isinstance(results, OverTime):
                 results = OverTime({}, results)
-            return OverTime(*(_named_leaves(part) for part in results))
+            return OverTime(_named_leaves(results.curves), _named_leaves(results.others))
 
         with self._lock:
-            return self._one.setdefault(program, jax.jit(single))
+            return self._single_programs.setdefault(program, jax.jit(single))
 
-    def _build(self, lanes: Lanes) -> _Compiled:
-        self.check(lanes)
-        width = batch_width(self.trace(lanes).jaxpr.jaxpr, self.devices[0].platform)
-        width = min(width, 1 << (self._num_lanes[lanes.group.program] - 1).bit_length())
-        capacity = max(1, min(_MOST_RESULTS, _RESULT_BYTES // self.bytes_each) // width) * width
-        while True:
-            call = _compiled_by_xla(self._lower(lanes, width, capacity), self._options(lanes.group))
-            sizes = call.memory_analysis()  # which not every platform knows
-            names = ("temp_size_in_bytes", "output_size_in_bytes", "argument_size_in_bytes")
-            needed = sum(int(getattr(sizes, name, 0)) for name in names)
-            if needed <= self._memory:
-                return _Compiled(call, width, capacity, needed)
-            if capacity == 1:
-                raise MemoryError(
-                    f"Argument `memory` must allow {needed / 1e6:.1f} MB a call, which one evaluation takes, "
-                    f"but allows {self._memory / 1e6:.1f} MB."
-                )
-            # what would fit if all of the need were proportional, and half of it at most
-            capacity = max(1, min(capacity // 2, int(capacity * self._memory / needed)))
-            width = min(width, 1 << capacity.bit_length() - 1)
-            capacity = capacity // width * width
+    def _build(self, evaluations: Evaluations) -> _Compiled:
+        self.check(evaluations)
+        group = evaluations.group
+        is_cpu = self.devices[0].platform == "cpu"
+        width = group.cpu_batch if is_cpu else self._accelerator_width(evaluations)
+        capacity = max(1, min(MAX_CALL_EVALUATIONS, MAX_CALL_BYTES // self.bytes_each) // width) * width
+        lowered = self._lower(evaluations, width, capacity)
+        try:
+            return _Compiled(lowered.compile(dict(group.compiler_options) if is_cpu else {}), width, capacity)
+        except jax.errors.JaxRuntimeError:  # of a version of XLA that does not know an option
+            return _Compiled(lowered.compile(), width, capacity)
 
-    def _options(self, group: Group) -> dict[str, Any]:
-        return dict(group.compiler) if self.devices[0].platform == "cpu" else {}
+    def _accelerator_width(self, evaluations: Evaluations) -> int:
+        """How many evaluations are estimated to fit into half of the memory of an accelerator; a power of two."""
+        sizes = [1]
+        for program in inner_programs(self.trace(evaluations).jaxpr):
+            for equation in program.eqns:
+                arrays = [variable.aval for variable in equation.outvars]
+                sizes += [array.size * getattr(array.dtype, "itemsize", 8) for array in arrays]
+        fitting = device_memory(self.devices[0]) // (2 * _COPIES * max(sizes))
+        width = max(1, min(MAX_CALL_EVALUATIONS, fitting, self._num_evaluations[evaluations.group.program]))
+        return int(1 << width.bit_length() - 1)
 
-    def _lower(self, lanes: Lanes, width: int, capacity: int) -> Any:
-        """`calls` batches of `width` evaluations, one after the other, into arrays of `capacity` results."""
-        single, outputs = self._single(lanes.group.program), self.outputs
+    def _lower(self, evaluations: Evaluations, width: int, capacity: int) -> Any:
+        """A loop over batches of `width` evaluations, which returns arrays of `capacity` results."""
+        single, outputs = self._single(evaluations.group.program), self.outputs
 
-        def run(key: Any, calls: Any, shared: Any, *rest: Any) -> dict[str, Array]:
-            def one(*arguments: Any) -> dict[str, Array]:
-                curves, others = single(key, shared, *arguments)
+        def run(key: Any, num_batches: Any, shared: Any, *rest: Any) -> dict[str, Array]:
+            def one(key_data: Any, repeat: Any, varied: Any) -> dict[str, Array]:
+                curves, others = single(key, {**shared, **varied}, key_data, repeat)
                 return {**curves, **others}
 
             def body(number: Any, results: dict[str, Array]) -> dict[str, Array]:
                 start = number * width
-                some = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, width), rest)
-                new = jax.vmap(one)(*some) if width > 1 else _added(one(*jax.tree.map(lambda leaf: leaf[0], some)))
-                place = jax.lax.dynamic_update_slice_in_dim
-                return {name: place(values, new[name], start, 0) for name, values in results.items()}
+                batch = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, start, width), rest)
+                if width > 1:
+                    new = jax.vmap(one)(*batch)
+                else:
+                    new = jax.tree.map(lambda leaf: leaf[None], one(*jax.tree.map(lambda leaf: leaf[0], batch)))
+                write = jax.lax.dynamic_update_slice_in_dim
+                return {name: write(values, new[name], start, 0) for name, values in results.items()}
 
             empty = {name: jnp.zeros((capacity, *output.shape), output.dtype) for name, output in outputs.items()}
-            results: dict[str, Array] = jax.lax.fori_loop(0, calls, body, empty)
+            results: dict[str, Array] = jax.lax.fori_loop(0, num_batches, body, empty)
             return results
 
         placed = SingleDeviceSharding(self._thread.device)
-        arguments = (self.key, np.int32(0), *self._arguments(lanes.take(np.zeros(capacity, int))))
+        arguments = (self.key, np.int32(0), *self._arguments(evaluations.take(np.zeros(capacity, int))))
         shapes = jax.tree.map(
             lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=placed),  # type: ignore[no-untyped-call]
             jax.eval_shape(lambda *leaves: leaves, *arguments),
@@ -243,17 +244,13 @@ class Runner:
         return jax.jit(run).lower(*shapes)
 
 
-def _compiled_by_xla(lowered: Any, options: dict[str, Any]) -> Any:
-    try:
-        return lowered.compile(options)
-    except jax.errors.JaxRuntimeError:
-        if not options:
-            raise
-    return lowered.compile()  # by a version that does not know an option
-
-
-def _added(results: dict[str, Array]) -> dict[str, Array]:
-    return {name: leaf[None] for name, leaf in results.items()}
+def inner_programs(traced: Any) -> Iterator[Any]:
+    """A traced program and all programs inside its loops, branches and calls."""
+    yield traced
+    for equation in traced.eqns:
+        for part in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda one: hasattr(one, "eqns")):
+            if hasattr(part, "eqns"):
+                yield from inner_programs(part)
 
 
 def _named_leaves(results: PyTree) -> dict[str, Array]:
@@ -269,5 +266,5 @@ def _named_leaves(results: PyTree) -> dict[str, Array]:
     return named
 
 
-def _worded(outputs: dict[str, Output]) -> str:
+def _as_text(outputs: dict[str, Output]) -> str:
     return ", ".join(f"{name} {output.dtype}{list(output.shape)}" for name, output in outputs.items())

@@ -1,16 +1,19 @@
-"""A cluster of two processes on this machine gives what one process gives, also when a worker dies."""
+"""A cluster of processes on this machine gives what one process gives, also when workers die or join late."""
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 
 import jax
 import pytest
 
 import aetheory as ae
-from aetheory.sweeps.cluster import connect
+from aetheory.sweeps import identity
+from aetheory.sweeps.cluster import cluster_environment, connect
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 
 GRID = {"count": [3, 5], "scale": [0.1, 0.5, 1.0]}
 
@@ -42,6 +45,47 @@ def test_a_cluster_agrees_with_one_process_and_survives_a_killed_worker(tmp_path
     assert together.drop_attrs().identical(alone.drop_attrs())
 
 
+@pytest.mark.filterwarnings("default")
+def test_workers_that_join_late_are_waited_for_and_their_devices_are_named(capsys, monkeypatch):
+    options = {"n_workers": 0, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        threading.Timer(1.0, lambda: cluster.scale(1)).start()  # as SLURM starts jobs
+        dataset = ae.sweep(draws, GRID, jax.random.key(0), 2, client=client, block_size=1)
+        assert "Waiting for the first worker" in capsys.readouterr().err
+        assert dataset.equals(ae.sweep(draws, GRID, jax.random.key(0), 2))
+        monkeypatch.setattr(identity.jax, "devices", lambda: pytest.fail("asked for a device of the client"))
+        assert cluster_environment(client).platform == "cpu"
+        monkeypatch.setattr("aetheory.sweeps.cluster.versions", lambda: {"jax": "0.1"})
+        with pytest.raises(ValueError, match=r"`client` must be connected to workers with {'jax': '0.1'}"):
+            cluster_environment(client)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_block_that_kills_its_workers_is_reported(tmp_path):
+    here = os.getpid()
+
+    def deadly(parameters, key):
+        if parameters["n"] == 2 and os.getpid() != here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return parameters["n"] * parameters["x"]
+
+    import dask
+
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), connect("local:1") as client:
+        message = r"With . of 2 blocks left, workers .* were killed, probably since they need more memory .* is kept in"
+        with pytest.raises(ae.sweeps.SweepError, match=message):
+            ae.sweep(deadly, {"n": [1, 2], "x": [0.5]}, jax.random.key(0), None, tmp_path / "store", client=client)
+
+
+def test_a_sweep_needs_nothing_of_dask():
+    program = (
+        "import sys; sys.modules.update(cloudpickle=None, distributed=None, dask=None); import jax, aetheory as ae;"
+        "print(float(ae.sweep(lambda cell, key: cell['x'], {'x': [0.5]}, jax.random.key(0)).value[0]))"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "0.5"
+
+
 @pytest.mark.parametrize("address", ["local:0", "local:x", "nowhere", "http://here:1"])
 def test_addresses_of_no_known_form_are_refused(address):
     with pytest.raises(ValueError, match="`cluster` must be 'local:N', 'tcp://HOST:PORT'"), connect(address):
@@ -56,7 +100,7 @@ def test_a_scheduler_that_does_not_answer_is_reported(monkeypatch):
 
 
 @pytest.mark.filterwarnings("default")
-def test_what_cannot_be_sent_or_does_not_come_back_is_told(tmp_path, monkeypatch):
+def test_functions_that_cannot_be_sent_and_clusters_that_end_are_reported(tmp_path, monkeypatch):
     lock = threading.Lock()
 
     def doubled(cell, key):
@@ -76,7 +120,7 @@ def test_what_cannot_be_sent_or_does_not_come_back_is_told(tmp_path, monkeypatch
 
         with monkeypatch.context() as patched:
             patched.setattr(ae.sweeps.store.Store, "write", closing)
-            with pytest.raises(ae.sweeps.SweepError, match=r"cluster was lost with . of 6 blocks left .* is kept in"):
+            with pytest.raises(ae.sweeps.SweepError, match=r"of 6 blocks left, the cluster was lost .* is kept in"):
                 ae.sweep(doubled, *arguments, block_size=1, client=client)
     with pytest.raises(ValueError, match=r"`client` must be a distributed.Client that is connected"):
         ae.sweep(doubled, *arguments, client=client)

@@ -1,5 +1,10 @@
 """Sweeps from files: what they may say, and the whole way from a file to figures."""
 
+import json
+import os
+import subprocess
+import sys
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -48,6 +53,7 @@ def test_the_shipped_example_describes_500_problems():
     [
         ('function = ["simulate", "predict"]', "", r"inclusive of function, grid, store, .* without \['function'\]"),
         ("repeats = 2", "repeat = 2", r"made of the keys .*, but got \['repeat'\]"),
+        ('function = ["simulate", "predict"]', "function = []", "`function` must be 'simulate', .*, but got \\[\\]"),
         ('"predict"]', '"guess"]', "`function` must be 'simulate', 'predict' or 'module:name', but got 'guess'"),
         ('"float32"', '"float16"', "`dtype` must be 'float32' or 'float64'"),
         ('scale = "log"', 'scale = "cubic"', "ranges of start, stop, num and scale"),
@@ -90,6 +96,38 @@ def test_from_a_file_to_figures(tmp_path):
     plt.close("all")
     with pytest.raises(ValueError, match="`variable` must be a result of the sweep"):
         draw_store(config.store, "colour")
+
+
+def test_a_function_that_is_added_to_the_file_is_computed_and_drawn(tmp_path):
+    path = written(tmp_path, TEXT.replace('["simulate", "predict"]', '"predict"'))
+    first = read_config(path)
+    run_config(path.read_text(), first)
+    assert len(draw_store(first.store, "population")) == 4
+    path = written(tmp_path)
+    both = read_config(path)
+    assert list(run_config(path.read_text(), both)) == ["simulate", "predict"]
+    assert read_config(stored_config(both.store)) == both
+    assert len(draw_store(both.store, "population")) == 6
+    plt.close("all")
+    # a file that the store refuses does not take the place of its own
+    path = written(tmp_path, TEXT.replace("stop = 1,", "stop = 2,"))
+    with pytest.raises(ValueError, match="times"):
+        run_config(path.read_text(), read_config(path))
+    assert read_config(stored_config(both.store)) == both
+
+
+def test_the_command_line_limits_threads_before_numpy_is_loaded(tmp_path):
+    (tmp_path / "observing.py").write_text(
+        "import threadpoolctl\nprint([pool['num_threads'] for pool in threadpoolctl.threadpool_info()])\n"
+        "def function(cell, key):\n    return cell['x']\n"
+    )
+    config = f'function = "observing:function"\nstore = "{tmp_path / "store"}"\n[grid]\nx = [1.0]\n'
+    (tmp_path / "observed.toml").write_text(config)
+    environment = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(tmp_path), environment.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "aetheory", "sweep", str(tmp_path / "observed.toml")]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert set(json.loads(run.stdout.splitlines()[0])) == {1}
 
 
 def test_figures_of_fewer_and_of_more_axes():

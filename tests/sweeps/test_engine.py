@@ -1,67 +1,90 @@
-"""Slots begin with different programs, and every block is run once whatever becomes of them."""
+"""Executors begin with different programs, and every block is run once."""
 
 import threading
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from aetheory.sweeps.engine import Queue, progress_bar, run_blocks
+from aetheory.sweeps import engine
+from aetheory.sweeps.engine import BlockQueue, progress_bar, run_blocks
 
 
 def queue(**counts):
     """Blocks named by their program and number."""
-    return Queue({name: deque((name, number) for number in range(count)) for name, count in counts.items()})
+    return BlockQueue({name: [(name, number) for number in range(count)] for name, count in counts.items()})
 
 
-def test_a_slot_stays_with_its_program_and_then_helps_where_fewest_are():
+def pools(count):
+    executors = {f"thread {number}": ThreadPoolExecutor(1) for number in range(count)}
+    return lambda: executors
+
+
+def test_an_executor_stays_with_its_program_and_then_takes_the_one_with_most_blocks():
     blocks = queue(a=3, b=3, c=1)
-    assert [blocks.take(slot)[0] for slot in (0, 1, 0, 1, 0)] == ["a", "b", "a", "b", "a"]
-    # nobody is at c
-    assert [blocks.take(0)[0], blocks.take(0)[0], blocks.take(1)] == ["c", "b", None]
+    assert [blocks.take(name)[0] for name in "010"] == ["a", "b", "a"]
+    assert [blocks.take(name)[0] for name in "0000"] == ["a", "b", "b", "c"]
+    assert blocks.take("1") is None
+    assert not blocks
 
 
-@pytest.mark.parametrize("num_slots", [1, 3])
-def test_every_block_comes_back_once_and_few_are_ahead(num_slots):
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_block_comes_back_once_and_few_are_ahead(count):
     lock, begun, kept, most = threading.Lock(), set(), [], []
 
-    def work(region):
+    def work(name, number):
         with lock:
-            begun.add(region)
+            begun.add((name, number))
             most.append(len(begun) - len(kept))
-        return region
+        return name, number
 
-    pools = [ThreadPoolExecutor(1) for _ in range(num_slots)]
-    for region, block in run_blocks(pools, work, queue(a=7, b=5), threading.Event()):
-        assert region == block
-        kept.append(region)
+    for block, result in run_blocks(pools(count), work, queue(a=7, b=5), threading.Event()):
+        assert block == result
+        kept.append(block)
     assert len(kept) == len(set(kept)) == 12
-    assert max(most) <= 2 * num_slots + 1
+    assert max(most) <= 2 * count + 1
 
 
 def test_different_programs_are_begun_at_the_same_time():
     both = threading.Barrier(2, timeout=60)
-    pools = [ThreadPoolExecutor(1) for _ in range(2)]
-    blocks = run_blocks(
-        pools, lambda region: both.wait() * 0 if region[1] == 0 else 0, queue(a=3, b=3), threading.Event()
-    )
-    assert len(list(blocks)) == 6
+
+    def work(name, number):
+        if number == 0:
+            both.wait()
+
+    assert len(list(run_blocks(pools(2), work, queue(a=3, b=3), threading.Event()))) == 6
 
 
-def test_only_what_is_under_way_is_finished_after_a_stop():
+def test_only_blocks_under_way_are_finished_after_a_stop():
     stop, done = threading.Event(), []
-    for region, _ in run_blocks([ThreadPoolExecutor(1)], lambda region: 0, queue(a=9), stop):
-        done.append(region)
+    for block, _ in run_blocks(pools(1), lambda *block: 0, queue(a=9), stop):
+        done.append(block)
         stop.set()
     assert 1 <= len(done) <= 2
 
 
-@pytest.mark.parametrize(("seconds", "wanted", "lines"), [(30, None, 0), (0, None, 10), (0, False, 0)])
-def test_there_are_lines_where_no_terminal_is(seconds, wanted, lines, capsys, monkeypatch):
-    monkeypatch.setattr("aetheory.sweeps.engine._LOG_SECONDS", seconds)
+def test_executors_that_appear_later_take_part(monkeypatch):
+    monkeypatch.setattr(engine, "POLL_SECONDS", 0.01)
+    executors, asked, used = {}, [], set()
+
+    def available():
+        asked.append(1)
+        if len(asked) > 2:
+            executors.setdefault("first", ThreadPoolExecutor(1, "first"))
+        if len(asked) > 6:
+            executors.setdefault("second", ThreadPoolExecutor(1, "second"))
+        return executors
+
+    def work(*block):
+        used.add(threading.current_thread().name.partition("_")[0])
+
+    assert len(list(run_blocks(available, work, queue(a=40), threading.Event()))) == 40
+    assert used == {"first", "second"}
+
+
+@pytest.mark.parametrize(("wanted", "is_shown"), [(None, True), (True, True), (False, False)])
+def test_progress_goes_to_standard_error(wanted, is_shown, capsys, monkeypatch):
+    monkeypatch.setattr(engine, "LOG_SECONDS", 0)
     with progress_bar(10, 0, wanted) as bar:
         for _ in range(10):
             bar.update()
-    written = capsys.readouterr().err.splitlines()
-    assert (len(written) >= lines) if lines else not written
-    assert all("\r" not in line for line in written)
+    assert ("10/10" in capsys.readouterr().err) == is_shown

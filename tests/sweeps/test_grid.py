@@ -36,7 +36,7 @@ def test_one_real_among_integers_makes_them_real():
     assert [type(value) for value in grid.cell(0).values()] == [int, float, float]
 
 
-def test_what_parameters_take_together():
+def test_combinations_of_parameters():
     combinations, number = make_grid(AXES | {"p": {"p": [10, 20, 30], "even": [True, False, True]}}).combinations(
         {"even", "name"}
     )
@@ -44,19 +44,19 @@ def test_what_parameters_take_together():
     assert number.reshape(3, 3, 2)[:, 0].tolist() == [[0, 1], [2, 3], [0, 1]]
 
 
-def test_a_cells_words_depend_on_its_parameters_alone():
+def test_the_key_data_of_a_cell_depend_on_its_parameters_alone():
     grid = make_grid(AXES)
     other = make_grid({"name": ["b"], "x": [0.2], "H": [2], "p": [20, 30]})
     place = next(i for i in range(12) if grid.cell(i) == {"p": 20, "x": 0.2, "H": 2, "name": "b"})
-    np.testing.assert_array_equal(grid.words(np.array([place])), other.words(np.array([0])))
-    assert len(np.unique(grid.words(np.arange(12)), axis=0)) == 12
+    np.testing.assert_array_equal(grid.key_data(np.array([place])), other.key_data(np.array([0])))
+    assert len(np.unique(grid.key_data(np.arange(12)), axis=0)) == 12
     # the names count, not only the values
-    assert (make_grid({"a": [1.0]}).words(np.array([0])) != make_grid({"b": [1.0]}).words(np.array([0]))).any()
+    assert (make_grid({"a": [1.0]}).key_data(np.array([0])) != make_grid({"b": [1.0]}).key_data(np.array([0]))).any()
 
 
-def test_whole_numbers_that_no_real_tells_apart_have_words_of_their_own():
+def test_integers_that_round_to_one_real_number_have_different_keys():
     values = [2**53 - 1, 2**53, 2**53 + 1, 2**53 + 2, 2**60 + 1]
-    assert len(np.unique(make_grid({"n": values}).words(np.arange(5)), axis=0)) == 5
+    assert len(np.unique(make_grid({"n": values}).key_data(np.arange(5)), axis=0)) == 5
 
 
 def test_a_key_stays_what_it_was():

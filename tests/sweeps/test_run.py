@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import aetheory as ae
+from aetheory.sweeps.grid import make_grid
+from aetheory.sweeps.problems import CLOSED_FORM_BATCH
 
 TIMES = np.linspace(0, 1, 6)
 KEY = jax.random.key(3)
@@ -61,10 +63,9 @@ def test_any_problem_is_simulated_and_predicted(x64):
 
 
 def test_a_plain_function_gets_its_parameters_and_key(precision):
-    dataset = ae.sweep(draws, PLAIN, KEY, 3, dims={"mean": ["row"]}, coordinates={"row": [1, 2, 3, 4]})
+    dataset = ae.sweep(draws, PLAIN, KEY, 3, dims={"mean": ["row"]})
     assert dataset["mean"].dims == ("count", "scale", "repeat", "row")
     assert dataset["deepest.last"].dims == ("count", "scale", "repeat")
-    assert dataset.row.values.tolist() == [1, 2, 3, 4]
     assert dataset["mean"].dtype == precision
     key = ae.sweeps.cell_key(KEY, {"count": 5, "scale": 2.0}, 2)
     wanted = draws({"count": 5, "scale": jnp.asarray(2.0, precision)}, key)
@@ -77,7 +78,7 @@ def test_a_curve_becomes_variables_over_time(x64):
     def limit(parameters, key):
         return ae.predict(ae.LinearProblem(50, 25, 100, parameters["variance"]), TIMES, "large-data")
 
-    dataset = ae.sweep(limit, {"variance": [0.01, 0.02]}, KEY, coordinates={"time": TIMES})
+    dataset = ae.sweep(limit, {"variance": [0.01, 0.02]}, KEY)
     assert dataset.train.dims == ("variance", "time")
     curve = ae.predict(ae.LinearProblem(50, 25, 100, 0.02), TIMES, "large-data")
     np.testing.assert_allclose(dataset.population.sel(variance=0.02), curve.population, rtol=1e-12)
@@ -86,7 +87,7 @@ def test_a_curve_becomes_variables_over_time(x64):
 def test_results_do_not_depend_on_the_blocks(tmp_path, x64):
     grid = {**PLAIN, "count": [3]}
     one = ae.sweep(draws, grid, KEY, 40)
-    for name, options in enumerate(({"block_size": 1}, {"block_size": 7}, {"memory": 100_000})):
+    for name, options in enumerate(({"block_size": 1}, {"block_size": 7})):
         other = ae.sweep(draws, grid, KEY, 40, tmp_path / str(name), **options)
         assert other.drop_attrs().identical(one.drop_attrs())
 
@@ -100,26 +101,14 @@ def test_results_do_not_depend_on_the_order_of_the_axes_or_on_other_cells(x64):
         np.testing.assert_array_equal(*both)
 
 
-def test_what_is_the_same_in_all_cells_is_computed_once(x64):
-    batched = []
-
-    @jax.custom_batching.custom_vmap
-    def power(base, exponent):
-        return base**exponent
-
-    @power.def_vmap
-    def _(axis_size, in_batched, base, exponent):
-        batched.append(list(in_batched))
-        return base**exponent, any(in_batched)
-
-    def function(parameters, key):
-        return {"varied": power(parameters["x"], parameters["a"]), "alike": power(parameters["a"], parameters["a"])}
-
-    x = np.linspace(0.5, 2, 20)
-    dataset = ae.sweep(function, {"a": [2.5], "x": x}, KEY)
-    np.testing.assert_allclose(dataset.varied.squeeze(), x**2.5, rtol=1e-14)
-    np.testing.assert_allclose(dataset.alike.squeeze(), np.full(20, 2.5**2.5), rtol=1e-14)
-    assert batched == [[True, False]]
+def test_parameters_with_one_value_are_inputs_that_all_cells_share():
+    """A batch computes once what follows from them alone: 1.7 times as many mean-field curves a second."""
+    cell = {"input_dim": [30], "latent_dim": [15, 20], "num_samples": [60], "init_scale": [0.5, 1.0]}
+    (group,), _ = ae.sweeps.Prediction(TIMES, "mean-field").groups(make_grid(cell))
+    assert sorted(group.shared) == ["input_dim", "num_samples"]
+    assert group.cpu_batch == CLOSED_FORM_BATCH
+    (group,), _ = ae.sweeps.Simulation(TIMES).groups(make_grid({**cell, "latent_dim": [15]}))
+    assert group.cpu_batch == 1
 
 
 def test_the_dataset_says_what_it_is_and_where_it_comes_from(tmp_path):
@@ -145,6 +134,16 @@ def test_what_a_sweep_would_take():
     assert lines[3] == "0.16 MB of results: deepest.last, mean"
     jax.effects_barrier()
     assert len(ran) < 2000
+
+
+def test_settings_of_the_caller_hold_in_all_threads():
+    def function(parameters, key):
+        return jnp.ones(3, jnp.int32) * jnp.ones(3) * parameters["x"]  # strict promotion refuses this
+
+    with jax.numpy_dtype_promotion("standard"):
+        assert ae.sweep(function, {"x": [1.0, 2.0]}, KEY)["value"].shape == (2, 3)
+    with jax.numpy_dtype_promotion("strict"), pytest.raises(ae.sweeps.SweepError, match="strict"):
+        ae.sweep(function, {"x": [1.0, 2.0]}, KEY)
 
 
 def failing(parameters, key):
@@ -216,7 +215,6 @@ CELL = {"input_dim": [8], "latent_dim": [3], "num_samples": [20], "init_scale": 
     [
         ({"on_error": "ignore"}, "`on_error` must be one of 'raise', 'record', but got 'ignore'"),
         ({"num_repeats": 0}, "`num_repeats` must be a positive integer"),
-        ({"memory": -1}, "`memory` must be positive"),
         ({"block_size": 0}, "`block_size` must be a positive integer, but got 0"),
         ({"devices": []}, "`devices` must be devices of one kind"),
         ({"function": 3}, "`function` must be a function"),
@@ -239,23 +237,3 @@ def test_bad_input_is_refused(changed, message):
     arguments = {"function": draws, "grid": PLAIN, "key": KEY}
     with pytest.raises(ValueError, match=message):
         ae.sweep(**(arguments | changed))
-
-
-@pytest.mark.slow
-def test_memory_bounds_a_sweep_a_hundred_times_larger(tmp_path):
-    def function(parameters, key):
-        return jax.random.normal(key, (1000,))
-
-    with pytest.raises(MemoryError, match=r"`memory` must allow .* MB a call"):
-        ae.sweep(function, {"x": [1.0]}, KEY, memory=10_000)
-    memory, written = 400_000, []
-    write = ae.sweeps.store.Store.write
-
-    def watched(self, region, results):
-        written.append(sum(values.nbytes for values in results.values()))
-        write(self, region, results)
-
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(ae.sweeps.store.Store, "write", watched)
-        ae.sweep(function, {"x": np.linspace(1, 2, 100)}, KEY, 100, tmp_path / "store", memory=memory)
-    assert sum(written) > 100 * memory > 800 * max(written)

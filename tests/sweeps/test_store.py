@@ -13,7 +13,9 @@ import pytest
 import xarray
 
 import aetheory as ae
-from aetheory.sweeps import identity
+from aetheory.linear import flow
+from aetheory.linear.theories import large_data
+from aetheory.sweeps import blocks, engine, identity
 from aetheory.sweeps import store as store_module
 from aetheory.sweeps.store import Store
 
@@ -112,15 +114,20 @@ def test_a_store_of_another_sweep_is_refused(tmp_path, monkeypatch):
     before = ae.sweep(**arguments)
     for changed, message in (
         ({"key": jax.random.key(4)}, "key is .* there and .* here"),
-        ({"num_repeats": 3}, "num_repeats is 2 there and 3 here"),
+        ({"num_repeats": 1}, "num_repeats is 2 there and 1 here"),
+        ({"num_repeats": None}, "num_repeats is 2 there and null here"),
         ({"grid": {**PLAIN, "scale": [0.5, 1.0]}}, "grid is .* there"),
-        ({"function": lambda parameters, key: draws(parameters, key)["mean"]}, "program is .*; task is .*draws"),
+        ({"grid": {"scale": PLAIN["scale"], "count": [3]}}, "grid is .* there"),
+        (
+            {"function": lambda parameters, key: draws(parameters, key)["mean"]},
+            "program of count = 3 is .*; task is .*draws",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             ae.sweep(**(arguments | changed))
     with jax.enable_x64(True), pytest.raises(ValueError, match='dtype is "float32" there and "float64" here'):
         ae.sweep(**arguments)
-    monkeypatch.setattr(identity, "version", lambda name: "0.0.1")
+    monkeypatch.setattr(identity, "versions", lambda: {"aetheory": "0.0.1"})
     with pytest.raises(ValueError, match=r"versions is .* there and .*0.0.1.* here"):
         ae.sweep(**arguments)
     assert ae.sweeps.open_store(tmp_path / "store").identical(before)
@@ -144,19 +151,116 @@ def test_what_a_function_closes_over_and_a_problems_options_count(tmp_path):
     ):
         arguments = {"x": [1.0], "count": [1, 2]}, KEY, None, tmp_path / "store"
         before = ae.sweep(make(first), *arguments)
-        with pytest.raises(ValueError, match="program is"):
+        with pytest.raises(ValueError, match=r"program of .* is"):
             ae.sweep(make(second), *arguments)
         assert ae.sweep(make(first), *arguments).identical(before)
         shutil.rmtree(tmp_path / "store")
     cell = {"input_dim": 4, "latent_dim": 2, "num_samples": 5, "init_scale": 0.5}
     data = np.random.default_rng(0).normal(size=(2, 5, 4))
-    for number, error in ((0, None), (1, "task is"), (0, None)):
+    for number, error in ((0, None), (1, "program of .* task is"), (0, None)):
         task = ae.sweeps.Simulation([0.0, 1.0], data=data[number])
         if error is None:
             ae.sweep(task, [cell], KEY, store=tmp_path / "data")
         else:
             with pytest.raises(ValueError, match=error):
                 ae.sweep(task, [cell], KEY, store=tmp_path / "data")
+
+
+@pytest.mark.parametrize(
+    ("task", "module", "formula"),
+    [
+        (ae.sweeps.Simulation([0.0, 1.0]), flow, "risks"),
+        (ae.sweeps.Prediction([0.0, 1.0], "large-data"), large_data, "narayana"),
+    ],
+)
+def test_a_formula_of_the_library_that_changes_is_noticed(task, module, formula, tmp_path, monkeypatch):
+    """The version of a checkout stays the same when it is edited."""
+    original = getattr(module, formula)
+
+    def changed(*arguments):
+        return jax.tree.map(lambda values: 1.5 * values, original(*arguments))
+
+    arguments = task, [{"input_dim": 4, "latent_dim": 2, "num_samples": 5, "init_scale": 0.5}], KEY
+    before = ae.sweep(*arguments, store=tmp_path / "store")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, formula, changed)
+        jax.clear_caches()
+        with pytest.raises(ValueError, match=r"program of .* is .* there and"):
+            ae.sweep(*arguments, store=tmp_path / "store")
+    jax.clear_caches()
+    assert ae.sweep(*arguments, store=tmp_path / "store").identical(before)
+
+
+def test_a_long_axis_of_integers_is_traced_once_where_it_may_be(tmp_path):
+    traced = []
+
+    def function(parameters, key):
+        traced.append(parameters["n"])
+        return parameters["n"] * jax.random.uniform(key)
+
+    arguments = function, {"n": list(range(1, 21))}, KEY, None, tmp_path / "store"
+    ae.sweep(*arguments)
+    traced.clear()
+    ae.sweep(*arguments)
+    assert len(traced) <= 4
+
+
+@pytest.mark.parametrize("block_size", [1, 5, None])
+def test_a_store_is_extended_by_computing_new_cells_only(block_size, tmp_path, monkeypatch, x64):
+    path = tmp_path / "store"
+    small = {"count": [3, 5], "scale": [0.5, 2.0]}
+    large = {"count": [5, 3], "scale": [0.25, 0.5, 1.0, 2.0]}
+    ae.sweep(draws, small, KEY, 2, path, block_size=block_size)
+    computed = []
+    run = blocks.run_block
+
+    def counting(runner, plan, region, wanted, stop_at_failure):
+        computed.append(int(wanted.sum()))
+        return run(runner, plan, region, wanted, stop_at_failure)
+
+    monkeypatch.setattr(engine, "run_block", counting)
+    dataset = ae.sweep(draws, large, KEY, 3, path, block_size=block_size)
+    assert sum(computed) == 2 * 4 * 3 - 2 * 2 * 2
+    monkeypatch.undo()
+    assert dataset.drop_attrs().identical(ae.sweep(draws, large, KEY, 3).drop_attrs())
+    assert os.listdir(tmp_path) == ["store"]
+    with pytest.raises(ValueError, match=r"grid is .* there and .* here; num_repeats is 3 there and 2 here"):
+        ae.sweep(draws, small, KEY, 2, path)
+    # an unfinished store can be extended too
+    acting_store(monkeypatch, 1, stop)
+    with pytest.raises(StoppedError):
+        ae.sweep(draws, large, KEY, 4, path, block_size=block_size)
+    monkeypatch.undo()
+    dataset = ae.sweep(draws, {**large, "scale": [*large["scale"], 3.0]}, KEY, 5, path)
+    expected = ae.sweep(draws, {**large, "scale": [*large["scale"], 3.0]}, KEY, 5)
+    assert dataset.drop_attrs().identical(expected.drop_attrs())
+
+
+def test_simulations_are_extended_by_dimensions_and_scales(tmp_path, monkeypatch, x64):
+    grid = {"input_dim": [4], "latent_dim": [2], "num_samples": [5, 6], "init_scale": [0.5]}
+    larger = {**grid, "num_samples": [5, 6, 7], "init_scale": [0.5, 1.0]}
+    task = ae.sweeps.Simulation([0.0, 1.0])
+    ae.sweep(task, grid, KEY, 1, tmp_path / "store")
+    extended = ae.sweep(task, larger, KEY, 2, tmp_path / "store")
+    assert extended.drop_attrs().identical(ae.sweep(task, larger, KEY, 2).drop_attrs())
+
+
+def test_a_store_survives_a_process_that_is_killed_while_it_extends_it(tmp_path, monkeypatch):
+    path = tmp_path / "store"
+    before = ae.sweep(draws, PLAIN, KEY, 1, path).load()
+    rename = os.rename
+
+    def killed(source, target):
+        if target == path:
+            raise StoppedError
+        rename(source, target)
+
+    monkeypatch.setattr(store_module.os, "rename", killed)
+    with pytest.raises(StoppedError):
+        ae.sweep(draws, PLAIN, KEY, 2, path)
+    monkeypatch.undo()
+    assert not path.exists()
+    assert ae.sweeps.open_store(path).load().identical(before)
 
 
 def test_functions_of_the_host_need_a_version(tmp_path):
