@@ -1,4 +1,4 @@
-"""The command line: `aetheory reproduce`, `verify`, `sweep`, `plot`, `fit` and `explore`."""
+"""The command line: `aetheory reproduce`, `sweep`, `plot`, `fit` and `explore`."""
 
 import os
 from collections.abc import Iterator
@@ -33,15 +33,6 @@ class System(StrEnum):
     prism = "prism"
     limits = "limits"
     recovery = "recovery"
-
-
-class Claims(StrEnum):
-    """The systems that claims are about."""
-
-    linear = "linear"
-    two_layer = "two-layer"
-    recovery = "recovery"
-    library = "library"
 
 
 class Precision(StrEnum):
@@ -105,39 +96,6 @@ def reproduce(
     if system is None:
         OutputFolder(out).write_figure(overview.draw(out), "overview")
         typer.echo(f"\n{panel.overview(summaries)}\nAll of them in one figure: {out / 'overview.png'}")
-
-
-@app.command()
-def verify(
-    system: Annotated[
-        Claims | None, typer.Argument(help="Claims about which system; all of them when omitted.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Those that take seconds: three minutes in all.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="Also those that take as long as the papers took.")] = False,
-    only: Annotated[list[str] | None, typer.Option(help="One claim, or all below LINEAR/SUBJECT; repeatable.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder of claims.json.")] = Path("results/verify"),
-    again: Annotated[bool, typer.Option("--again", help="Recompute what was done before.")] = False,
-) -> None:
-    """Recompute the claims of the papers and of this library, and compare; exit code 1 where a verdict changed.
-
-    What was done before by the same library is kept, so that an interrupted run goes on where it stopped.
-    """
-    if quick and full:
-        raise typer.BadParameter("choose one of --quick and --full")
-    if quick:
-        compile_quickly()
-    _configure_jax(True)
-    from aetheory.reproduce import verify as claims
-
-    try:
-        chosen = claims.choose(system, "quick" if quick else "full" if full else "default", only or ())
-        records = claims.run(chosen, output, again)
-    except (OSError, ValueError) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
-    typer.echo(claims.table(records))
-    if any(record["stands"] is False for record in records):
-        raise typer.Exit(1)
 
 
 @app.command()

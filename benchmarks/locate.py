@@ -23,7 +23,6 @@ from tqdm import tqdm
 import aetheory as ae
 from aetheory.linear.faces import FACES
 from aetheory.linear.theories import THEORIES
-from aetheory.reproduce.claims.library import located, variances
 
 _STEPS = 32
 _TIMES = np.array([0, 1, 2, 4, 8, 16, 24, 32])
@@ -31,6 +30,25 @@ _TIMES = np.array([0, 1, 2, 4, 8, 16, 24, 32])
 
 _SPECTRA = ("a0.5", "a1", "a1.5", "blocks", "digits")
 _AT_ONCE = 25
+
+
+def variances(spectrum: str, input_dim: int) -> Any:
+    """Variances of mean 1: "iso", a power law "a1.5", "blocks" (a quarter is 3, the rest .2), or "digits"."""
+    if spectrum == "digits":  # the 64 of scikit-learn's images, interpolated
+        digits = np.linalg.eigvalsh(ae.load_images("digits").covariance)[::-1].clip(0)
+        found = np.interp((np.arange(input_dim) + 0.5) / input_dim * 64 - 0.5, np.arange(64), digits)
+    elif spectrum == "blocks":
+        found = np.where(np.arange(input_dim) < input_dim // 4, 3.0, 0.2)
+    else:
+        exponent = 0.0 if spectrum == "iso" else float(spectrum[1:])
+        found = np.arange(1, input_dim + 1.0) ** -exponent
+    return found / found.mean()
+
+
+def located(input_dim: int, latent_dim: int, num_samples: int, init_variance: float, spectrum: str) -> ae.LinearProblem:
+    """A problem of one of these spectra."""
+    covariance = None if spectrum == "iso" else variances(spectrum, input_dim)
+    return ae.LinearProblem(input_dim, latent_dim, num_samples, init_variance, covariance)
 
 
 class Case(NamedTuple):

@@ -223,7 +223,7 @@ def test_what_needs_a_bracket_is_tried_only_where_no_face_explains_the_curve(x64
 @pytest.mark.parametrize("regime", TRUTH)
 def test_the_truth_of_random_problems_is_found(x64, regime):
     """The first eight of the 200 of the claim."""
-    from aetheory.reproduce.claims.library import truths_missed
+    from benchmarks.claims.library import truths_missed
 
     assert truths_missed(regime, 8).max() < 1e-3
 

@@ -123,7 +123,7 @@ def test_a_regime_that_is_named_far_from_its_face_warns():
 
 def test_what_is_stated_holds_for_stored_simulations():
     """Every tenth of 850 random problems: in 95 % of cases, and within a factor of 5 for most."""
-    from aetheory.reproduce.claims.library import statements
+    from benchmarks.claims.library import statements
 
     stated, beyond, largest, _ = statements(10).T
     assert len(stated) > 50
@@ -134,8 +134,7 @@ def test_what_is_stated_holds_for_stored_simulations():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_stated_holds_for_fresh_simulations(x64):
-    from aetheory.reproduce.claims.library import located
-    from benchmarks.locate import measure
+    from benchmarks.locate import located, measure
 
     rows = measure(17, 60)
     held = [ae.locate(located(*case)).errors[face] >= one for *case, by in rows for face, (one, _) in by.items()]

@@ -1,4 +1,4 @@
-"""Claims about the loss expansion and the geometry of the prism."""
+"""Claims about the loss expansion and the geometry of the prism (arXiv:2602.04548)."""
 
 from fractions import Fraction
 from itertools import combinations
@@ -6,31 +6,25 @@ from math import comb, prod
 
 import numpy as np
 
-from aetheory.core.claim import claim, claims_among
-from aetheory.core.predict import predict
+from aetheory import LinearProblem, LinearRatios, predict
 from aetheory.core.theory import Citation
 from aetheory.linear import expansion, geometry
 from aetheory.linear.faces import FACES, meet
-from aetheory.linear.problem import LinearProblem, LinearRatios
 from aetheory.linear.theories import THEORIES
+from benchmarks.claims.definitions import claim, detail, verdict
 
 PRISM, EXPANSION = Citation("golikov2026prism"), "yarotsky2026gradient"
 OWN = Citation("golikov2026prism", derived=True)
 _RISKS = ("train", "population")
 
 
-@claim(
-    "linear/geometry/pareto-set",
-    r"The Pareto-optimal monomials of \(\mathbb E R^{(s)}(0)\) are \(x^my^nz^j\) with \(1\le n\le m\le s+2\) and "
-    r"\(0\le j\le s\) (train) or \(\max(s-1,0)\) (population): a triangular prism.",
-    PRISM,
-    Citation(EXPANSION, "Theorem 4.1, for the triangle"),
-    verdict="holds",
-    tolerance=0,
-    why="an enumeration; numbers of monomials that only one of the two sets has",
-    against="the published set",
-)
-def pareto_set():
+@claim("linear/geometry/pareto-set", PRISM, Citation(EXPANSION, "Theorem 4.1, for the triangle"))
+@verdict("holds", 0, "an enumeration; numbers of monomials that only one of the two sets has")
+@detail(against="the published set")
+def test_geometry_pareto_set():
+    r"""The Pareto-optimal monomials of \(\mathbb E R^{(s)}(0)\) are \(x^my^nz^j\) with \(1\le n\le m\le s+2\) and
+    \(0\le j\le s\) (train) or \(\max(s-1,0)\) (population): a triangular prism."""
+
     def published(order, risk):
         top = order if risk == "train" else max(order - 1, 0)
         return {(m, n, j) for m in range(1, order + 3) for n in range(1, m + 1) for j in range(top + 1)}
@@ -42,31 +36,18 @@ def pareto_set():
     }
 
 
-@claim(
-    "linear/geometry/prism",
-    "Their hull has five faces (the regimes), nine edges and six vertices.",
-    PRISM,
-    Citation(EXPANSION, "Table 2 (App. E), for the triangle's"),
-    verdict="holds",
-    tolerance=0,
-    why="a hull of integers",
-    published={"faces": 5, "edges": 9, "vertices": 6},
-)
-def prism():
+@claim("linear/geometry/prism", PRISM, Citation(EXPANSION, "Table 2 (App. E), for the triangle's"))
+@verdict("holds", 0, "a hull of integers", published={"faces": 5, "edges": 9, "vertices": 6})
+def test_geometry_prism():
+    """Their hull has five faces (the regimes), nine edges and six vertices."""
     hull = geometry.prism(2)
     return {"faces": len(hull.faces), "edges": len(hull.edges), "vertices": len(hull.vertices)}
 
 
-@claim(
-    "linear/geometry/explicit",
-    "Seven of the nine edges and all six vertices have explicit curves (the two others are small flows).",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0,
-    why="a count of theories",
-    against="the statement",
-)
-def explicit():
+@claim("linear/geometry/explicit", OWN)
+@verdict("beyond the papers", 0, "a count of theories", against="the statement")
+def test_geometry_explicit():
+    """Seven of the nine edges and all six vertices have explicit curves (the two others are small flows)."""
     hull = geometry.prism(2)
     counts = {
         kind: sum(THEORIES[place.label].is_explicit for place in places)
@@ -75,18 +56,12 @@ def explicit():
     return {"edges": (7, counts["edges"]), "vertices": (6, counts["vertices"])}
 
 
-@claim(
-    "linear/expansion/polynomials",
-    r"The coefficients of the formal expansion are polynomials in \(p, H, \sigma^2\) (and \(1/N\)), from Wick's "
-    "formula.",
-    Citation(EXPANSION, "Theorem 3.1"),
-    verdict="holds",
-    tolerance=1e-12,
-    why="rational numbers on both sides",
-    relative="each",
-    against=r"moments of chi-squared variables, exact at \(p=1\), and an independent program at \(p=5\)",
-)
-def polynomials():
+@claim("linear/expansion/polynomials", Citation(EXPANSION, "Theorem 3.1"))
+@verdict("holds", 1e-12, "rational numbers on both sides", relative="each")
+@detail(against=r"moments of chi-squared variables, exact at \(p=1\), and an independent program at \(p=5\)")
+def test_expansion_polynomials():
+    r"""The coefficients of the formal expansion are polynomials in \(p, H, \sigma^2\) (and \(1/N\)), from Wick's
+    formula."""
     found = {}
     for risk, values in (("train", (4.075, -162.585, 19109.31075)), ("population", (4.075, -94.14, 8199.72))):
         for order, value in enumerate(values):
@@ -112,17 +87,11 @@ def _one_dimension(order, risk):
     return data * sum(value * Fraction(2, 7) ** m * prod(3 + 2 * i for i in range(m)) for m, value in powers.items())
 
 
-@claim(
-    "linear/expansion/monte-carlo",
-    "Risk and velocity at the start are the polynomials' values: means over 200 000 draws, "
-    r"\(p=2, H=4, N=3, \sigma^2=.15\), in standard errors.",
-    Citation(EXPANSION, "Theorem 3.1"),
-    verdict="holds",
-    tolerance=4,
-    why="four standard errors of the draws",
-    against="0",
-)
-def monte_carlo():
+@claim("linear/expansion/monte-carlo", Citation(EXPANSION, "Theorem 3.1"))
+@verdict("holds", 4, "four standard errors of the draws")
+def test_expansion_monte_carlo():
+    r"""Risk and velocity at the start are the polynomials' values: means over 200 000 draws, \(p=2, H=4, N=3,
+    \sigma^2=.15\), in standard errors."""
     rng = np.random.default_rng(0)
     weights = np.sqrt(0.15) * rng.standard_normal((200_000, 2, 4))
     samples = rng.standard_normal((200_000, 2, 3))
@@ -142,17 +111,11 @@ def monte_carlo():
     return found
 
 
-@claim(
-    "linear/expansion/any-covariance",
-    r"The expansion for any covariance, polynomials in tr \(\Sigma^k\) too: orders 0 to 3 at variances "
-    r"(2, 1.2, .9, .6, .3), \(H=3\), \(N=4\), \(\sigma^2=.3\).",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=6e-7,
-    why="the digits that the program printed",
-    against="an independent program",
-)
-def any_covariance():
+@claim("linear/expansion/any-covariance", OWN)
+@verdict("beyond the papers", 6e-7, "the digits that the program printed", against="an independent program")
+def test_expansion_any_covariance():
+    r"""The expansion for any covariance, polynomials in tr \(\Sigma^k\) too: orders 0 to 3 at variances (2, 1.2, .9,
+    .6, .3), \(H=3\), \(N=4\), \(\sigma^2=.3\)."""
     variances = [Fraction(value, 10) for value in (20, 12, 9, 6, 3)]
     known = {
         "train": (4.075, -182.272275, 25886.534411, -7068919.888586),
@@ -167,19 +130,11 @@ def any_covariance():
     return found
 
 
-@claim(
-    "linear/expansion/restriction",
-    "Restricted to a face, an edge or a vertex, the planar coefficients are those of its own curve: sums to order 8 "
-    "at an early time, wherever the curve is explicit.",
-    PRISM,
-    verdict="holds",
-    tolerance=1e-9,
-    why="the first term that is left out, and the curves' quadratures",
-    relative="each",
-    against="the sum of the expansion",
-    cost="default",
-)
-def restriction():
+@claim("linear/expansion/restriction", PRISM, cost="default", against="the sum of the expansion")
+@verdict("holds", 1e-9, "the first term that is left out, and the curves' quadratures", relative="each")
+def test_expansion_restriction():
+    """Restricted to a face, an edge or a vertex, the planar coefficients are those of its own curve: sums to order 8 at
+    an early time, wherever the curve is explicit."""
     problem, time = LinearProblem(10**6, 700_000, 625_000, 0.3e-6), 0.004
     found = {}
     every = [faces for number in (1, 2, 3) for faces in combinations(FACES, number) if meet(faces)]
@@ -195,19 +150,12 @@ def restriction():
     return found
 
 
-@claim(
-    "linear/expansion/resummation",
-    r"Padé sums in \(1-e^{-4t}\) go beyond the radius of convergence: of 300 large-data problems with 11 coefficients, "
-    r"\(x\in[.01,5]\), \(y\in[.1,10]\), half stay within .5 % of \(R(0)\) up to \(t=3\), nine in ten within 8 %, all "
-    "within 20 %.",
-    Citation("baker1996pade", derived=True),
-    verdict="beyond the papers",
-    tolerance=0,
-    why="shares of the 300 problems that are missing from what is said",
-    against="0",
-    cost="default",
-)
-def resummation():
+@claim("linear/expansion/resummation", Citation("baker1996pade", derived=True), cost="default")
+@verdict("beyond the papers", 0, "shares of the 300 problems that are missing from what is said")
+def test_expansion_resummation():
+    r"""Padé sums in \(1-e^{-4t}\) go beyond the radius of convergence: of 300 large-data problems with 11 coefficients,
+    \(x\in[.01,5]\), \(y\in[.1,10]\), half stay within .5 % of \(R(0)\) up to \(t=3\), nine in ten within 8 %, all
+    within 20 %."""
     rng = np.random.default_rng(0)
     x, y = np.exp(rng.uniform(np.log([0.01, 0.1]), np.log([5, 10]), (300, 2))).T
     times = np.linspace(0, 3, 31)
@@ -220,16 +168,12 @@ def resummation():
     return {f"within {size:.1%}": (0, max(0.0, share - np.mean(error <= size))) for size, share in shares.items()}
 
 
-@claim(
-    "linear/expansion/narayana",
-    r"The large-data curve is \(1+2x\Psi(-t,y,x)\) with the generating function \(h\) of the Narayana numbers.",
-    Citation(EXPANSION, "Section 9, App. J"),
-    verdict="holds",
-    tolerance=1e-6,
-    why="the quadrature of our curve",
-    against=r"\(\Psi\) as printed, with the sum over Narayana numbers for \(h\) where it converges",
-)
-def narayana():
+@claim("linear/expansion/narayana", Citation(EXPANSION, "Section 9, App. J"))
+@verdict("holds", 1e-6, "the quadrature of our curve")
+@detail(against=r"\(\Psi\) as printed, with the sum over Narayana numbers for \(h\) where it converges")
+def test_expansion_narayana():
+    r"""The large-data curve is \(1+2x\Psi(-t,y,x)\) with the generating function \(h\) of the Narayana numbers."""
+
     def generating(a, y):
         """Σ_k a^{k−1} Σ_j N(k, j) y^j, closed, without the 0/0 at a = 0."""
         return 2 * y / (1 - a * (y + 1) + np.sqrt(1 - 2 * a * (y + 1) + a**2 * (y - 1) ** 2))
@@ -247,6 +191,3 @@ def narayana():
     ]
     found["h(−.1, .5)"] = (sum(numbers), generating(-0.1, 0.5))
     return found
-
-
-CLAIMS = claims_among(vars())

@@ -1,6 +1,10 @@
-"""Make `claims.md` and its figures from `claims.json`, which `aetheory verify` writes: python docs/claims.py."""
+"""Make `docs/claims.md` and its figures from `docs/claims.json`: python benchmarks/claims/report.py [CLAIMS_JSON].
+
+Records of CLAIMS_JSON, which `pytest benchmarks/claims` writes, first replace those of the same name.
+"""
 
 import json
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -9,10 +13,10 @@ from matplotlib.figure import Figure
 
 from aetheory.core.bibliography import entry
 
-HERE = Path(__file__).parent
+DOCS = Path(__file__).parents[2] / "docs"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-AT_ONCE = 4  # values that are shown without a click
-WIDEST = 12  # values of a claim that are shown; of more, the ones that are furthest off
+MAX_OPEN = 4  # values that are shown without a click
+MAX_SHOWN = 12  # values of a claim that are shown; of more, those of the largest deviations
 
 
 def page(told, template):
@@ -68,7 +72,7 @@ def card(one):
 
 def folded(one):
     """The values; many of them are opened by a click."""
-    if len(one["rows"]) <= AT_ONCE:
+    if len(one["rows"]) <= MAX_OPEN:
         return values(one)
     title = f"{len(one['rows'])} values beside {plain(one['against'])}"
     return f"<details markdown><summary>{title}</summary>\n\n{values(one)}\n\n</details>"
@@ -81,7 +85,9 @@ def foot(one):
     if one["stored"]:
         told.append(f"*stored*: {one['stored']}")
     seconds = f"{one['seconds']:.0f} s on {one['date']}" if one["rows"] else one["date"]
-    return f"{'; '.join(told)}. `aetheory verify --only {one['name']}` ({one['cost']}, {seconds})"
+    cost = "" if one["cost"] == "default" else f" --cost {one['cost']}"
+    command = f"pytest benchmarks/claims -k {one['name']}{cost}"
+    return f"{'; '.join(told)}. `{command}` ({one['cost']}, {seconds})"
 
 
 def values(one):
@@ -94,7 +100,7 @@ def values(one):
             lines = [head, ["---"] * len(head), [expected, *(number(value) for _, value, _ in points)]]
             tables.append([*lines, ["ours", *(number(value) for _, _, value in points)]])
         return "\n\n".join("\n".join(map(cells, lines)) for lines in tables)
-    shown = sorted(rows, key=lambda label: -abs(rows[label][1] - rows[label][0]))[:WIDEST]
+    shown = sorted(rows, key=lambda label: -abs(rows[label][1] - rows[label][0]))[:MAX_SHOWN]
     shown = [label for label in rows if label in shown]
     lines = [["", expected, "ours"], ["---"] * 3, *([label, *map(number, rows[label])] for label in shown)]
     rest = f"\n\n{len(rows) - len(shown)} more are closer." if len(rows) > len(shown) else ""
@@ -126,7 +132,7 @@ def figure(one):
     ax.title.set_fontsize(9)
     ax.legend(frameon=False, fontsize=8)
     ax.spines[["top", "right"]].set_visible(False)
-    target = HERE / "assets" / "claims" / f"{slug(one)}.svg"
+    target = DOCS / "assets" / "claims" / f"{slug(one)}.svg"
     target.parent.mkdir(parents=True, exist_ok=True)
     with rc_context({"svg.hashsalt": one["name"], "svg.fonttype": "none"}):
         drawing.savefig(target, metadata={"Date": None})
@@ -164,9 +170,15 @@ def cells(row):
 
 
 def main():
-    told = json.loads((HERE / "claims.json").read_text(encoding="utf-8"))
-    (HERE / "claims.md").write_text(page(told, (HERE / "claims.in.md").read_text(encoding="utf-8")), encoding="utf-8")
-    for old in (HERE / "assets" / "claims").glob("*.svg"):
+    path = DOCS / "claims.json"
+    told = json.loads(path.read_text(encoding="utf-8"))
+    for new in sys.argv[1:]:
+        recomputed = json.loads(Path(new).read_text(encoding="utf-8"))
+        told = recomputed | {"claims": told["claims"] | recomputed["claims"]}
+        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+    template = (DOCS / "claims.in.md").read_text(encoding="utf-8")
+    (DOCS / "claims.md").write_text(page(told, template), encoding="utf-8")
+    for old in (DOCS / "assets" / "claims").glob("*.svg"):
         old.unlink()
     for one in told["claims"].values():
         if one["axis"] and one["rows"]:

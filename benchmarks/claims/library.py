@@ -2,33 +2,25 @@
 
 import json
 from importlib.resources import files
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import aetheory as ae
-from aetheory.core.claim import claim, claims_among
 from aetheory.core.theory import Citation
-from aetheory.linear.claims.covariance import blocks, of_digits, power_law
-from aetheory.linear.claims.simulations import deviations
+from aetheory.inference.verdict import judge
+from benchmarks.claims.definitions import claim, detail, verdict
+from benchmarks.claims.prism import deviations
+from benchmarks.locate import located
 
 OWN = Citation("aetheory")
-_EDGE = ("large-data", "mean-field", "free")
 
 
-@claim(
-    "linear/simulations/digits",
-    r"Mean-field training on real data: 1297 digits, their own spectrum, \(H/p=1000\), held-out risk too, 4 draws.",
-    Citation("golikov2026prism"),
-    verdict="holds",
-    tolerance=0.015,
-    why="of order p/H, with the noise of the draws",
-    against="the mean of simulations",
-    cost="default",
-)
-def digits():
+@claim("linear/simulations/digits", Citation("golikov2026prism"), cost="default")
+@verdict("holds", 0.015, "of order p/H, with the noise of the draws", against="the mean of simulations")
+def test_simulations_digits():
+    r"""Mean-field training on real data: 1297 digits, their own spectrum, \(H/p=1000\), held-out risk too, 4 draws."""
     training, held_out = ae.load_images("digits").split(500, jax.random.key(0))
     unit = 1 / jnp.sqrt(jnp.trace(training.covariance) / training.input_dim)
     data = {"data": unit * training.samples, "held_out": unit * held_out.samples}
@@ -39,20 +31,6 @@ def digits():
         curve = deviations(problem, np.array([0.0, 0.03, 0.1, 0.3, 1.0, 3.0]), "mean-field", 4, data)
         found |= {f"c = {strength}, {label}": pair for label, pair in curve.items()}
     return found
-
-
-def variances(spectrum: str, input_dim: int) -> Any:
-    """Of mean 1: "iso", a power law "a1.5", "blocks" (a quarter of them 3, the others .2), or those of digits."""
-    if spectrum == "iso":
-        return np.ones(input_dim)
-    named = {"blocks": blocks, "digits": of_digits}
-    return named[spectrum](input_dim) if spectrum in named else power_law(input_dim, float(spectrum[1:]))
-
-
-def located(input_dim: int, latent_dim: int, num_samples: int, init_variance: float, spectrum: str) -> ae.LinearProblem:
-    """A problem of one of these spectra."""
-    covariance = None if spectrum == "iso" else variances(spectrum, input_dim)
-    return ae.LinearProblem(input_dim, latent_dim, num_samples, init_variance, covariance)
 
 
 def statements(every=1):
@@ -73,22 +51,20 @@ def statements(every=1):
     )
 
 
-@claim(
-    "library/locate/coverage",
-    "The error that `locate` states is not exceeded by simulations: faces within a distance of .3 of 850 random "
-    "problems, p from 20 to 400, x, y and z from .01 to 100, one in three with a power law, blocks or the spectrum of "
-    "digits.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0.05,
-    why="stated for 95 %",
-    against="0",
+@claim("library/locate/coverage", OWN)
+@verdict("beyond the papers", 0.05, "stated for 95 %")
+@detail(
     note="518 of them are that near to a face. The factors are of 450 other problems; how the share is taken near "
     "large-data and small-data was chosen with both sets in view. Errors are those beyond two standard errors. Near "
-    "large-data and the free face only isotropic inputs were measured, for with others these have a bracket.",
-    stored="`python benchmarks/locate.py --seed 2 --number 850 --out aetheory/reproduce/locate_errors.json`, minutes",
+    "large-data and the free face only isotropic inputs were measured, for with others these have a bracket."
 )
-def locate():
+@detail(
+    stored="`python benchmarks/locate.py --seed 2 --number 850 --out aetheory/reproduce/locate_errors.json`, minutes"
+)
+def test_locate_coverage():
+    """The error that `locate` states is not exceeded by simulations: faces within a distance of .3 of 850 random
+    problems, p from 20 to 400, x, y and z from .01 to 100, one in three with a power law, blocks or the spectrum of
+    digits."""
     stated, beyond, _, chosen = statements().T
     exceeded = beyond > stated
     return {
@@ -97,18 +73,10 @@ def locate():
     }
 
 
-@claim(
-    "library/locate/sharpness",
-    "And it is within a factor of 5 of the measured error: the same problems.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0.2,
-    why="stated for four in five",
-    against="0",
-    note="An error below twice its standard error counts as that.",
-    stored="as the one above",
-)
-def locate_sharp():
+@claim("library/locate/sharpness", OWN, note="An error below twice its standard error counts as that.")
+@verdict("beyond the papers", 0.2, "stated for four in five", stored="as the one above")
+def test_locate_sharpness():
+    """And it is within a factor of 5 of the measured error: the same problems."""
     stated, _, largest, chosen = statements().T
     far = stated > 5 * largest
     return {
@@ -117,7 +85,7 @@ def locate_sharp():
     }
 
 
-_ASKED = {
+INFERRED = {
     "large-data": ((0.05, 3.0), (0.1, 10.0), (0.1, 10.0), 3.0, ("init_scale", "latent_ratio")),
     "mean-field": ((0.05, 3.0), (0.1, 10.0), (0.1, 10.0), 3.0, ("init_strength", "sample_ratio")),
     "narrow-latent": ((0.05, 3.0), (0.01, 0.3), (0.1, 10.0), 1.0, ("init_scale", "latent_ratio", "sample_ratio")),
@@ -128,7 +96,7 @@ _ASKED = {
 
 def truths_missed(regime, number):
     """Errors of `fit` on exact curves of random problems, 25 times of both risks: the largest of each fit."""
-    *ranges, latest, told = _ASKED[regime]
+    *ranges, latest, told = INFERRED[regime]
     found = []
     for x, y, z in np.exp(np.random.default_rng(7).uniform(*np.log(ranges).T, (number, 3))):
         times = np.linspace(0, latest / z if regime == "small-data" else latest, 25)
@@ -138,73 +106,49 @@ def truths_missed(regime, number):
     return np.array(found)
 
 
-@claim(
-    "library/inference/truth",
-    "`fit` finds the truth of exact curves of random problems: 12 large-data and 12 mean-field, the largest relative "
-    "error of what the curve tells.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=1e-3,
-    why="the optimiser's",
-    against="0",
-    cost="default",
-)
-def truth():
+@claim("library/inference/truth", OWN, cost="default")
+@verdict("beyond the papers", 1e-3, "the optimiser's")
+def test_inference_truth():
+    """`fit` finds the truth of exact curves of random problems: 12 large-data and 12 mean-field, the largest relative
+    error of what the curve tells."""
     return {regime: (0, truths_missed(regime, 12).max()) for regime in ("large-data", "mean-field")}
 
 
-@claim(
-    "library/inference/truth-all",
-    "The same of 200 problems in each of three regimes, and of 40 in small-data: how many are missed by more than a "
-    "thousandth.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0,
-    why="all of them",
-    against="0",
-    cost="full",
-)
-def truth_all():
-    numbers = dict.fromkeys(_ASKED, 200) | {"small-data": 40}
+@claim("library/inference/truth-all", OWN, cost="full")
+@verdict("beyond the papers", 0, "all of them")
+def test_inference_truth_all():
+    """The same of 200 problems in each of three regimes, and of 40 in small-data: how many are missed by more than a
+    thousandth."""
+    numbers = dict.fromkeys(INFERRED, 200) | {"small-data": 40}
     return {name: (0, int((truths_missed(name, number) > 1e-3).sum())) for name, number in numbers.items()}
 
 
-@claim(
-    "library/inference/intervals",
-    "Intervals of `fit` from independent repeats hold the truth in 95 % of cases: 60 sets of six limits whose initial "
-    "scales are off by 5 %.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0.085,
-    why="three standard deviations of the binomial law of 60",
-    against="the stated share",
-    cost="default",
-)
-def intervals():
+@claim("library/inference/intervals", OWN, cost="default")
+@verdict("beyond the papers", 0.085, "three standard deviations of the binomial law of 60", against="the stated share")
+def test_inference_intervals():
+    """Intervals of `fit` from independent repeats hold the truth in 95 % of cases: 60 sets of six limits whose initial
+    scales are off by 5 %."""
     times, rng, covered = np.linspace(0, 0.5, 21), np.random.default_rng(3), []
     draw = jax.jit(lambda x: ae.predict(ae.LinearRatios(x, 0.5, 0.0), times, "large-data ∩ mean-field ∩ free").train)
     for _ in range(60):
         curves = np.stack([draw(np.exp(0.05 * rng.standard_normal())) for _ in range(6)])
         observed, fixed = {"time": times, "train": curves}, {"latent_ratio": 0.5, "sample_ratio": 0.0}
-        lower, upper = ae.fit(observed, [_EDGE], fixed=fixed).estimates["init_scale"].interval
+        lower, upper = (
+            ae.fit(observed, [("large-data", "mean-field", "free")], fixed=fixed).estimates["init_scale"].interval
+        )
         covered.append(lower <= 1 <= upper)
     return {"covered": (0.95, np.mean(covered))}
 
 
-@claim(
-    "library/inference/intervals-single",
-    "Intervals of `fit` from a single curve hold it as often: 60 large-data curves of 30 points with independent noise "
-    "of .01, two parameters.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0.06,
-    why="three standard deviations of the binomial law of 120",
-    against="the stated share",
+@claim("library/inference/intervals-single", OWN, cost="default")
+@verdict("beyond the papers", 0.06, "three standard deviations of the binomial law of 120", against="the stated share")
+@detail(
     note="Where noise is correlated over times they are too narrow: at correlations of .7 and .9 between neighbours "
-    "78 and 62 % at worst. Give repeats where the interval matters.",
-    cost="default",
+    "78 and 62 % at worst. Give repeats where the interval matters."
 )
-def intervals_single():
+def test_inference_intervals_single():
+    """Intervals of `fit` from a single curve hold it as often: 60 large-data curves of 30 points with independent noise
+    of .01, two parameters."""
     times, rng, found = np.linspace(0, 1, 30), np.random.default_rng(0), {"init_scale": [], "latent_ratio": []}
     exact = np.asarray(ae.predict(ae.LinearRatios(2.0, 0.3, 0.0), times, "large-data").train)
     for _ in range(60):
@@ -216,19 +160,11 @@ def intervals_single():
     return {f"covered, {name}": (0.95, np.mean(covered)) for name, covered in found.items()}
 
 
-@claim(
-    "library/inference/noise",
-    "Noise around a constant is not taken for a curve: 300 draws, fitted by a family of three bends; told "
-    "something of.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=3,
-    why="300 chances of one in a thousand",
-    against="0",
-)
-def noise():
-    from aetheory.inference.verdict import judge
-
+@claim("library/inference/noise", OWN)
+@verdict("beyond the papers", 3, "300 chances of one in a thousand")
+def test_inference_noise():
+    """Noise around a constant is not taken for a curve: 300 draws, fitted by a family of three bends; told something
+    of."""
     times, rng, told = np.linspace(0, 3, 40), np.random.default_rng(0), 0
     basis = np.linalg.qr(np.stack([np.ones(40), times, np.exp(-times)], axis=1))[0]
     for _ in range(300):
@@ -238,18 +174,11 @@ def noise():
     return {"told": (0, told)}
 
 
-@claim(
-    "library/brackets/interior",
-    "Brackets of the interior and of the free face hold the mean of simulations: six random problems at p = 200, 16 "
-    "draws, both risks at five times; beyond the bracket, 1/p and three standard errors, in shares of R(0).",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0,
-    why="what the brackets promise",
-    against="0",
-    cost="default",
-)
-def brackets():
+@claim("library/brackets/interior", OWN, cost="default")
+@verdict("beyond the papers", 0, "what the brackets promise")
+def test_brackets_interior():
+    """Brackets of the interior and of the free face hold the mean of simulations: six random problems at p = 200, 16
+    draws, both risks at five times; beyond the bracket, 1/p and three standard errors, in shares of R(0)."""
     rng, found = np.random.default_rng(1), {}
     for index in range(6):
         x, y, z = np.exp(rng.uniform(np.log([0.3, 0.4, 0.4]), np.log([2.0, 2.0, 2.0])))
@@ -257,30 +186,19 @@ def brackets():
         times = np.array([0.0, 0.1, 0.3, 1.0, 2.0])
         run = ae.simulate(problem, times, jax.random.key(index), num_repeats=16)
         curve = ae.predict(problem, times, "interior")
-        outside = [
-            float(jnp.max(one)) / float(run.population[0]) - 1 / 200
-            for risk in ("train", "population")
-            for noise in (3 * run.standard_error[risk],)
-            for one in (
-                curve.lower[risk] - run.values[risk] - noise,
-                run.values[risk] - curve.upper[risk] - noise,
-            )
-        ]
-        found[f"x = {x:.2f}, y = {y:.2f}, z = {z:.2f}"] = (0, max(0.0, *outside))
+        worst = 0.0
+        for risk, mean in run.values.items():
+            outside = jnp.maximum(curve.lower[risk] - mean, mean - curve.upper[risk]) - 3 * run.standard_error[risk]
+            worst = max(worst, float(jnp.max(outside) / run.population[0]) - 1 / 200)
+        found[f"x = {x:.2f}, y = {y:.2f}, z = {z:.2f}"] = (0, worst)
     return found
 
 
-@claim(
-    "library/precision/float32",
-    "Explicit curves keep their digits in float32: large-data, mean-field and two edges, 100 problems with x, y, z "
-    "between .1 and 10, as shares of R(0).",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=1e-4,
-    why="stated, about 1e-5; ten times for the largest of 100",
-    against="0",
-)
-def float32():
+@claim("library/precision/float32", OWN)
+@verdict("beyond the papers", 1e-4, "stated, about 1e-5; ten times for the largest of 100")
+def test_precision_float32():
+    """Explicit curves keep their digits in float32: large-data, mean-field and two edges, 100 problems with x, y, z
+    between .1 and 10, as shares of R(0)."""
     numbers = 10 ** np.random.default_rng(0).uniform(-1, 1, (3, 100))
     times, found = [0.0, 0.1, 0.5], {}
     for name in ("large-data", "mean-field", "large-data ∩ free", "mean-field ∩ free"):
@@ -292,17 +210,12 @@ def float32():
     return found
 
 
-@claim(
-    "library/derivatives/differences",
-    "Derivatives are central differences: mean-field in all three numbers, 20 random problems, relative to the "
-    "largest.",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=1e-5,
-    why="of differences with steps of 1e-5",
-    against="0",
-)
-def derivatives():
+@claim("library/derivatives/differences", OWN)
+@verdict("beyond the papers", 1e-5, "of differences with steps of 1e-5")
+def test_derivatives_differences():
+    """Derivatives are central differences: mean-field in all three numbers, 20 random problems, relative to the
+    largest."""
+
     def scalar(point):
         curve = ae.predict(ae.LinearRatios(*point), np.array([0.1, 0.4]), "mean-field")
         return jnp.sum(curve.train) + 2 * jnp.sum(curve.population)
@@ -315,8 +228,8 @@ def derivatives():
     return {"largest": (0, worst)}
 
 
-_BAD: tuple[Any, ...] = (None, "three", -1.0, np.nan, -np.inf, 1j, [], [[1.0], [2.0, 3.0]], {}, object(), np.int8)
-_ATTACKED: dict[str, Any] = {
+BAD = (None, "three", -1.0, np.nan, -np.inf, 1j, [], [[1.0], [2.0, 3.0]], {}, object(), np.int8)
+ATTACKED = {
     "times": lambda bad: ae.predict(ae.LinearProblem(9, 4, 20, 0.1), bad, "large-data").train,
     "problem": lambda bad: ae.predict(bad, [0.0, 1.0]),
     "locate": ae.locate,
@@ -329,21 +242,15 @@ _ATTACKED: dict[str, Any] = {
 }
 
 
-@claim(
-    "library/attack/silent",
-    "Of nine arguments replaced by eleven bad values each, none gives NaN or an error without the argument's name or "
-    "kind. (`python benchmarks/attack.py` does so for every function and argument: 5067 calls, 4714 clear errors, 350 "
-    "good answers, 3 in somebody else's words, none silent.)",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0,
-    why="answers that are NaN, or errors of another kind",
-    against="0",
-)
-def attack():
-    wrong = dict.fromkeys(_ATTACKED, 0)
-    for name, call in _ATTACKED.items():
-        for bad in _BAD:
+@claim("library/attack/silent", OWN)
+@verdict("beyond the papers", 0, "answers that are NaN, or errors of another kind")
+def test_attack_silent():
+    """Of nine arguments replaced by eleven bad values each, none gives NaN or an error without the argument's name or
+    kind. (`python benchmarks/attack.py` does so for every function and argument: 5067 calls, 4714 clear errors, 350
+    good answers, 3 in somebody else's words, none silent.)"""
+    wrong = dict.fromkeys(ATTACKED, 0)
+    for name, call in ATTACKED.items():
+        for bad in BAD:
             try:
                 wrong[name] += bool(np.isnan(np.asarray(call(bad), float)).any())
             except ValueError as error:
@@ -351,6 +258,3 @@ def attack():
             except Exception:
                 wrong[name] += 1
     return {name: (0, count) for name, count in wrong.items()}
-
-
-CLAIMS = claims_among(vars())

@@ -1,15 +1,11 @@
 """The claim of the interior's bracket, beside complex Gaussian ensembles, whose risks have no term in 1/p."""
 
-import warnings
-
 import numpy as np
 
-from aetheory.core.claim import claim, claims_among
-from aetheory.core.predict import predict
-from aetheory.core.theory import Citation
-from aetheory.linear.problem import LinearRatios
+from aetheory import LinearRatios, predict
+from benchmarks.claims.definitions import claim, verdict
+from benchmarks.claims.prism import OWN
 
-OWN = Citation("golikov2026prism", derived=True)
 _DIM, _DRAWS, _RISKS = 48, 32, ("train", "population")
 _STEPS = ((0.0, 0.25, 10), (0.25, 0.5, 8), (0.5, 1.0, 12), (1.0, 2.0, 20), (2.0, 4.0, 36))
 """Stretches of the time, in natural times, and the steps of the classical Runge–Kutta method on each."""
@@ -95,9 +91,7 @@ def outside(number):
         unit = 1 / ((1 + np.sqrt(z)) ** 2 * max(1, x * (1 + np.sqrt(y)) ** 2))
         mean, error = controlled_mean(*complex_draws(rng, x, latent_dim, num_samples, unit))
         times = unit * np.array([0.0, *(end for _, end, _ in _STEPS)])
-        with warnings.catch_warnings():  # that the bracket is wide
-            warnings.simplefilter("ignore", UserWarning)
-            curve = predict(LinearRatios(x, y, z), times, "interior")
+        curve = predict(LinearRatios(x, y, z), times, "interior")
         lower, upper = (np.stack([end[risk] for risk in _RISKS], axis=-1) for end in (curve.lower, curve.upper))
         start = 1 - 2 * x * y + x**2 * y * (1 + y)
         allowed = 2 * error + start / min(_DIM, latent_dim, num_samples) ** 2
@@ -106,20 +100,10 @@ def outside(number):
     return {f"outside, of {number}": (0, missed / number), "farthest, as a share of R(0)": (0, worst)}
 
 
-@claim(
-    "linear/interior/bracket",
-    r"The interior's bracket holds the limit: 200 random problems, \(.1\le p\sigma^2\le10\), H/p and p/N within "
-    r"\(\sqrt{10}\) of 1, both risks, times to four natural ones, against complex Gaussian ensembles of \(p=48\) with "
-    "two standard errors and 1/min(p, H, N)² of R(0).",
-    OWN,
-    verdict="beyond the papers",
-    tolerance=0.02,
-    why="stated for 98 of 100",
-    against="0",
-    cost="full",
-)
-def bracket():
+@claim("linear/interior/bracket", OWN, cost="full")
+@verdict("beyond the papers", 0.02, "stated for 98 of 100")
+def test_interior_bracket():
+    r"""The interior's bracket holds the limit: 200 random problems, \(.1\le p\sigma^2\le10\), H/p and p/N within
+    \(\sqrt{10}\) of 1, both risks, times to four natural ones, against complex Gaussian ensembles of \(p=48\) with two
+    standard errors and 1/min(p, H, N)² of R(0)."""
     return outside(200)
-
-
-CLAIMS = claims_among(vars())
