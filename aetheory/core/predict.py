@@ -31,8 +31,8 @@ def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime:
         RuntimeError: a flow ran out of steps (with `throw`).
 
     Warns:
-        UserWarning: outside the range that the theory was tested on, a bracket wider than asked for, or a named theory
-            that the problem knows to be poor (`problem.caveat`).
+        UserWarning: outside the range that the theory was tested on, or where the problem knows the theory to be
+            inaccurate (`problem.caveat`).
     """
     check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
     if theory is not None and regime is not None:
@@ -40,8 +40,8 @@ def predict(problem: AbstractProblem, times: Any, theory: Any = None, *, regime:
     named = regime if theory is None else theory
     chosen = problem.default_theory() if named is None else problem.find_theory(named)
     check_options(keyword_only(chosen.curve), options, chosen.name)
-    if named is not None and (said := problem.caveat(chosen, options)) is not None:
-        warnings.warn(said, stacklevel=2)
+    if (reason := problem.caveat(chosen, options)) is not None:
+        warnings.warn(reason, stacklevel=2)
     with jax.default_matmul_precision("highest"):  # as `exact_products`, but not in the stack that warnings count in
         curve: Curve = chosen.curve(problem, times, **options)
     return curve

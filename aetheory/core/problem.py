@@ -83,7 +83,7 @@ class AbstractProblem(eqx.Module):
         return (self.default_theory(),)
 
     def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
-        """What speaks against a theory that was named, as `predict` warns of it; `None` for nothing."""
+        """Reason why a theory is inaccurate for this problem, of which `predict` warns; `None` where there is none."""
         return None
 
     @abc.abstractmethod

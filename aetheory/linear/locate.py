@@ -24,6 +24,9 @@ _NUM_VARIABLES = _ISOTROPIC + _HIGHEST_ORDER + 1
 
 _CLOSE = 0.1
 
+_LARGEST_DIM = 1e12
+"""Stands for an infinite input dimension: terms in 1/p vanish."""
+
 
 class _Terms(NamedTuple):
     """The monomials of the exact coefficients of one risk.
@@ -112,7 +115,7 @@ def locate(problem: AbstractLinear) -> Location:
 
     Source: the faces: E. Golikov, Y. Gusev, D. Yarotsky, arXiv:2606.05335; the error estimate is empirical.
     """
-    check_instance("problem", problem, AbstractLinear, "a LinearProblem")
+    check_instance("problem", problem, AbstractLinear, "a LinearProblem or LinearRatios")
     if problem.penalty is not None:
         raise ValueError(
             "Argument `problem` must have neither weight decay nor input noise, for the expansion behind `locate` to "
@@ -125,7 +128,8 @@ def locate(problem: AbstractLinear) -> Location:
             "Argument `problem` must be a single problem with values that are known, but got a batch or traced "
             "values. Locate its problems one by one, or name the regime."
         )
-    p, x, y, z = (float(getattr(problem, name)) for name in ("input_dim", "init_scale", "latent_ratio", "sample_ratio"))
+    x, y, z = (float(getattr(problem, name)) for name in ("init_scale", "latent_ratio", "sample_ratio"))
+    p = min(float(problem.input_dim), _LARGEST_DIM)
     time = natural_time(problem)
     moments = [] if problem.covariance is None else _moments(problem.covariance)
     with np.errstate(divide="ignore"):

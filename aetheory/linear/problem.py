@@ -2,7 +2,6 @@
 
 import math
 import numbers
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -22,7 +21,7 @@ from aetheory.linear.parameters import AbstractLinear, Real
 from aetheory.linear.simulation import LinearExperiment
 from aetheory.linear.theories import THEORIES
 from aetheory.linear.theories.decoupled_modes import DECOUPLED_MODES, are_decoupled
-from aetheory.linear.theories.interior import INTERIOR
+from aetheory.linear.theories.interior import INTERIOR, UNTIED
 from aetheory.linear.theories.large_data import LARGE_DATA
 from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
@@ -73,6 +72,66 @@ class _AbstractPrism(AbstractLinear):
     def find_theory(self, name: Any) -> AbstractTheory:
         """The regime of that name, or the edge or vertex where several named faces meet."""
         return super().find_theory(name if isinstance(name, str | AbstractTheory) else _meeting(name))
+
+    def default_theory(self) -> AbstractTheory:
+        """The regime that `ae.locate` finds; decoupled modes or the interior for inputs with a covariance of their own.
+
+        With a covariance the interior takes the place of large-data: it is as fast, and it knows N, on which late times
+        depend. Where few directions carry the variance (`are_decoupled`), decoupled modes take the place of both.
+        Untied, untied modes where inputs have a covariance and the start is small.
+
+        Raises:
+            ValueError: as `ae.locate`.
+        """
+        if not self.tied:
+            is_small = self.covariance is not None and self._largest_strength() <= _LARGEST_START
+            return UNTIED_MODES if is_small else UNTIED
+        regime = locate(self).regime
+        if self.covariance is None or regime not in (INTERIOR.name, LARGE_DATA.name):
+            return THEORIES[regime]
+        return DECOUPLED_MODES if are_decoupled(self) else INTERIOR
+
+    def _largest_strength(self) -> float:
+        """The largest Hσ² of a batch; infinite where it is traced."""
+        scale, ratio = self.init_scale, self.latent_ratio
+        if not (is_concrete(scale) and is_concrete(ratio)):
+            return math.inf
+        return float(np.max(np.asarray(scale) * np.asarray(ratio)))
+
+    def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
+        """Reason why a theory is inaccurate for this problem: an estimated error beyond 5 % of max(1, initial risk).
+
+        The error of a face is that of `ae.locate`. The mean-field curve takes H for infinite: at time 0 it is
+        (1−c)² τ̄, which leaves out c² τ̄ p/H. Every limit leaves out terms in 1/p, at most R(0)/p at time 0. Untied
+        modes want a small start.
+        """
+        if theory is UNTIED_MODES:
+            strength = self._largest_strength()
+            is_large = _LARGEST_START < strength < math.inf
+            return f"The untied-modes curve is of a start Hσ² ≪ 1, but here Hσ² = {strength:g}." if is_large else None
+        if self.penalty is not None or options.get("data") is not None or not self.tied or not is_single(self):
+            return None
+        faces = [face for face in theory.name.split(" ∩ ") if face in FACES]
+        location = locate(self) if faces else None
+        error = 0.0 if location is None else max(location.errors[face] for face in faces)
+        finite_size = 1 / float(self.input_dim)
+        if max(error, finite_size) <= _NOTABLE:
+            return None
+        if location is None or finite_size > error:
+            reason = f": it leaves out terms in 1/p, here p = {self.input_dim}"
+            return _inaccuracy(theory, finite_size, reason)
+        reason = ""
+        if faces == ["mean-field"]:
+            mean = 1.0 if self.covariance is None else float(np.mean(np.asarray(self.covariance)))
+            left_out = mean * float(self.init_scale) ** 2 * float(self.latent_ratio)
+            reason = f", at time 0 alone by {left_out:.2g} (c² τ̄ p/H, since it takes H for infinite)"
+        if location.regime != theory.name:
+            reason += f"; `ae.locate` finds this problem closest to {location.regime!r}"
+        return _inaccuracy(theory, error, reason)
+
+
+def _inaccuracy(theory: AbstractTheory, error: float, reason: str) -> str:
+    return f"The {theory.name} curve is estimated to be off by {error:.2g} of max(1, initial risk){reason}."
 
 
 class LinearProblem(_AbstractPrism):
@@ -186,52 +245,6 @@ class LinearProblem(_AbstractPrism):
         }
         return cls(p, **sizes, **rest)
 
-    def default_theory(self) -> AbstractTheory:
-        """The regime that `ae.locate` finds.
-
-        With a covariance, in place of large-data the interior: no dearer, and it knows N, on which late times depend;
-        and in place of both decoupled modes, where they are (`are_decoupled`). Untied, untied modes.
-
-        Raises:
-            ValueError: as `ae.locate`.
-        """
-        if not self.tied:
-            if (said := self.caveat(UNTIED_MODES, {})) is not None:
-                warnings.warn(said, stacklevel=3)
-            return UNTIED_MODES
-        regime = locate(self).regime
-        if self.covariance is None or regime not in (INTERIOR.name, LARGE_DATA.name):
-            return THEORIES[regime]
-        return DECOUPLED_MODES if are_decoupled(self) else INTERIOR
-
-    def caveat(self, theory: AbstractTheory, options: Mapping[str, Any]) -> str | None:
-        """What `ae.locate` says against a regime: an estimated error of its curve beyond 5 % of max(1, initial risk).
-
-        The mean-field curve takes H for infinite: at time 0 it is (1−c)² τ̄, which leaves out c² τ̄ p/H. Untied modes
-        want a small start.
-        """
-        if theory is UNTIED_MODES:
-            strength = self.init_strength
-            large = is_concrete(strength) and float(jnp.max(strength)) > _LARGEST_START
-            return f"The untied-modes curve is of a start Hσ² ≪ 1, but here Hσ² = {strength}." if large else None
-        faces = [face for face in theory.name.split(" ∩ ") if face in FACES]
-        unknown = self.penalty is not None or options.get("data") is not None or not self.tied
-        if not faces or unknown or not is_single(self):
-            return None
-        where = locate(self)
-        error = max(where.errors[face] for face in faces)
-        if error <= _NOTABLE:
-            return None
-        at_start = ""
-        if faces == ["mean-field"]:
-            mean = 1.0 if self.covariance is None else float(jnp.mean(self.covariance))
-            left_out = mean * float(self.init_strength) ** 2 / float(self.latent_ratio)
-            at_start = f", at time 0 alone by {left_out:.2g} (c² τ̄ p/H, since it takes H for infinite)"
-        nearest = "" if where.regime == theory.name else f"; `ae.locate` finds this problem closest to {where.regime!r}"
-        return (
-            f"The {theory.name} curve is estimated to be off by {error:.2g} of max(1, initial risk){at_start}{nearest}."
-        )
-
     def experiment(
         self,
         times: Any,
@@ -318,14 +331,6 @@ class LinearRatios(_AbstractPrism):
         sizes = {size: to_size(input_dim, getattr(self, ratio)) for size, ratio, _, to_size in _PAIRS}
         rest = {name: getattr(self, name) for name in ("covariance", *_PENALTIES, "tied")}
         return LinearProblem(input_dim, **sizes, **rest)
-
-    def default_theory(self) -> AbstractTheory:
-        """None: `locate` needs dimensions.
-
-        Raises:
-            ValueError: always.
-        """
-        raise fail("regime", "given for `LinearRatios`, whose dimensions `locate` does not know", None)
 
     @property
     def candidates(self) -> Sequence[AbstractTheory]:

@@ -46,8 +46,8 @@ def test_an_edge_is_the_limit_of_its_face(x64, edge):
 def test_small_data_edges_of_equal_variances_are_isotropic(x64, edge):
     times = [0.0, 0.01, 0.03]
     given = ae.LinearRatios(0.4, 0.7, 20.0, covariance=np.full(9, 0.5))
-    plain = ae.predict(ae.LinearRatios(0.4, 0.7, 20.0), 0.5 * np.asarray(times), edge)
-    np.testing.assert_allclose(risks(ae.predict(given, times, edge)), 0.5 * risks(plain), rtol=1e-12)
+    plain = ae.predict(ae.LinearRatios(0.4, 0.7, 20.0), 0.5 * np.asarray(times), edge, throw=False)
+    np.testing.assert_allclose(risks(ae.predict(given, times, edge, throw=False)), 0.5 * risks(plain), rtol=1e-12)
 
 
 def test_decoupled_modes_meet_independent_values(x64):
@@ -117,7 +117,7 @@ def test_equal_variances_are_the_isotropic_curve(x64, ratio):
     for theory, finite_size in (("mean-field", False), ("mean-field", True), ("narrow-latent", False)):
         plain = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0)
         given = ae.LinearRatios(0.4, 0.7, ratio, input_dim=50.0, covariance=np.ones(DIM))
-        options = {"finite_size": True} if finite_size else {}
+        options = {"finite_size": True} if finite_size else {"throw": False}  # H/p = .7 is not narrow
         ours, known = (ae.predict(one, TIMES, theory, **options) for one in (given, plain))
         # the closed form's quadrature of the correction holds 1e-6, a thousand shares late .1 % of what has moved
         error = np.where((theory == "narrow-latent") & (TIMES > 1), 3e-3, 1e-6 if finite_size else 1e-7)
@@ -130,14 +130,15 @@ def test_equal_variances_are_the_isotropic_curve(x64, ratio):
 def test_narrow_latents_end_in_the_largest_direction_whatever_the_precision(precision, exponent):
     """Late a = 1 and b = s₁: R_tr = 1 − y s₁."""
     variances = np.arange(1, 151.0) ** -exponent
-    ratios = ae.LinearRatios(0.3, 0.02, 1.0, covariance=variances / variances.mean())
+    ratio = 0.01  # as long as the train risk at the end is positive
+    ratios = ae.LinearRatios(0.3, ratio, 1.0, covariance=variances / variances.mean())
     with jax.enable_x64(True):  # one program for both
         law = ae.spectra.SampleCovariance(variances / variances.mean(), 1.0)
         largest = float(law.atoms(150, law.rank(150))[0].max())
     curve = ae.predict(ratios, np.array([0.0, 30, 3000]) / largest, "narrow-latent", num_nodes=96)
-    assert float(curve.train[0]) == pytest.approx(1 - 0.02 * (2 - 0.3) * 0.3, abs=rounding(precision, 150, 2))
-    assert float(curve.train[2]) == pytest.approx(1 - 0.02 * largest, abs=1e-3 * 0.02 * largest)
-    assert float(curve.train[1]) == pytest.approx(float(curve.train[2]), abs=0.02 * 0.02 * largest)
+    assert float(curve.train[0]) == pytest.approx(1 - ratio * (2 - 0.3) * 0.3, abs=rounding(precision, 150, 2))
+    assert float(curve.train[2]) == pytest.approx(1 - ratio * largest, abs=1e-3 * ratio * largest)
+    assert float(curve.train[1]) == pytest.approx(float(curve.train[2]), abs=0.02 * ratio * largest)
 
 
 @pytest.mark.parametrize("dims", [(8, 3, 20), (8, 3, np.inf), (8, 2, 3), (8, 12, 5)])

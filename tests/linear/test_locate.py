@@ -1,3 +1,4 @@
+import itertools
 import warnings
 
 import jax
@@ -107,9 +108,8 @@ def test_heavy_spectra_have_large_data_at_their_own_time_only():
 
 
 def test_a_regime_that_is_named_far_from_its_face_warns():
-    problem = ae.LinearProblem(
-        100, 1000, 100, 1e-3
-    )  # c = 1: the mean-field limit does not move, simulations start at .1
+    # c = 1: the mean-field limit does not move, simulations start at .1
+    problem = ae.LinearProblem(100, 1000, 100, 1e-3)
     with pytest.warns(UserWarning, match=r"mean-field curve .* off by 0.1\d.*at time 0 alone by 0.1 \(c²"):
         ae.predict(problem, [0.0, 0.1], "mean-field")
     assert float(problem.initial_risk()) == pytest.approx(0.1)
@@ -118,7 +118,23 @@ def test_a_regime_that_is_named_far_from_its_face_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ae.predict(ratios(0.5e-3, 1e3, 0.8), [0.0, 0.1], "mean-field")
-        ae.predict(ae.LinearRatios(1.0, 10.0, 1.0), [0.0, 0.1], "mean-field")  # has no dimensions to judge by
+        ae.predict(ae.LinearRatios(0.5e-3, 1e3, 0.8), [0.0, 0.1], "mean-field")
+    with pytest.warns(UserWarning, match=r"mean-field curve .* off by 0.2\d.*at time 0 alone by 10 \(c²"):
+        ae.predict(ae.LinearRatios(1.0, 10.0, 1.0), [0.0, 0.1], "mean-field")
+
+
+def test_small_dimensions_are_warned_of():
+    """Terms in 1/p, which are at most R(0)/p at time 0 by the exact expansion, and reach it."""
+    for dims, size in (((1, 1, 1, 0.5), "1 "), ((1, 1, 1, 1e-4), "1 "), ((5, 3, 4, 0.3), "0.2 ")):
+        with pytest.warns(UserWarning, match=rf"interior curve is estimated to be off by {size}.* terms in 1/p"):
+            ae.predict(ae.LinearProblem(*dims), [0.0, 0.1])
+    shares = []
+    for latent_dim, variance in itertools.product((1, 2, 5, 20), (1e-3, 0.05, 0.2, 0.5, 1.0)):
+        problem = ae.LinearProblem(5, latent_dim, 7, variance)
+        exact = float(ae.expansion.coefficients(0).evaluate(problem))
+        shares.append(1 - float(problem.initial_risk()) / exact)
+    assert max(shares) == pytest.approx(1 / 5, rel=0.2)
+    assert max(shares) <= 1 / 5 + 1e-6
 
 
 def test_what_is_stated_holds_for_stored_simulations():

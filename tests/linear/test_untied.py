@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.draws import covariance_matrix
+from oracles.spectra import power_law
 from scipy.integrate import solve_ivp
 from tolerance import rounding
 
@@ -151,6 +152,29 @@ def test_modes_meet_descents_from_a_tiny_start(x64, penalty):
         np.testing.assert_allclose(predicted, np.mean(runs, axis=0), atol=allowed * VARIANCES.mean())
 
 
+@pytest.mark.parametrize(
+    ("latent_dim", "num_samples", "strength", "covariance", "penalty"),
+    [
+        (50, np.inf, 1e-4, None, {}),
+        (130, 100, 0.6, None, {}),
+        (30, 150, 0.3, None, {"weight_decay": 0.2, "input_noise": 0.3}),
+        (60, 200, 0.3, power_law(100, 0.5), {}),
+    ],
+    ids=["small start", "wide", "penalty", "power law"],
+)
+def test_untied_curves_meet_simulations(x64, latent_dim, num_samples, strength, covariance, penalty):
+    """Any start: p = 100, 16 draws, within 1 % of max(1, R(0)), of order 1/p, and three standard errors."""
+    problem = ae.LinearProblem(100, latent_dim, num_samples, strength / latent_dim, covariance, **penalty, tied=False)
+    times = np.array([0.0, 0.3, 1.0, 3.0, 5.0])
+    curve = ae.predict(problem, times)
+    assert curve.theory.name == "untied"
+    simulated = ae.simulate(problem, times, jax.random.key(0), num_repeats=16)
+    for name in NAMES:
+        noise = 3 * np.asarray(getattr(simulated.standard_error, name))
+        deviation = np.abs(curve.values[name] - simulated.values[name])
+        assert (deviation < 0.01 * max(1, float(curve.values[name][0])) + noise).all(), name
+
+
 def test_what_is_not_known_of_untied_weights_says_so(x64):
     problem = ae.LinearProblem(6, 3, 9, 1e-4, VARIANCES, tied=False)
     for name in ("mean-field", "interior", "decoupled-modes", "large-data ∩ free"):
@@ -158,15 +182,12 @@ def test_what_is_not_known_of_untied_weights_says_so(x64):
             ae.predict(problem, [1.0], name)
     with pytest.raises(ValueError, match="`tied` must be False for the untied-modes regime, but got True"):
         ae.predict(ae.LinearProblem(6, 3, 9, 1e-4, VARIANCES), [1.0], "untied-modes")
-    with pytest.raises(ValueError, match=r"`covariance` must be given \(anisotropic inputs\) for the untied-modes"):
-        ae.predict(ae.LinearProblem(6, 3, 9, 1e-4, tied=False), [1.0])
     with pytest.raises(ValueError, match="`problem` must be of tied weights"):
         ae.locate(problem)
     with pytest.raises(ValueError, match="`problem` must be of tied weights"):
         ae.expansion.coefficients(1).evaluate(ae.LinearProblem(6, 3, 9, 1e-4, tied=False))
-    for name in (None, "untied-modes"):
-        with pytest.warns(UserWarning, match=r"of a start Hσ² ≪ 1, but here Hσ² = 3\.0"):
-            ae.predict(ae.LinearProblem(6, 3, np.inf, 1.0, VARIANCES, tied=False), np.arange(4.0), name)
+    with pytest.warns(UserWarning, match=r"of a start Hσ² ≪ 1, but here Hσ² = 3"):
+        ae.predict(ae.LinearProblem(6, 3, np.inf, 1.0, VARIANCES, tied=False), np.arange(4.0), "untied-modes")
     assert problem.continuous().problem(6).tied is False
 
 

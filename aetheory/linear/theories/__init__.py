@@ -4,7 +4,7 @@ from aetheory.core.theory import AbstractTheory
 from aetheory.linear.theories.decoupled_modes import DECOUPLED_MODES
 from aetheory.linear.theories.edges import EDGES, VERTICES
 from aetheory.linear.theories.free import FREE
-from aetheory.linear.theories.interior import INTERIOR
+from aetheory.linear.theories.interior import INTERIOR, UNTIED
 from aetheory.linear.theories.large_data import LARGE_DATA
 from aetheory.linear.theories.mean_field import MEAN_FIELD
 from aetheory.linear.theories.narrow_latent import NARROW_LATENT
@@ -20,6 +20,6 @@ REGIMES = (*FACES, INTERIOR.name)
 """The regimes that are no edge or vertex."""
 
 THEORIES: dict[str, AbstractTheory] = {
-    theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, UNTIED_MODES, *EDGES, *VERTICES)
+    theory.name: theory for theory in (*_FACES, INTERIOR, DECOUPLED_MODES, UNTIED, UNTIED_MODES, *EDGES, *VERTICES)
 }
 """Every limit of the linear system by name."""

@@ -22,10 +22,12 @@ class BracketedTheory(AbstractTheory):
 
     Arguments:
         target_free: the target I drops out.
+        tied: whether it is of tied weights, W₁ = W₂ᵀ; otherwise of separate ones.
         face: the face of the prism, for a regime of one.
     """
 
     target_free: bool = False
+    tied: bool = True
     face: Face | None = None
 
     is_approximate: ClassVar[bool] = True
@@ -49,7 +51,8 @@ class BracketedTheory(AbstractTheory):
             problem: the dimensions and the initial variance, or the ratios.
             times: flow times, shape (num_times,), nonnegative and in increasing order.
             method: an `ae.Rotations`, their size and number; `ae.Rotations(48, 12)` by default, and
-                `ae.Rotations(96, 8)` for inputs with a covariance of their own, whose spectrum has more detail.
+                `ae.Rotations(96, 8)` for inputs with a covariance of their own, whose spectrum has more detail, and for
+                untied weights, for which half the size stands.
             rtol: relative tolerance of each flow, well below the width of the bracket.
             max_steps: the most steps each flow may take.
             adjoint: how Diffrax differentiates a flow; reverse mode when omitted.
@@ -61,7 +64,7 @@ class BracketedTheory(AbstractTheory):
         """
         method = default_rotations(problem) if method is None else method
         check_instance("method", method, Rotations, f"an `ae.Rotations` or None for the {self.name} regime")
-        check_loss(problem, not self.target_free, self.name)
+        check_loss(problem, not self.target_free, self.name, self.tied)
         times, ratios, solver = prepared(problem, times, rtol, max_steps, adjoint)
         rotations = jnp.asarray(method.matrices(), times.dtype)
         estimate, stats = over_batch(rotated_risks, ratios, rotations, times, self.target_free, solver)
@@ -76,3 +79,16 @@ INTERIOR = BracketedTheory(
     error="the bracket; within .4 % of max(1, R(0))",
 )
 """x, y and z all of order one."""
+
+UNTIED = BracketedTheory(
+    name="untied",
+    formula="the flow of two Gaussian factors W₂, W₁ and S in free relative position: no closed form is known",
+    citations=(
+        Citation("pretorius2018learning", derived=True),
+        Citation("voiculescu1991limit", derived=True),
+    ),
+    tested="simulations at p = 300, Hσ² from 3·10⁻⁴ to 1.3, H/p from .3 to 3, p/N from 0 to 1.5, to rest",
+    error="the bracket; within .5 % of max(1, R(0)) of these simulations",
+    tied=False,
+)
+"""Untied weights, any start."""

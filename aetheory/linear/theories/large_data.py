@@ -20,20 +20,22 @@ def narayana(times: Times, ratios: AbstractLinear) -> Values:
     """The risk (train = population) by the Narayana generating function.
 
     R(t) = 1 + 2x Ψ(−t), Ψ(u) = ½ x e^{−8u} ∂₁h(a, y) − e^{−4u} h(a, y), a = x (1 − e^{−4u}) and
-    h(a, y) = [1 − a(y+1) − √(1 − 2a(y+1) + a²(y−1)²)] / (2a²), with x = pσ² and y = H/p. Written with
-    q = e^{−4t} and b = q a ∈ [−x, 0] so that nothing overflows at late times or cancels at early ones.
+    h(a, y) = [1 − a(y+1) − √(1 − 2a(y+1) + a²(y−1)²)] / (2a²), with x = pσ² and y = H/p. Written with q = e^{−4t} and
+    b = q a ∈ [−x, 0], both divided by the larger of q and |b|, so that nothing overflows, underflows or cancels.
 
     Source: arXiv:2602.04548, Section 9 and App. J, as cited for the large-data face in arXiv:2606.05335.
     """
     x, y = ratios.init_scale, ratios.latent_ratio
     decay, shift, total = jnp.exp(-4 * times), x * jnp.expm1(-4 * times), y + 1
+    unit = jnp.maximum(decay, -shift)
+    unit = jnp.where(unit > 0, unit, 1)  # it is 0 where x is, and the exponential has underflown: nothing moves
+    decay, shift, x = decay / unit, shift / unit, x / unit
     discriminant = decay**2 - 2 * shift * decay * total + (shift * (y - 1)) ** 2
     # It vanishes only where decay underflows and y = 1; there its contribution does too.
     positive = discriminant > 0
     root = jnp.where(positive, jnp.sqrt(jnp.where(positive, discriminant, 1)), 0)
     slope = jnp.where(positive, (shift * (y - 1) ** 2 - total * decay) / jnp.where(positive, root, 1), y - 1)
     denominator = decay - shift * total + root
-    # 0 where x is, and the exponential has underflown: nothing moves
     denominator = jnp.where(denominator > 0, denominator, 1)
     generating = 2 * y / denominator
     derivative = 2 * y * (total - slope) / denominator**2

@@ -7,6 +7,7 @@ Source: D. Voiculescu, "Limit laws for random matrices and free products", Inven
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -19,7 +20,7 @@ from aetheory.core.checks import fail, static_integer
 from aetheory.core.curve import Values
 from aetheory.core.memory import require_memory
 from aetheory.core.solve import SolverStats, together
-from aetheory.linear.flow import Ensemble, evolve, risks
+from aetheory.linear.flow import Ensemble, evolve, risks, untied_risks
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.balanced_rotations import balanced_rotations, rotation_sizes
 from aetheory.linear.theories.decoupled_modes import decoupled_risks
@@ -78,8 +79,8 @@ class Rotations:
 
 
 def default_rotations(problem: AbstractLinear) -> Rotations:
-    """Larger ones for inputs with a covariance of their own, whose spectrum has more detail."""
-    return Rotations() if problem.covariance is None else Rotations(96, 8)
+    """Larger ones for inputs with a covariance of their own, whose spectrum has more detail, and for untied weights."""
+    return Rotations() if problem.covariance is None and problem.tied else Rotations(96, 8)
 
 
 class _Ranks(NamedTuple):
@@ -109,15 +110,17 @@ def rotated_risks(
     the error bar.
     """
     number, size, _ = rotations.shape
+    rows = size if ratios.tied else size // 2
     resolved = _resolve(ratios, size)
     ranks = _integer_ranks(resolved.ratios, size)
-    spectra = jax.lax.map(lambda rank: sample_shares(size, resolved.ratios, rank), ranks.pairs[:, 1])
+    spectra = jax.lax.map(lambda rank: sample_shares(rows, resolved.ratios, rank), ranks.pairs[:, 1])
     neighbours = min(_NUM_NEIGHBOURS, number)
 
     def one(inputs: tuple[Array, Array]) -> tuple[Values, SolverStats]:
         rotation, pair = inputs
         own = jax.tree.map(lambda leaf: leaf[pair], spectra)
-        ensemble = rotated(rotations[rotation], resolved.ratios, ranks.pairs[pair, 0], own, target_free)
+        make = partial(rotated, target_free=target_free) if ratios.tied else rotated_untied
+        ensemble = make(rotations[rotation], resolved.ratios, ranks.pairs[pair, 0], own)
         values, stats = evolve(ensemble, resolved.time_scale * times, **solver._asdict())
         return resolved.restore(values, ensemble), stats
 
@@ -130,19 +133,20 @@ def rotated_risks(
         nearest, next_ranks = curves[:number], curves[number:].reshape(2, neighbours, -1)
         changes = jnp.mean(next_ranks - nearest[None, :neighbours], axis=1)
         mean = jnp.mean(nearest, axis=0) + ranks.weights @ changes
-        return mean, jax.lax.stop_gradient(_half_width(nearest, changes, ranks, start, size))
+        return mean, jax.lax.stop_gradient(_half_width(nearest, changes, ranks, start, rows))
 
     combined = {name: combine(curves) for name, curves in found.items()}
     mean = Values(**{name: curve for name, (curve, _) in combined.items()})
     width = Values(**{name: half for name, (_, half) in combined.items()})
-    if ratios.covariance is not None and ratios.penalty is None:
+    if ratios.covariance is not None and ratios.penalty is None and ratios.tied:
         sizes = (min(_FINEST, len(ratios.covariance)), size)
         whole, shared = (decoupled_risks(times, ratios, one, solver, target_free)[0] for one in sizes)
         missed = jax.tree.map(jnp.subtract, whole, shared)
         mean = jax.tree.map(jnp.add, mean, missed)
         width = jax.tree.map(lambda own, more: jnp.hypot(own, jax.lax.stop_gradient(more) / 4), width, missed)
-    lower, upper = jax.tree.map(jnp.subtract, mean, width), jax.tree.map(jnp.add, mean, width)
-    return Estimate(mean, lower, upper), together(stats)
+    mean = jax.tree.map(lambda risk: jnp.maximum(risk, 0), mean)
+    lower = jax.tree.map(lambda risk, own: jnp.maximum(risk - own, 0), mean, width)
+    return Estimate(mean, lower, jax.tree.map(jnp.add, mean, width)), together(stats)
 
 
 class _Resolved(NamedTuple):
@@ -162,12 +166,15 @@ class _Resolved(NamedTuple):
         """The risks asked for, from those of an ensemble of this problem; their changes are smaller."""
         population = values.population
         if self.ratios.penalty is None:
-            start = risks(0.0, ensemble.weights.mT, ensemble).population
+            observe = risks if ensemble.tied else untied_risks
+            start = observe(0.0, ensemble.weights.mT, ensemble).population
             population = start + (population - start) / self.time_scale
-        zero_map = Values(train=ensemble.train_offset, population=ensemble.population_offset)
-        found = Values(train=values.train, population=population)
-        scaled: Values = jax.tree.map(lambda risk, zero: zero + self.latent_share * (risk - zero), found, zero_map)
-        return scaled
+
+        def scaled(risk: Times, zero_map: Float[Array, ""]) -> Times:
+            return zero_map + self.latent_share * (risk - zero_map)
+
+        trained = {name: scaled(risk, ensemble.train_offset) for name, risk in values.items() if name != "population"}
+        return Values(**trained, population=scaled(population, ensemble.population_offset))
 
 
 def _resolve(ratios: AbstractLinear, size: int) -> _Resolved:
@@ -175,9 +182,11 @@ def _resolve(ratios: AbstractLinear, size: int) -> _Resolved:
 
     Below H/p = 1/size the change of the risks is proportional to H/p, as for narrow latents. Beyond p/N = size the
     train risk is a function of tp/N, and the change of the population risk proportional to N/p, as for small data.
+    Untied, half the size stands for p.
     """
-    latent_ratio, sample_ratio = jnp.maximum(ratios.latent_ratio, 1 / size), jnp.minimum(ratios.sample_ratio, size)
-    time_scale = jnp.where(ratios.sample_ratio > size, ratios.sample_ratio / size, 1)
+    rows = size if ratios.tied else size // 2
+    latent_ratio, sample_ratio = jnp.maximum(ratios.latent_ratio, 1 / rows), jnp.minimum(ratios.sample_ratio, rows)
+    time_scale = jnp.where(ratios.sample_ratio > rows, ratios.sample_ratio / rows, 1)
     resolved: AbstractLinear = eqx.tree_at(
         lambda one: (one.latent_ratio, one.sample_ratio), ratios, (latent_ratio, sample_ratio)
     )
@@ -208,13 +217,21 @@ def _half_width(
 
 
 def _integer_ranks(ratios: AbstractLinear, size: int) -> _Ranks:
-    """Integer ranks of M(0) and S near size·min(1, H/p) and size·(1 − the share of 0 in S)."""
+    """Integer ranks of M(0) and S near size·min(1, H/p) and size·(1 − the share of 0 in S).
+
+    Untied, those of both factors side by side, size·min(1, H/2p), and of S in half the size.
+    """
     occupied = 1 / jnp.maximum(ratios.sample_ratio, 1)
     if ratios.covariance is not None:
         occupied = 1 - SampleCovariance(ratios.covariance, ratios.sample_ratio).atom
-    wanted = size * jnp.minimum(jnp.stack([jnp.asarray(ratios.latent_ratio), occupied]), 1)
-    nearest = jax.lax.stop_gradient(jnp.clip(jnp.round(wanted), 1, size))
-    downwards = ((wanted < nearest) & (nearest > 1)) | (nearest == size)
+    if ratios.tied:
+        latent_ratio, largest = jnp.asarray(ratios.latent_ratio), jnp.full(2, float(size))
+    else:
+        latent_ratio, largest = ratios.latent_ratio / 2, jnp.asarray([float(size), size // 2])
+    largest = largest.astype(latent_ratio.dtype)
+    wanted = largest * jnp.minimum(jnp.stack([latent_ratio, occupied]), 1)
+    nearest = jax.lax.stop_gradient(jnp.clip(jnp.round(wanted), 1, largest))
+    downwards = ((wanted < nearest) & (nearest > 1)) | (nearest == largest)
     step = jnp.where(downwards, -jnp.ones_like(nearest), jnp.ones_like(nearest))
     pairs = nearest[None] + step[None] * jnp.asarray([[0, 0], [1, 0], [0, 1]], wanted.dtype)
     return _Ranks(pairs, (wanted - nearest) / step)
@@ -266,4 +283,38 @@ def rotated(
         population_covariance=None if seen is None else jnp.diag(seen),
         target_free=target_free,
         penalty=ratios.penalty,
+    )
+
+
+def rotated_untied(
+    rotation: Float[Array, "size size"],
+    ratios: AbstractLinear,
+    rank: Float[Array, ""],
+    measured: tuple[Float[Array, " rows"], Float[Array, " rows"] | None],
+) -> Ensemble:
+    """Both factors of untied weights from one rotation, half of whose rows stand for each.
+
+    The flow does not change where W₂ and W₁ᵀ are multiplied by one orthogonal matrix from the right. So the Gaussian
+    2p × H matrix of both, one above the other, may be U diag(√λ) with its singular values √λ and a rotation U.
+
+    Arguments:
+        rotation: U.
+        ratios: x, y and z.
+        rank: how many singular values are not 0; a whole number near size·min(1, y/2).
+        measured: the `sample_shares`, half as many as the rotation has rows.
+    """
+    rows, (spectrum, seen) = len(rotation) // 2, measured
+    # of rate H/2p; the jump is 2p times the variance of a weight
+    squares = free_poisson(ratios.latent_ratio / 2, 2 * ratios.init_scale).shares(2 * rows, rank)
+    factors = rotation * square_root(squares)[None, :]
+    one = jnp.ones((), rank.dtype)
+    return Ensemble(
+        weights=factors.reshape(2, rows, 2 * rows),
+        spectrum=spectrum,
+        scale=one / rows,
+        train_offset=jnp.mean(spectrum),
+        population_offset=one if seen is None else jnp.mean(seen),
+        population_covariance=None if seen is None else jnp.diag(seen),
+        penalty=ratios.penalty,
+        tied=False,
     )

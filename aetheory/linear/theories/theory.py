@@ -242,11 +242,33 @@ def prepared(
 def as_curve(
     theory: AbstractTheory, problem: AbstractLinear, times: Times, estimate: Estimate, stats: Any, throw: bool
 ) -> Curve:
-    """The curve with its bracket, once its flow has finished."""
+    """The curve with its bracket, once its flow has finished and its risks are known to be nonnegative."""
     values, lower, upper = estimate
     if throw:
         values = require_finished(values, stats, values)
+        values = _require_nonnegative(theory, values)
     return Curve.predicted(theory, problem, times, values, lower=lower, upper=upper, stats=stats)
+
+
+def _require_nonnegative(theory: AbstractTheory, values: Values) -> Values:
+    """The risks, or an error (at run time, under `jit`) where one is negative by more than rounding and quadrature."""
+    message = (
+        f"The {theory.name} curve becomes negative, which no mean square is: its formula does not hold for this "
+        "problem at these times. Try earlier times or another theory; `throw=False` returns the curve as it is."
+    )
+    risks = (values.train, values.population)
+    if all(map(is_concrete, risks)):
+        if any(np.any(np.asarray(risk) < -_negligible(np, risk)) for risk in risks):
+            raise RuntimeError(message)
+        return values
+    negative = jnp.stack([jnp.any(risk < -_negligible(jnp, risk)) for risk in risks])
+    checked: Values = eqx.error_if(values, jnp.any(negative), message)
+    return checked
+
+
+def _negligible(array_library: Any, risk: Any) -> Any:
+    """What a quadrature or the precision may leave below 0."""
+    return 1e-4 * array_library.maximum(1, array_library.max(array_library.abs(risk)))
 
 
 @eqx.filter_jit

@@ -7,6 +7,7 @@ import pytest
 from oracles import prism as oracle
 
 import aetheory as ae
+from aetheory.linear.theories import THEORIES
 from aetheory.linear.theories import theory as theory_module
 
 SOLVED = ("large-data", "small-data", "mean-field", "narrow-latent")
@@ -53,7 +54,9 @@ def test_time_zero_is_the_risk_of_the_initial_map(x64):
         "mean-field": (x * y - 1) ** 2,
         "narrow-latent": 1 - 2 * x * y + x**2 * y,
     }.items():
-        curve = ae.predict(problem(x, y, 0.5), TIMES, regime)  # as many times as elsewhere, and one program
+        curve = ae.predict(
+            problem(x, y, 0.5), TIMES, regime, throw=False
+        )  # as many times as elsewhere, and one program
         assert float(curve.population[0]) == pytest.approx(expected, abs=1e-9)
 
 
@@ -193,7 +196,7 @@ def test_one_compilation_serves_every_problem(x64, monkeypatch, regime):
     times = jnp.asarray([0.0, 0.123, 0.456, 0.789])  # a length no other test uses
     counts = []
     for dims in ((50, 30, 70), (60, 90, 40), (1000, 100, 20_000)):
-        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime)
+        ae.predict(ae.LinearProblem(*dims, 0.5 / dims[0]), times, regime, throw=False)
         counts.append(len(traces))
     assert counts == [1, 1, 1]
 
@@ -205,3 +208,34 @@ def test_a_flow_that_runs_out_of_steps_says_so(x64):
     curve = ae.predict(case, [5.0], "narrow-latent", max_steps=3, throw=False)
     assert not bool(curve.stats.succeeded)
     assert "stopped early" in repr(curve)
+
+
+EXPLICIT = [one for one in THEORIES.values() if isinstance(one, theory_module.LinearTheory) and one.is_explicit]
+EXPLICIT = [one for one in EXPLICIT if one.isotropic is not None]
+
+
+@pytest.mark.filterwarnings("ignore:The default `num_nodes`")
+@pytest.mark.parametrize("theory", EXPLICIT, ids=lambda theory: theory.name)
+def test_closed_forms_are_finite_from_any_start_at_any_time(precision, theory):
+    """Risks of modes that grow freely become negative in the end, infinite at last, and raise; others never do."""
+    starts = [0.0, 1e-300, 1e-30, 1e-12, 1e-6, 1e-3, 0.3, 1.0, 10.0, 1e3, 1e6]
+    x, y, z = np.meshgrid(starts, [1e-3, 0.7, 1.0, 3.0, 1e3], [1e-3, 0.5, 1.0, 40.0], indexing="ij")
+    times = np.r_[0.0, np.geomspace(1e-3, 1e4, 29), 93.0, 150.0, 186.0, 400.0]
+    ratios = ae.LinearRatios(*(jnp.asarray(one.ravel(), precision) for one in (x, y, z)))
+    curve = theory.curve(ratios, np.sort(times), throw=False)
+    grows = {"narrow-latent", "small-data"} <= {*theory.name.split(" ∩ ")} or "1 − 2" in theory.formula
+    for risk in ("train", "population"):
+        values = np.asarray(getattr(curve, risk))
+        assert not np.isnan(values[:, 0]).any()
+        if not grows:
+            assert np.isfinite(values).all(), risk
+
+
+def test_a_negative_risk_raises(x64):
+    """The small-data curve leaves the data's own share of the directions out, and moves as if they were none."""
+    problem = ae.LinearRatios(1e-3, 0.7, 0.5)
+    with pytest.raises(RuntimeError, match=r"The small-data curve becomes negative, which no mean square is"):
+        ae.predict(problem, [0.0, 20.0], "small-data")
+    assert float(ae.predict(problem, [0.0, 20.0], "small-data", throw=False).population[1]) < -0.5
+    with pytest.raises(Exception, match=r"The small-data curve becomes negative"):
+        jax.jit(lambda x: ae.predict(ae.LinearRatios(x, 0.7, 0.5), [0.0, 20.0], "small-data").train)(1e-3)
