@@ -1,4 +1,4 @@
-"""Front door for scikit-learn: the group-sparse autoencoder as a transformer."""
+"""The group-sparse autoencoder as a transformer of scikit-learn."""
 
 from typing import Any
 
@@ -22,26 +22,26 @@ _STARTS = ("random", "data")
 
 
 class GroupSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Group-sparse codes of samples, by a `GroupSparseAutoencoder` trained without labels by Adam.
+    """Transformer to group-sparse codes, by a `GroupSparseAutoencoder` trained by Adam without labels.
 
-    Fits in pipelines, grid searches and `clone`. The samples are used as they are: centre and scale them before, for
-    the threshold is in their units. Codes have the precision of JAX, float32 unless float64 is switched on.
+    Samples are used as they are: centre and scale them before, because the threshold is in their units. Codes have the
+    precision of JAX, float32 unless float64 is switched on.
 
     Arguments:
-        num_groups, group_size: Γ and d, of a dictionary of Γ·d atoms of norm 1.
-        threshold: λ ≥ 0, the norm that a group's code loses; larger ones silence more groups.
-        num_iterations: unfolded steps of the encoder.
-        nonnegative: codes ≥ 0.
-        init: the first dictionary: `"random"`, `"data"` (samples), or an array (num_features, Γ·d), such as
+        num_groups, group_size: Γ and d of a dictionary of Γ·d atoms of norm 1.
+        threshold: λ ≥ 0, by which the norm of a group's code shrinks; a larger one sets more groups to zero.
+        num_iterations: number of unfolded steps of the encoder.
+        nonnegative: whether codes are ≥ 0.
+        init: first dictionary: `"random"`, `"data"` (samples), or an array (num_features, Γ·d), such as
             `ae.recovery.k_subspaces(X, Γ, d).dictionary`.
-        learning_rate, batch_size, num_epochs: of Adam; batches are no larger than the data.
-        random_state: of the start and the batches, as elsewhere in scikit-learn.
+        learning_rate, batch_size, num_epochs: settings of Adam; batches are no larger than the data.
+        random_state: seed of the start and the batches, as elsewhere in scikit-learn.
 
     Attributes:
-        components_: the atoms, shape (Γ·d, num_features), group after group.
-        network_: the trained `GroupSparseAutoencoder`.
+        components_: atoms, shape (Γ·d, num_features), group after group.
+        network_: trained `GroupSparseAutoencoder`.
         loss_: ½ mean ‖x − x̂‖² after each epoch and before the first, shape (num_epochs + 1,).
-        n_features_in_, feature_names_in_: of the samples.
+        n_features_in_, feature_names_in_: number and names of the features of the samples.
 
     Source: arXiv:2102.07003, encoder (11), decoder (12), cost (13).
     """
@@ -72,7 +72,7 @@ class GroupSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> "GroupSparseCoder":
-        """Train on samples, shape (num_samples, num_features); `y` plays no part.
+        """Train on samples, shape (num_samples, num_features); `y` is ignored.
 
         Raises:
             ValueError: samples that are not finite, or a parameter out of its range.
@@ -98,19 +98,19 @@ class GroupSparseCoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     def transform(self, X: Any) -> Float[np.ndarray, "num_samples latent_dim"]:
-        """The code of each sample, group after group."""
+        """Code of each sample, group after group."""
         check_is_fitted(self)
         samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         return np.asarray(self.network_.encode(jnp.asarray(samples))).astype(samples.dtype)
 
     def inverse_transform(self, X: Any) -> Float[np.ndarray, "num_samples num_features"]:
-        """The reconstruction from each code."""
+        """Reconstruction from each code."""
         check_is_fitted(self)
         codes = np.asarray(X)
         return np.asarray(self.network_.decode(jnp.asarray(codes))).astype(codes.dtype)
 
     def score(self, X: Any, y: Any = None) -> float:
-        """The share of the squared norm that the reconstruction keeps: 1 for all of it, or where there is none."""
+        """Share of the squared norm that the reconstruction keeps; 1 for samples that are all 0."""
         samples = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         left, whole = samples - self.inverse_transform(self.transform(samples)), np.sum(samples**2)
         return float(1 - np.sum(left**2) / whole) if whole > 0 else 1.0

@@ -1,4 +1,4 @@
-"""What autoencoders are trained on."""
+"""Sources, the distributions of samples on which autoencoders are trained."""
 
 from aetheory.sources.amplitudes import DensityAmplitude
 from aetheory.sources.gaussian import GaussianSource

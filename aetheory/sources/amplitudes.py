@@ -1,7 +1,7 @@
-"""Laws of the non-zero entries of a sparse source, each with the posterior of a scalar Gaussian channel.
+"""Distributions of the nonzero entries of a sparse source, with their posteriors in a scalar Gaussian channel.
 
-The channel is z = gain · u + noise · g with u from the law and g a standard Gaussian. A law knows, in closed form
-where there is one, log p(z) and the posterior mean E[u | z]; a spike at 0 is added by `aetheory.limits.denoiser`.
+The channel is z = gain · u + noise · g with u from the distribution and g a standard Gaussian. `ae.limits.denoiser`
+adds the probability of u = 0.
 """
 
 import abc
@@ -21,27 +21,23 @@ from aetheory.core.checks import check_real, fail
 Scalar = Float[Array, ""]
 
 _NUM_PANELS, _NODES_PER_PANEL = 64, 16
-_FAR = 30.0
+_ASYMPTOTIC_FROM = 30.0
+"""Distance from 0 beyond which φ/Φ is computed by its asymptotic series."""
 
 
 class Posterior(NamedTuple):
-    """What the outputs z of a scalar channel say about its input u.
-
-    Attributes:
-        log_evidence: log p(z), any shape.
-        mean: E[u | z], the same shape.
-    """
+    """log p(z) and posterior mean E[u | z] of a scalar channel at outputs z of any shape."""
 
     log_evidence: Float[Array, "*shape"]
     mean: Float[Array, "*shape"]
 
 
 class AbstractAmplitude(eqx.Module):
-    """A law of mean 0 and variance 1.
+    """A distribution of mean 0 and variance 1.
 
     Arguments:
         mean_absolute: E |u|.
-        reach: |u| beyond it has a share of the variance below 1e-14.
+        reach: bound of |u| beyond which the share of the variance is below 1e-14.
     """
 
     mean_absolute: float = eqx.field(static=True)
@@ -53,7 +49,7 @@ class AbstractAmplitude(eqx.Module):
 
     @abc.abstractmethod
     def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
-        """The posterior of u at every output z of z = gain · u + noise · g; gain and noise positive."""
+        """Posterior of u at every output z = gain · u + noise · g; gain and noise positive."""
 
 
 class GaussianAmplitude(AbstractAmplitude):
@@ -90,8 +86,8 @@ class UniformAmplitude(AbstractAmplitude):
         return jax.random.uniform(key, shape, minval=-self.reach, maxval=self.reach)
 
     def posterior(self, outputs: Float[Array, "*shape"], gain: Scalar, noise: Scalar) -> Posterior:
-        """The mean of a Gaussian of centre z/gain and deviation noise/gain, cut to the interval."""
-        # by symmetry at |z|, where both tails are small and their difference keeps its relative accuracy
+        """Mean of a Gaussian of centre z/gain and deviation noise/gain, truncated to the interval."""
+        # at |z| by symmetry, where both tails are small and their difference is accurate
         size, edge = jnp.abs(outputs), self.reach * gain
         lower, upper = (-edge - size) / noise, (edge - size) / noise
         log_upper, log_share = log_ndtr(upper), log_ndtr(lower) - log_ndtr(upper)
@@ -125,19 +121,17 @@ class LaplaceAmplitude(AbstractAmplitude):
 
 
 class DensityAmplitude(AbstractAmplitude):
-    """Any law given by its density on an interval, of mean 0 and variance 1.
+    """Any distribution with a density on an interval, of mean 0 and variance 1.
 
-    The posterior by Gauss–Legendre quadrature on 64 panels of 16 nodes: resolved as long as noise/gain is above a
-    thousandth of the interval. Draws by the inverse of the distribution function, interpolated between the nodes.
+    The posterior is computed by Gauss–Legendre quadrature on 64 panels of 16 nodes, accurate for noise/gain above a
+    thousandth of the interval. Draws use the inverse of the distribution function, interpolated between the nodes.
 
     Arguments:
-        density: from an array of u to that of the densities there.
-        lower: the left end of the interval.
-        upper: the right end.
+        density: maps an array of u to an array of densities, finite and nonnegative.
+        lower, upper: the ends of the interval.
 
     Raises:
-        ValueError: the interval is empty or infinite, or the density is negative or not finite, or on the interval
-            has not integral 1, mean 0 and variance 1 (each to 1e-6, or 1e-4 in float32).
+        ValueError: the density does not have integral 1, mean 0 and variance 1 (each to 1e-6, or 1e-4 in float32).
     """
 
     nodes: Float[np.ndarray, " nodes"]
@@ -176,7 +170,7 @@ class DensityAmplitude(AbstractAmplitude):
         scaled_nodes = gain / noise * nodes
 
         def one(output: Scalar) -> tuple[Scalar, Scalar]:
-            # the square of the output, large and common to all nodes, stays out of their comparison
+            # without the square of the output, which is large and common to all nodes
             logs = log_weights + scaled_nodes * (output / noise - scaled_nodes / 2)
             return jax.nn.logsumexp(logs), jnp.sum(jax.nn.softmax(logs) * nodes)
 
@@ -193,7 +187,7 @@ AMPLITUDES: dict[str, AbstractAmplitude] = {
 
 
 def as_amplitude(amplitude: AbstractAmplitude | str) -> AbstractAmplitude:
-    """A law from one of the names in `AMPLITUDES`, or from itself.
+    """Distribution of one of the names in `AMPLITUDES`, or the distribution itself.
 
     Raises:
         ValueError: an unknown name.
@@ -206,11 +200,11 @@ def as_amplitude(amplitude: AbstractAmplitude | str) -> AbstractAmplitude:
 
 
 def _inverse_mills(points: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """φ/Φ of the standard Gaussian; far to the left, where both vanish, by its asymptotic series."""
-    inverse = 1 / jnp.maximum(-points, _FAR)
+    """φ/Φ of the standard Gaussian."""
+    inverse = 1 / jnp.maximum(-points, _ASYMPTOTIC_FROM)
     series = 1 / inverse + inverse * (1 - inverse**2 * (2 - inverse**2 * (10 - 74 * inverse**2)))
-    near = jnp.maximum(points, -_FAR)
-    return jnp.where(points < -_FAR, series, jnp.exp(_log_normal(near) - log_ndtr(near)))
+    near = jnp.maximum(points, -_ASYMPTOTIC_FROM)
+    return jnp.where(points < -_ASYMPTOTIC_FROM, series, jnp.exp(_log_normal(near) - log_ndtr(near)))
 
 
 def _log_normal(points: Float[Array, "*shape"], deviation: float | Scalar = 1.0) -> Float[Array, "*shape"]:

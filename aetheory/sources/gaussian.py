@@ -15,7 +15,7 @@ Eigenvectors = tuple[Float[Array, " input_dim"], Float[Array, "input_dim input_d
 
 
 class GaussianSource(eqx.Module):
-    """x ~ N(0, Σ).
+    """Gaussian samples x ~ N(0, Σ).
 
     Arguments:
         covariance: Σ, shape (input_dim, input_dim), positive semidefinite; or a vector of variances, nonnegative.
@@ -29,18 +29,18 @@ class GaussianSource(eqx.Module):
         if sigma.ndim == 1:
             self.variances, self.directions = sigma, None
         else:
-            # the eigenvectors give the square root that a singular Σ has too
+            # eigenvectors give a square root of a singular Σ too
             variances, self.directions = _eigenvectors(sigma)
             self.variances = jnp.maximum(variances, 0)
 
     @classmethod
     def isotropic(cls, input_dim: int) -> "GaussianSource":
-        """Σ = I."""
+        """Source with Σ = I."""
         return cls(jnp.ones(static_integer("input_dim", input_dim)))
 
     @classmethod
     def power_law(cls, input_dim: int, exponent: float | Float[Array, ""]) -> "GaussianSource":
-        """Variances proportional to j^(−exponent), j = 1, …, input_dim, with mean 1."""
+        """Source with variances proportional to j^(−exponent), j = 1, …, input_dim, of mean 1; exponent ≥ 0."""
         exponent = real_array("exponent", exponent, "a finite, nonnegative number", minimum=0.0)
         if exponent.ndim:
             raise fail("exponent", "a finite, nonnegative number", exponent)

@@ -1,4 +1,4 @@
-"""Group-sparse signals: a few groups of columns of a dictionary, with random codes and noise."""
+"""Group-sparse signals: combinations of a few groups of columns of a dictionary, with noise."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ from aetheory.core.dictionary import check_dictionary, check_group_size
 
 
 class GroupSparseSamples(NamedTuple):
-    """What a source drew.
+    """Samples with their codes and active groups.
 
     Attributes:
         observations: y, shape (num_samples, input_dim).
@@ -28,11 +28,10 @@ class GroupSparseSamples(NamedTuple):
 
 
 class GroupSparseSource(eqx.Module):
-    """y = A* x* + noise, where γ of the Γ groups of x*, uniformly random ones, are active.
+    """Signals y = A* x* + noise with γ uniformly random active groups among the Γ groups of x*.
 
-    An active group has a uniformly random direction, and a norm uniform in [B_min, B_max]. With one active group it
-    is a mixture of subspaces, and the group is the cluster. `sample` runs inside compiled loops, so that training sees
-    fresh samples that are never stored.
+    An active group has a uniformly random direction and a norm uniform in [B_min, B_max]. With one active group it is
+    a mixture of subspaces. `sample` runs inside compiled loops, so that fresh samples are never stored.
 
     Arguments:
         dictionary: A*, shape (input_dim, latent_dim), finite, no column zero.
@@ -40,8 +39,7 @@ class GroupSparseSource(eqx.Module):
         num_active: γ, from 1 to the number of groups.
         min_norm: B_min, the smallest norm of an active group; positive.
         max_norm: B_max ≥ B_min, the largest.
-        signal_to_noise: 10 log₁₀ of E‖A*x*‖² over the E‖noise‖² of white Gaussian noise, in dB; None for no noise
-            (0 means noise as strong as the signal).
+        signal_to_noise: 10 log₁₀ of E‖A*x*‖² over the E‖noise‖² of white Gaussian noise, in dB; None for no noise.
 
     Source: arXiv:2102.07003, generative model (1)–(2).
     """
@@ -111,7 +109,7 @@ class GroupSparseSource(eqx.Module):
         return self._entry_variance * signal + self.noise_variance * jnp.eye(self.input_dim, dtype=signal.dtype)
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_drawn input_dim"]:
-        """Fresh observations, shape (num_samples, input_dim)."""
+        """Independent observations, shape (num_samples, input_dim)."""
         return self.draw(key, num_samples).observations
 
     def draw(self, key: PRNGKeyArray, num_samples: int) -> GroupSparseSamples:
@@ -131,7 +129,7 @@ class GroupSparseSource(eqx.Module):
             index, weight = column
             return observations + weight[:, None] * atoms[index], None
 
-        # γd columns of the dictionary, one after the other: a product with the dense code would cost Γ/γ times more.
+        # column by column, because a product with the dense code would cost Γ/γ times more
         steps = (columns.reshape(num_samples, -1).T, entries.reshape(num_samples, -1).T)
         observations, _ = jax.lax.scan(add, observations, steps, unroll=4)
         if self.signal_to_noise is not None:

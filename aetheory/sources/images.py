@@ -1,4 +1,4 @@
-"""Image sets as sources of training samples: digits, MNIST, Fashion-MNIST, CIFAR-10, local files, or plain arrays."""
+"""Image sets as sources of samples: digits, MNIST, Fashion-MNIST, CIFAR-10, local files, or arrays."""
 
 import http.client
 import math
@@ -26,9 +26,8 @@ from aetheory.sources.readers import FORMATS, PARTS, Images, bad_data, from_plan
 
 DATA_FOLDER_VARIABLE = "AETHEORY_DATA"
 
-# Whitening divides by a standard deviation, and so multiplies the rounding of a sample by the ratio of the largest
-# standard deviation to it. Keeping variances above 10 machine epsilons of the largest leaves half of the digits.
-_NULL_VARIANCE_IN_EPSILONS = 10.0
+_MIN_VARIANCE_IN_EPSILONS = 10.0
+"""Least variance that is whitened, relative to the largest: whitening multiplies rounding by the ratio's root."""
 
 _OPENML = {"mnist": (554, (28, 28)), "fashion-mnist": (40996, (28, 28)), "cifar-10": (40927, (32, 32, 3))}
 """OpenML's number of each named set, and the shape of its images."""
@@ -39,12 +38,11 @@ class ImageSource(eqx.Module):
     """A finite set of images, as a source of samples.
 
     Arguments:
-        samples: the images, shape (num_samples, input_dim); floating point and finite. Row-major, colour as
-            height × width × 3; in [0, 1] unless whitened.
-        labels: the classes, integers of shape (num_samples,); −1 where unknown.
-        image_shape: the shape of one image, with product input_dim; (rank,) when whitened, for then an entry is a
-            direction and not a pixel.
-        name: where the images come from.
+        samples: images, shape (num_samples, input_dim), finite; row-major, colour as height × width × 3; in [0, 1]
+            unless whitened.
+        labels: classes, integers of shape (num_samples,); −1 where unknown.
+        image_shape: shape of one image, with product input_dim; (rank,) when whitened.
+        name: name of the set.
     """
 
     samples: Float[Array, "num_samples input_dim"]
@@ -80,9 +78,8 @@ class ImageSource(eqx.Module):
 
     @property
     def covariance(self) -> Float[Array, "input_dim input_dim"]:
-        """The covariance of a sample drawn from the set: that of the centred samples, divided by N."""
+        """Covariance of a sample drawn from the set: of the centred samples, divided by N."""
         centred = self.samples - jnp.mean(self.samples, axis=0, keepdims=True)
-        # Accelerators round the factors of a product to ten bits unless told otherwise.
         return jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST) / self.num_samples
 
     def sample(self, key: PRNGKeyArray, num_samples: int) -> Float[Array, "num_drawn input_dim"]:
@@ -92,10 +89,10 @@ class ImageSource(eqx.Module):
         return self.samples[jax.random.randint(key, shape, 0, self.num_samples)]
 
     def select(self, indices: Int[AnyArrayLike, " num_selected"]) -> "ImageSource":
-        """The images with these row numbers, in this order.
+        """Images with these row numbers, in this order.
 
         Raises:
-            ValueError: a row number is not in 0…num_samples − 1, or `indices` is no vector or empty.
+            ValueError: a row number is not in 0…num_samples − 1, or `indices` is not a non-empty vector.
         """
         rows = jnp.asarray(indices)
         outside = is_concrete(rows) and bool(jnp.any((rows < 0) | (rows >= self.num_samples)))
@@ -104,7 +101,7 @@ class ImageSource(eqx.Module):
         return ImageSource(self.samples[rows], self.labels[rows], self.image_shape, self.name)
 
     def split(self, num_held_out: int, key: PRNGKeyArray) -> tuple["ImageSource", "ImageSource"]:
-        """Two disjoint random parts: the training images, and `num_held_out` held-out ones."""
+        """Two disjoint random parts, training images and `num_held_out` < num_samples held-out images."""
         count = static_integer("num_held_out", num_held_out)
         if count >= self.num_samples:
             raise fail("num_held_out", f"below the number of images, {self.num_samples}", num_held_out)
@@ -113,7 +110,7 @@ class ImageSource(eqx.Module):
 
 
 class Whitening(eqx.Module):
-    """The affine map x ↦ (x − mean) matrix that whitens one set of samples, to be used on others.
+    """Affine map x ↦ (x − mean) matrix that whitens a set of samples and can be applied to others.
 
     Arguments:
         mean: shape (input_dim,).
@@ -124,7 +121,7 @@ class Whitening(eqx.Module):
     matrix: Float[Array, "input_dim rank"]
 
     def __call__(self, samples: Num[AnyArrayLike, "..."]) -> Float[Array, "num_samples rank"]:
-        """The samples, shape (num_samples, input_dim), in whitened coordinates, shape (num_samples, rank)."""
+        """Samples, shape (num_samples, input_dim), in whitened coordinates, shape (num_samples, rank)."""
         rows = check_samples("samples", samples, len(self.mean))
         return jnp.matmul(rows - self.mean[None, :], self.matrix, precision=jax.lax.Precision.HIGHEST)
 
@@ -132,23 +129,19 @@ class Whitening(eqx.Module):
 def whiten(
     samples: Num[AnyArrayLike, "..."], *, smallest_variance: float = 0.0
 ) -> tuple[Float[Array, "num_samples rank"], Whitening]:
-    """Centre samples and give them unit covariance (divisor N) in the directions in which they vary.
+    """Centred samples with unit covariance (divisor N), and the whitening map.
 
     The coordinates are the principal components, largest variance first, each divided by its standard deviation.
-    Directions whose variance is at most 10 machine epsilons (of the samples' type) of the largest carry no data and
-    are dropped, so that the covariance is the identity and not a projection; `rank` is what is left. Runs on the host
-    in float64 and cannot be traced.
+    Directions without variance (at most 10 machine epsilons of the largest) are dropped; `rank` directions remain. Runs
+    on the host in float64 and cannot be traced.
 
     Arguments:
         samples: shape (num_samples, input_dim), finite.
         smallest_variance: directions whose variance is at most this share of the largest are dropped too, in [0, 1).
-            In directions that vary in few samples only, others have any variance, and whitening does not generalise.
-
-    Returns:
-        The whitened samples, shape (num_samples, rank), and the map that made them.
+            Whitening does not generalise in directions that vary in few samples only.
 
     Raises:
-        ValueError: `samples` is not a finite matrix, or its rows are all equal; `smallest_variance` is not in [0, 1).
+        ValueError: all rows of `samples` are equal.
     """
     rows = check_samples("samples", samples)
     if not 0 <= smallest_variance < 1:
@@ -158,10 +151,10 @@ def whiten(
         raise ValueError(f"Argument `samples` must have rows that differ, but all {len(centred)} are equal.")
     mean = centred.mean(axis=0)
     centred -= mean
-    # Singular values of the samples, and not eigenvalues of their covariance, keep small variances accurate.
+    # singular values of the samples keep small variances accurate
     _, scales, directions = np.linalg.svd(np.linalg.qr(centred, mode="r"), full_matrices=False)
     deviations = scales / math.sqrt(len(centred))
-    share = max(smallest_variance, _NULL_VARIANCE_IN_EPSILONS * float(np.finfo(rows.dtype).eps))
+    share = max(smallest_variance, _MIN_VARIANCE_IN_EPSILONS * float(np.finfo(rows.dtype).eps))
     kept = deviations**2 > share * deviations[0] ** 2
     matrix = directions[kept].T / deviations[kept]
     whitening = Whitening(jnp.asarray(mean, rows.dtype), jnp.asarray(matrix, rows.dtype))
@@ -169,33 +162,29 @@ def whiten(
 
 
 def load_images(name_or_path: str | os.PathLike[str], *, split: str = "all") -> ImageSource:
-    """Images by name, or from a local file or folder.
+    """Images by name, or from a local file or folder, scaled to [0, 1].
 
     Names: `"digits"` (1797 of 8×8 pixels) come with scikit-learn. `"mnist"`, `"fashion-mnist"` (28×28) and `"cifar-10"`
-    (32×32×3) are read from the folder of that name in the one that the environment variable `AETHEORY_DATA` names;
-    without it they are downloaded from OpenML once, and kept in scikit-learn's cache. The last 10 000 rows of OpenML's
-    table are the test part.
+    (32×32×3) are read from `$AETHEORY_DATA/<name>` where that environment variable is set; otherwise they are
+    downloaded from OpenML once and kept in scikit-learn's cache, with the last 10 000 rows as the test part.
 
-    Local files (of a folder, those of the first of these formats that it has; an NPY file only by its own path):
+    Local files (a folder is read in the first of these formats that it contains; an NPY file only by its own path):
         IDX, plain or gzipped: `train-images-idx3-ubyte`, … (idx4 for colour), unsigned bytes, with labels in
-            `train-labels-idx1-ubyte` beside it; `t10k-` or `test-` for the test part.
-        CIFAR-10's binary version: `data_batch_*.bin`, as many as there are, and `test_batch.bin`.
+            `train-labels-idx1-ubyte`; `t10k-` or `test-` for the test part.
+        CIFAR-10's binary version: all `data_batch_*.bin`, and `test_batch.bin`.
         NPZ: the keys `x_train`, `y_train`, `x_test`, `y_test`, or `images` and `labels`, or `x` and `y`.
         NPY: one array of images.
-    Arrays of shape (images, height, width), (images, height, width, 1 or 3) or (images, pixels), integers in 0…255 or
-    floats in [0, 1]. A set without labels gets the label −1 throughout.
+    Arrays have the shape (images, height, width), (images, height, width, 1 or 3) or (images, pixels), with integers in
+    0…255 or floats in [0, 1]. Images without labels get the label −1.
 
     Arguments:
         name_or_path: a name from above, or a path (`"./mnist"` is a path).
-        split: `"train"`, `"test"` or `"all"`, the training part followed by the test part. A set that is undivided, as
-            the digits are, has only `"all"`; `ImageSource.split` divides it.
-
-    Returns:
-        The images, in JAX's default floating-point type, scaled to [0, 1].
+        split: `"train"`, `"test"` or `"all"`, the training part followed by the test part. An undivided set, such as
+            the digits, has only `"all"`; `ImageSource.split` divides it.
 
     Raises:
-        ValueError: an unknown name or split, or files that are damaged or are no images.
-        FileNotFoundError: a path where nothing is, or a named set that is neither local nor downloadable.
+        ValueError: an unknown name or split, or files that are damaged or are not images.
+        FileNotFoundError: a path that does not exist, or a named set that is neither local nor downloadable.
 
     Source: MNIST: Y. LeCun, C. Cortes, C. Burges. Fashion-MNIST: H. Xiao, K. Rasul, R. Vollgraf, arXiv:1708.07747.
     CIFAR-10: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
@@ -232,7 +221,7 @@ def _find(name_or_path: str | os.PathLike[str]) -> list[Images]:
         return read_images(path)
     names = ", ".join(map(repr, ("digits", *_OPENML)))
     wanted = f"one of {names} or the path of a local file or folder ({FORMATS})"
-    # A bare word was meant as a name, anything else as a path.
+    # a bare word is meant as a name, anything else as a path
     error = ValueError if name_or_path == path.stem else FileNotFoundError
     raise error(f"Argument `name_or_path` must be {wanted}, but got {str(name_or_path)!r}, where nothing is.")
 
@@ -242,9 +231,9 @@ def _download(name: str) -> list[Images]:
 
     number, shape = _OPENML[name]
     try:
-        # The pandas parser, for pandas comes with xarray, and scikit-learn's own needs minutes for these tables.
+        # scikit-learn's own parser needs minutes for these tables
         table = fetch_openml(data_id=number, as_frame=False, parser="pandas")
-    # OSError covers a network that is absent, ValueError an answer that is not the data.
+    # an OSError without a network, a ValueError for an answer that is not the data
     except (OSError, ValueError, http.client.HTTPException) as error:
         root = os.environ.get(DATA_FOLDER_VARIABLE)
         raise FileNotFoundError(

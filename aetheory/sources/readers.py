@@ -1,7 +1,7 @@
-"""The file formats image sets come in: IDX, CIFAR-10's binary batches, NPZ and NPY.
+"""Readers of image files: IDX, CIFAR-10's binary batches, NPZ and NPY.
 
-A reader takes a path and returns the parts of the set that the file holds. A file that lies ends in one ValueError that
-names it, and costs no more memory than what its header says and what it holds, whichever is less.
+A reader returns the parts of the set that a file contains. A damaged file raises a ValueError with its name, and takes
+no more memory than its header announces or the file contains, whichever is less.
 """
 
 import gzip
@@ -21,17 +21,16 @@ FORMATS = (
 PARTS = ("train", "test", "undivided")
 UNLABELLED = -1
 
-# The first pattern with a match decides what a folder is.
+# the first pattern with a match decides the format of a folder
 _FOLDER_PATTERNS = (r".*images[-.]idx[34]-ubyte(\.gz)?", r"(data_batch_\d+|test_batch)\.bin", r".*\.npz")
-# Images, their labels, and the part they are; without one the name of the file says it.
+# keys of images and labels, and the part; None where the name of the file determines it
 _NPZ_KEYS = (
     ("x_train", "y_train", "train"),
     ("x_test", "y_test", "test"),
     ("images", "labels", None),
     ("x", "y", None),
 )
-_CIFAR_RECORD = 1 + 3 * 32**2
-_CIFAR_CLASSES = 10
+_CIFAR_RECORD_BYTES, _CIFAR_NUM_CLASSES = 1 + 3 * 32**2, 10
 
 
 class Images(NamedTuple):
@@ -43,12 +42,12 @@ class Images(NamedTuple):
 
 
 def read_images(path: Path) -> list[Images]:
-    """Every set of images in a file, or in the files of a folder."""
+    """All sets of images in a file, or in the files of a folder."""
     if not path.is_dir():
         return _read(path)
     for pattern in _FOLDER_PATTERNS:
         found = sorted(file for file in path.iterdir() if re.fullmatch(pattern, file.name, re.IGNORECASE))
-        # A plain file and its gzipped twin are one set.
+        # a plain file and its gzipped copy are one set
         found = [file for file in found if file.suffix != ".gz" or file.with_suffix("") not in found]
         if found:
             return [images for file in found for images in _read(file)]
@@ -56,12 +55,12 @@ def read_images(path: Path) -> list[Images]:
 
 
 def bad_data(path: Path, problem: str) -> ValueError:
-    """The error for a file that exists but is not what it should be; the caller raises it."""
+    """Error for a file with a problem; the caller raises it."""
     return ValueError(f"Argument `name_or_path` must lead to a readable set of images, but `{path}` {problem}.")
 
 
 def from_planes(rows: Shaped[np.ndarray, "num_samples input_dim"]) -> Shaped[np.ndarray, "num_samples side side 3"]:
-    """Flat images stored as a red, a green and a blue plane (as CIFAR-10 is), with the colours moved last."""
+    """Images of shape (…, side, side, 3) from flat ones stored as a red, a green and a blue plane."""
     side = math.isqrt(rows.shape[1] // 3)
     return np.moveaxis(rows.reshape(-1, 3, side, side), 1, -1)
 
@@ -85,7 +84,7 @@ def _checked(path: Path, part: str, pixels: np.ndarray, labels: np.ndarray | Non
         raise bad_data(path, f"has images of shape {pixels.shape}, where {wanted} was expected")
     if pixels.dtype.kind not in "iuf":
         raise bad_data(path, f"has images of type {pixels.dtype}, where numbers were expected")
-    # A comparison with NaN is false.
+    # a comparison with NaN is false
     valid = (pixels >= 0) & (pixels <= (1 if pixels.dtype.kind == "f" else 255))
     if count := np.sum(~valid):
         raise bad_data(path, f"has {count} pixels that are not integers in 0…255 or floating-point numbers in [0, 1]")
@@ -100,13 +99,13 @@ def _checked(path: Path, part: str, pixels: np.ndarray, labels: np.ndarray | Non
 def _read_idx(path: Path) -> list[Images]:
     name = re.sub(r"idx[34]", "idx1", path.name.removesuffix(".gz").replace("images", "labels"))
     sidecars = [path.with_name(name + suffix) for suffix in ("", ".gz")]
-    # A file not named by the convention would be its own sidecar.
+    # a file not named by the convention would be its own label file
     labels = next((_idx_array(file, 1) for file in sidecars if file.exists() and file != path), None)
     return [_checked(path, _part(path), _idx_array(path, 3, 4), labels)]
 
 
 def _idx_array(path: Path, *ranks: int) -> np.ndarray:
-    """Two zero bytes, the code 8 of unsigned bytes, the rank, the big-endian dimensions, the values."""
+    """Array of an IDX file: two zero bytes, the code 8 of bytes, the rank, big-endian dimensions, the values."""
     try:
         with path.open("rb") as stored, gzip.open(stored) if _is_gzipped(path) else stored as file:
             header = file.read(4)
@@ -116,10 +115,10 @@ def _idx_array(path: Path, *ranks: int) -> np.ndarray:
                     path, f"does not begin like an IDX file of unsigned bytes and rank {wanted}; accepted are {FORMATS}"
                 )
             shape = np.frombuffer(file.read(4 * header[3]).ljust(4 * header[3], b"\0"), ">u4").tolist()
-            # One byte more than promised shows that there are more.
+            # one byte more than announced shows that the file is longer
             data = file.read(math.prod(shape) + 1)
     except (EOFError, MemoryError, OSError, OverflowError, zlib.error) as error:
-        raise bad_data(path, f"cannot be read to the end that its header promises ({error!r})") from error
+        raise bad_data(path, f"cannot be read to the end that its header announces ({error!r})") from error
     if len(data) != math.prod(shape):
         held = "more" if len(data) > math.prod(shape) else f"only {len(data)}"
         raise bad_data(path, f"should hold {math.prod(shape)} values by its header (shape {shape}), but holds {held}")
@@ -132,26 +131,30 @@ def _is_gzipped(path: Path) -> bool:
 
 
 def _read_cifar(path: Path) -> list[Images]:
-    """Records of a label byte and a red, a green and a blue plane."""
+    """Images and labels of records of a label byte and a red, a green and a blue plane."""
     data = np.fromfile(path, np.uint8)
-    if data.size == 0 or data.size % _CIFAR_RECORD:
-        raise bad_data(path, f"should be a CIFAR-10 batch of {_CIFAR_RECORD} bytes an image, but has {data.size} bytes")
-    records = data.reshape(-1, _CIFAR_RECORD)
-    if (largest := records[:, 0].max()) >= _CIFAR_CLASSES:
-        raise bad_data(path, f"should be a CIFAR-10 batch with labels 0…{_CIFAR_CLASSES - 1}, but has label {largest}")
+    if data.size == 0 or data.size % _CIFAR_RECORD_BYTES:
+        raise bad_data(
+            path, f"should be a CIFAR-10 batch of {_CIFAR_RECORD_BYTES} bytes an image, but has {data.size} bytes"
+        )
+    records = data.reshape(-1, _CIFAR_RECORD_BYTES)
+    if (largest := records[:, 0].max()) >= _CIFAR_NUM_CLASSES:
+        raise bad_data(
+            path, f"should be a CIFAR-10 batch with labels 0…{_CIFAR_NUM_CLASSES - 1}, but has label {largest}"
+        )
     return [_checked(path, _part(path), from_planes(records[:, 1:]), records[:, 0])]
 
 
 def _read_numpy(path: Path) -> list[Images]:
     known = [key for images, labels, _ in _NPZ_KEYS for key in (images, labels)]
     try:
-        # Given a path, `np.load` leaves a damaged file open.
+        # given a path, `np.load` leaves a damaged file open
         with path.open("rb") as file:
             stored = np.load(file, allow_pickle=False)
             stored = {"images": stored} if isinstance(stored, np.ndarray) else stored
-            # No other key is read: it may unpack to more than memory holds.
+            # other keys may unpack to more than the memory
             arrays = {key: stored[key] for key in known if key in stored}
-    except Exception as error:  # NumPy and zipfile raise errors of a dozen kinds for a file that lies
+    except Exception as error:  # NumPy and zipfile raise many kinds of errors for a damaged file
         raise bad_data(path, f"is not a readable NPZ or NPY file ({error})") from error
     found = [keys for keys in _NPZ_KEYS if keys[0] in arrays]
     names = ", ".join(images for images, _, _ in found or _NPZ_KEYS)

@@ -1,4 +1,4 @@
-"""What every source offers."""
+"""The interface of a source."""
 
 from typing import Protocol, runtime_checkable
 
@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 @runtime_checkable
 class Source(Protocol):
-    """What autoencoders are trained on."""
+    """A distribution of samples on which autoencoders are trained."""
 
     @property
     def input_dim(self) -> int:

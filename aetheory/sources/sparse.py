@@ -1,4 +1,4 @@
-"""Sparse sources: independent entries that are 0 but for a share of them.
+"""Sparse sources: independent entries, most of which are 0.
 
 Source: K. Kögler, A. Shevchenko, H. Hassani, M. Mondelli, arXiv:2402.05013 (ICML 2024).
 """
@@ -13,13 +13,13 @@ from aetheory.sources.amplitudes import AbstractAmplitude, as_amplitude
 
 
 class SparseSource(eqx.Module):
-    """x_i = b_i u_i / √q with b_i ~ Bernoulli(q) and u_i of mean 0 and variance 1: isotropic, of unit variance.
+    """Samples with entries x_i = b_i u_i / √q of variance 1, b_i ~ Bernoulli(q) and u_i of mean 0 and variance 1.
 
     Arguments:
         input_dim: d, a positive integer.
         sparsity: q in (0, 1], the share of entries that are not 0; may be traced.
-        amplitude: the law of u: `"gaussian"`, `"rademacher"`, `"uniform"`, `"laplace"`, or an amplitude law
-            (`aetheory.sources.DensityAmplitude` for any density).
+        amplitude: distribution of u: `"gaussian"`, `"rademacher"`, `"uniform"`, `"laplace"`, or an object such as
+            `aetheory.sources.DensityAmplitude` for any density.
     """
 
     input_dim: int = eqx.field(static=True)

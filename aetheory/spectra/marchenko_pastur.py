@@ -18,23 +18,23 @@ _SHARE_RESOLUTION = 4097
 
 
 class Quadrature(eqx.Module):
-    """A discrete measure Σ_k weights_k δ(nodes_k) that stands for a law.
+    """Discrete measure Σ_k weights_k δ(nodes_k) that approximates a law.
 
     Arguments:
-        nodes: where the mass sits, shape (num_nodes,).
-        weights: how much of it, shape (num_nodes,); the weights of a probability law sum to 1.
+        nodes: nodes, shape (num_nodes,).
+        weights: weights, shape (num_nodes,), of sum 1 for a probability law.
     """
 
     nodes: Float[Array, " nodes"]
     weights: Float[Array, " nodes"]
 
     def integrate(self, values: Float[Array, "... nodes"]) -> Float[Array, "..."]:
-        """∫ f dμ from the values f(nodes) along the last axis."""
+        """Integral ∫ f dμ from the values f(nodes) along the last axis."""
         return values @ self.weights
 
 
 class MarchenkoPastur(eqx.Module):
-    """The limiting spectral law of XXᵀ/N for X of shape (p, N) with independent entries of variance `mean`.
+    """Limiting spectral law of XXᵀ/N for X of shape (p, N) with independent entries of variance `mean`.
 
     With z = `ratio` = p/N, the law has density √((b−s)(s−a)) / (2π z mean s) on [a, b] = mean (1 ∓ √z)² and, when
     z > 1, an atom of mass 1 − 1/z at 0. In free probability it is the free Poisson law of rate 1/z and jump
@@ -57,18 +57,18 @@ class MarchenkoPastur(eqx.Module):
 
     @property
     def edges(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """The ends a ≤ b of the continuous part of the support."""
+        """Ends a ≤ b of the continuous part of the support."""
         root = square_root(as_float(self.ratio))
         return self.mean * (1 - root) ** 2, self.mean * (1 + root) ** 2
 
     @property
     def atom(self) -> Float[Array, ""]:
-        """The mass max(0, 1 − 1/z) at 0."""
+        """Mass max(0, 1 − 1/z) at 0."""
         ratio = as_float(self.ratio)
         return jnp.where(ratio > 1, 1 - 1 / jnp.maximum(ratio, 1), 0)
 
     def density(self, points: Float[Array, "..."]) -> Float[Array, "..."]:
-        """The density of the continuous part at `points`, any shape; 0 outside [a, b]."""
+        """Density of the continuous part at `points`, any shape; 0 outside [a, b]."""
         lower, upper = self.edges
         inside = (points > lower) & (points < upper) & (points > 0)
         safe = jnp.where(inside, points, (lower + upper) / 2)
@@ -77,7 +77,7 @@ class MarchenkoPastur(eqx.Module):
         return jnp.where(inside, jnp.sqrt(square) / (jnp.where(width > 0, width, 1) * jnp.where(inside, safe, 1)), 0)
 
     def moments(self, order: int) -> Float[Array, " order"]:
-        """The moments E s, …, E s^order: mean^k Σ_{i<k} C(k,i) C(k−1,i) zⁱ / (i+1), the Narayana polynomials.
+        """Moments E s, …, E s^order: mean^k Σ_{i<k} C(k,i) C(k−1,i) zⁱ / (i+1), the Narayana polynomials.
 
         Source: e.g. Z. Bai, J. Silverstein (2010), "Spectral Analysis of Large Dimensional Random Matrices", Lemma 3.1.
         """
@@ -92,11 +92,11 @@ class MarchenkoPastur(eqx.Module):
         return jnp.stack(moments)
 
     def factor(self, size: int) -> Float[Array, "size_and_one size"]:
-        """The bidiagonal F with F Fᵀ the Jacobi matrix of this law, cut after `size` columns.
+        """Bidiagonal F with F Fᵀ the Jacobi matrix of this law, cut after `size` columns.
 
-        √mean on the diagonal and √(mean·z) below it: the random matrix X/√N itself, seen from one unit vector. Cut
-        after a whole column, FᵀF is the undisturbed Jacobi matrix of the dual law and F Fᵀ has the null vector that
-        z > 1 implies; the (0, 0) entries of the powers of F Fᵀ are exact up to order 2·size.
+        It has √mean on the diagonal and √(mean·z) below it, the limit of the bidiagonal form of X/√N. FᵀF is the Jacobi
+        matrix of the dual law, F Fᵀ has a null vector for z > 1, and the (0, 0) entries of the powers of F Fᵀ are exact
+        up to order 2·size.
         """
         size = static_integer("size", size)
         scale, root = square_root(as_float(self.mean)), square_root(as_float(self.ratio))
@@ -109,8 +109,7 @@ class MarchenkoPastur(eqx.Module):
         s dμ(s)/mean is Wigner's semicircle of centre mean (1+z) and radius 2 mean √z, whose Gauss nodes are those of
         the Chebyshev polynomials of the second kind: s_k = mean (1 + z + 2√z cos(πk/(n+1))) with weights
         ω_k = 2 sin²(πk/(n+1))/(n+1), so that ∫ f dμ ≈ w₀ f(0) + Σ_k mean (ω_k/s_k) f(s_k) with
-        w₀ = zⁿ/(1 + z + … + zⁿ), which tends to the atom. No eigenproblem, hence differentiable and cheap to
-        batch, and as good at z = 1 as elsewhere.
+        w₀ = zⁿ/(1 + z + … + zⁿ), which tends to the atom. It is differentiable and as accurate at z = 1 as elsewhere.
 
         Returns:
             `num_nodes` + 1 nodes, the one at 0 first.

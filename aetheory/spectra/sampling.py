@@ -1,4 +1,4 @@
-"""Samples of Gaussian matrices by what is left of them: spectra, triangular and bidiagonal factors."""
+"""Samples of the spectra and the triangular and bidiagonal factors of Gaussian matrices."""
 
 import math
 from typing import Any
@@ -13,9 +13,9 @@ from aetheory.core.checks import static_integer
 def sample_wishart_spectrum(
     key: PRNGKeyArray, dim: int, num_samples: int, dtype: jnp.dtype | None = None
 ) -> Float[Array, " rank"]:
-    """The min(dim, num_samples) nonzero eigenvalues of XXᵀ/N, X of shape (dim, num_samples) with N(0, 1) entries.
+    """Nonzero eigenvalues of XXᵀ/N in increasing order, X of shape (dim, num_samples) with N(0, 1) entries.
 
-    Drawn without forming X: the cost depends on the smaller dimension only. In increasing order.
+    They are drawn without forming X, at a cost that depends on the smaller dimension only.
 
     Source: I. Dumitriu, A. Edelman (2002), "Matrix models for beta ensembles", arXiv:math-ph/0206043.
     """
@@ -25,7 +25,7 @@ def sample_wishart_spectrum(
 
 
 def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, " size"]:
-    """The eigenvalues of XXᵀ, X of shape (size, degrees ≥ size) with N(0, 1) entries, in increasing order.
+    """Eigenvalues of XXᵀ in increasing order, X of shape (size, degrees ≥ size) with N(0, 1) entries.
 
     The squared singular values of `sample_laguerre_factor` B, by bisection on the tridiagonal form of (0 B; Bᵀ 0),
     which does not square their error. `degrees` may be traced: one program serves all of them.
@@ -43,7 +43,7 @@ def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array,
 def sample_laguerre_factor(
     key: PRNGKeyArray, size: int, degrees: Float[Array, ""]
 ) -> tuple[Float[Array, " size"], Float[Array, " size_minus_one"]]:
-    """The diagonal of a lower bidiagonal B, and what is below it, with the spectrum of B Bᵀ that of XXᵀ.
+    """Diagonal and subdiagonal of a bidiagonal B such that B Bᵀ has the spectrum of XXᵀ.
 
     X has shape (size, degrees ≥ size) and N(0, 1) entries. The bidiagonal β-Laguerre model (β = 1): independent χ
     with degrees − i degrees of freedom on the diagonal, size − 1 − i below it. `degrees` may be traced.
@@ -51,13 +51,13 @@ def sample_laguerre_factor(
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
     """
     index = jnp.arange(size, dtype=degrees.dtype)
-    # in one call, which compiles in half the time of two
+    # one call compiles in half the time of two
     chi = _sample_chi(key, jnp.stack([degrees - index, size - 1 - index], axis=1).ravel())
     return chi[::2], chi[1:-1:2]
 
 
 def sample_bartlett_factor(key: PRNGKeyArray, size: int, degrees: Float[Array, ""]) -> Float[Array, "size size"]:
-    """The lower triangular L of X = L Q, Q Qᵀ = I, for X of shape (size, degrees ≥ size) with N(0, 1) entries.
+    """Lower triangular L of X = L Q, Q Qᵀ = I, for X of shape (size, degrees ≥ size) with N(0, 1) entries.
 
     Independent entries: χ with degrees − i degrees of freedom on the diagonal, N(0, 1) below it. `degrees` may be
     traced: one program serves all of them.
@@ -73,13 +73,13 @@ def sample_bartlett_factor(key: PRNGKeyArray, size: int, degrees: Float[Array, "
 def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"]) -> Float[Array, " n"]:
     """χ variables of the given degrees of freedom where those are positive, 0 elsewhere; derivatives are 0.
 
-    All candidates of a round are drawn together, each from its place alone, until the last is accepted: the program
-    compiles several times as fast as that of `jax.random.gamma`, which splits a key and loops for each.
+    All candidates of a round are drawn together until the last is accepted: the program compiles several times as fast
+    as `jax.random.gamma`, which has a loop for each.
 
     Source: G. Marsaglia, W. W. Tsang (2000), "A simple method for generating gamma variables", ACM TOMS 26.
     """
     degrees = jax.lax.stop_gradient(degrees)
-    # their method needs a shape of 1 at least: below it, that of one more and a power of a uniform variable
+    # the method needs a shape of at least 1; smaller ones are one more, times a power of a uniform variable
     small = degrees < 2
     location = jnp.where(small, degrees / 2 + 1, degrees / 2) - 1 / 3
     width = 1 / (3 * jnp.sqrt(location))
@@ -100,7 +100,7 @@ def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"]) -> Float[Array, 
         candidate, accepted = candidates(round_)
         return round_ + 1, jnp.where(done, chi, candidate), done | accepted
 
-    # others would never be accepted
+    # entries without degrees of freedom are 0 and done
     start = jnp.zeros((), jnp.int32), jnp.zeros_like(degrees), ~(degrees > 0)
     _, chi, _ = jax.lax.while_loop(lambda state: ~jnp.all(state[2]), draw, start)
     return chi

@@ -38,7 +38,7 @@ def test_equal_variances_are_the_closed_form(x64, ratio):
         expected = integral(fine, function)
         assert (function(found.points) @ found.weights).real == pytest.approx(expected, abs=1e-9)
         # Ledoit and Péché's δ is 1.3 everywhere
-        assert (function(found.points) @ found.seen).real == pytest.approx(1.3 * expected, abs=1e-9)
+        assert (function(found.points) @ found.population).real == pytest.approx(1.3 * expected, abs=1e-9)
 
 
 def test_the_correction_for_finite_samples_is_that_of_equal_variances(x64):
@@ -114,7 +114,7 @@ def test_derivatives_are_differences(x64):
     @jax.jit
     def integral(ratio, scale):
         found = SampleCovariance(scale * variances, ratio).contour(jnp.asarray(0.3), jnp.asarray(0.9), 96)
-        return (found.seen @ jnp.exp(-2 * found.points)).real
+        return (found.population @ jnp.exp(-2 * found.points)).real
 
     step = 1e-5
     slopes = jax.jit(jax.grad(integral, argnums=(0, 1)))(1.0, 1.0)

@@ -90,7 +90,7 @@ def over_any_samples(
     rule = law.contour(jnp.minimum(share / latest, law.top), jnp.asarray(height, times.dtype), num_nodes)
     kind = rule.points.dtype
     values = squared(start.astype(kind), jnp.outer(times.astype(kind), rule.points))
-    train, population = ((values @ weights).real for weights in (rule.weights * rule.points, rule.seen))
+    train, population = ((values @ weights).real for weights in (rule.weights * rule.points, rule.population))
     return Estimate(Values(train=train, population=population)), None
 
 

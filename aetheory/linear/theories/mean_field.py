@@ -75,7 +75,7 @@ def general_risks(
     penalty = jax.tree.map(lambda number: number.astype(kind), penalty)
     squared = mode_error(strength.astype(kind), rule.points[None, :], times.astype(kind)[:, None], penalty) ** 2
     weights = rule.weights + rule.correction / ratios.input_dim.astype(kind) if corrected else rule.weights
-    values = Values(train=(squared @ (weights * rule.points)).real, population=(squared @ rule.seen).real)
+    values = Values(train=(squared @ (weights * rule.points)).real, population=(squared @ rule.population).real)
     return Estimate(values), None
 
 

@@ -63,7 +63,7 @@ def general_risks(
     size = dim if dim >= _MANY else dim * -(-_SHARES // dim)
     spectrum, variances = law.atoms(size, law.rank(size))
     mean, largest = jnp.mean(law.variances), jnp.max(spectrum)
-    on_contour = jnp.stack([rule.weights, rule.weights * rule.points, rule.seen])
+    on_contour = jnp.stack([rule.weights, rule.weights * rule.points, rule.population])
     on_shares = jnp.stack([jnp.ones_like(spectrum), spectrum, variances]) / size
 
     def averages(state: tuple[Array, Array]) -> Float[Array, " three"]:
