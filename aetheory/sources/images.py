@@ -51,11 +51,7 @@ class ImageSource(eqx.Module):
     name: str = eqx.field(static=True)
 
     def __init__(
-        self,
-        samples: Num[AnyArrayLike, "..."],
-        labels: Num[AnyArrayLike, "..."],
-        image_shape: Sequence[int],
-        name: str,
+        self, samples: Num[AnyArrayLike, "..."], labels: Num[AnyArrayLike, "..."], image_shape: Sequence[int], name: str
     ):
         self.samples = check_samples("samples", samples)
         self.labels = jnp.asarray(labels)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import sklearn.datasets
 from oracles.image_files import assert_holds, draw_images, write_mnist
+from refusals import refused
 from tolerance import rounding
 
 from aetheory.sources.images import ImageSource, load_images, whiten
@@ -58,29 +59,23 @@ def test_select_and_split_keep_labels_with_their_images():
     assert held_out.labels.tolist() != ten().split(3, jax.random.key(1))[1].labels.tolist()
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: ImageSource(np.ones(3), np.zeros(3, int), (1,), "x"), "`samples` must be .* got shape"),
-        (lambda: ImageSource(np.array([[np.nan]]), np.zeros(1, int), (1,), "x"), "`samples` must be .* NaN"),
-        (lambda: ImageSource(np.ones((3, 2)), np.zeros(2, int), (2,), "x"), "`labels` must be 3 integers"),
-        (lambda: ImageSource(np.ones((3, 2)), np.zeros(3), (2,), "x"), "`labels` must be 3 integers"),
-        (lambda: ImageSource(np.ones((3, 2)), np.zeros(3, int), (3,), "x"), "`image_shape` must be a shape of 2"),
-        (lambda: ten().sample(KEY, 0), "`num_samples` must be a positive integer, but got 0"),
-        (lambda: ten().split(10, KEY), "`num_held_out` must be below the number of images, 10, but got 10"),
-        (lambda: ten().select(jnp.array([0, 10])), "`indices` must be .*0…9"),
-        (lambda: ten().select(jnp.array([-1])), "`indices` must be .*0…9"),
-        (lambda: whiten(np.full((4, 2), 0.1)), "`samples` must have rows that differ, but all 4 are equal"),
-        (lambda: whiten(np.eye(3), smallest_variance=-0.1), r"`smallest_variance` must be in \[0, 1\)"),
-        (lambda: whiten(np.eye(3), smallest_variance=1.0), r"`smallest_variance` must be in \[0, 1\)"),
-        (lambda: whiten(np.eye(3))[1](np.ones((2, 4))), r"`samples` must have 3 columns, but got shape \(2, 4\)"),
-        (lambda: load_images("digits", split="validation"), "`split` must be one of 'all', 'train', 'test', but got"),
-        (lambda: load_images("digits", split="test"), r"`split` must be 'all' or .*`digits` has \(undivided\)"),
-    ],
+test_a_bad_argument = refused(
+    (lambda: ImageSource(np.ones(3), np.zeros(3, int), (1,), "x"), "`samples` must be … got shape"),
+    (lambda: ImageSource(np.array([[np.nan]]), np.zeros(1, int), (1,), "x"), "`samples` must be … NaN"),
+    (lambda: ImageSource(np.ones((3, 2)), np.zeros(2, int), (2,), "x"), "`labels` must be 3 integers"),
+    (lambda: ImageSource(np.ones((3, 2)), np.zeros(3), (2,), "x"), "`labels` must be 3 integers"),
+    (lambda: ImageSource(np.ones((3, 2)), np.zeros(3, int), (3,), "x"), "`image_shape` must be a shape of 2"),
+    (lambda: ten().sample(KEY, 0), "`num_samples` must be a positive integer, but got 0"),
+    (lambda: ten().split(10, KEY), "`num_held_out` must be below the number of images, 10, but got 10"),
+    (lambda: ten().select(jnp.array([0, 10])), "`indices` must be …0…9"),
+    (lambda: ten().select(jnp.array([-1])), "`indices` must be …0…9"),
+    (lambda: whiten(np.full((4, 2), 0.1)), "`samples` must have rows that differ, but all 4 are equal"),
+    (lambda: whiten(np.eye(3), smallest_variance=-0.1), "`smallest_variance` must be in [0, 1)"),
+    (lambda: whiten(np.eye(3), smallest_variance=1.0), "`smallest_variance` must be in [0, 1)"),
+    (lambda: whiten(np.eye(3))[1](np.ones((2, 4))), "`samples` must have 3 columns, but got shape (2, 4)"),
+    (lambda: load_images("digits", split="validation"), "`split` must be one of 'all', 'train', 'test', but got"),
+    (lambda: load_images("digits", split="test"), "`split` must be 'all' or …`digits` has (undivided)"),
 )
-def test_a_bad_argument(make, message):
-    with pytest.raises(ValueError, match=f"^Argument {message}"):
-        make()
 
 
 def test_whitening_drops_directions_without_data(precision):

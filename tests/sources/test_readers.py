@@ -53,7 +53,7 @@ def test_colour_idx_without_labels(tmp_path):
         (gzip.compress(IDX, mtime=0)[:10] + b"\xff" * 30, "cannot be read to the end"),
     ],
 )
-def test_idx_files_that_lie(tmp_path, data, message):
+def test_damaged_idx_files(tmp_path, data, message):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(data)
     with refuses(path, message):
@@ -120,7 +120,7 @@ def test_npz_and_npy_files(tmp_path):
         ({"x_train": ONES, "x": ONES}, "has images under more keys than one: x_train, x"),
     ],
 )
-def test_npz_files_that_lie(tmp_path, arrays, message):
+def test_damaged_npz_files(tmp_path, arrays, message):
     path = tmp_path / "set.npz"
     np.savez(path, **arrays)
     with refuses(path, message):
@@ -131,7 +131,7 @@ def test_npz_files_that_lie(tmp_path, arrays, message):
 
 
 @pytest.mark.parametrize("shape", [(2 * 10**11, 1), (10**30, 1), (-1, 2)])
-def test_npy_headers_that_lie(tmp_path, shape):
+def test_wrong_npy_headers(tmp_path, shape):
     header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     data = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + b"\0" * 6
     plain, archive = tmp_path / "one.npy", tmp_path / "set.npz"

@@ -1,11 +1,11 @@
 import math
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from refusals import refused
 from tolerance import rounding
 
 import aetheory as ae
@@ -92,35 +92,27 @@ def test_a_source_brings_its_covariance():
 AUTOENCODER = ae.TwoLayerAutoencoder(np.eye(DIM)[:UNITS], np.zeros((DIM, UNITS)), "erf")
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"input_dim": 0}, "`input_dim` must be finite and positive, but got 0."),
-        ({"num_units": math.nan}, "`num_units` must be finite and positive, but got nan."),
-        ({"activation": "step"}, "`activation` must be one of"),
-        ({"activation": jnp.cos}, "`activation` must have a linear part"),
-        ({"method": "newton"}, "`method` must be one of 'tied', 'joint', 'alternating', 'sgd', but got 'newton'."),
-        ({"covariance": np.ones(3)}, "`input_dim` must be 3, the dimension of the covariance, but got 8."),
-        ({"covariance": -np.ones(DIM)}, "`covariance` must be a non-empty vector of variances"),
-        (
-            {"covariance": np.ones(DIM), "source": ae.SparseSource(DIM, 0.3)},
-            "`covariance` must be None beside `source`",
-        ),
-        ({"start": np.zeros((UNITS, DIM))}, "`start` must have rows b with b Σ bᵀ > 0, but row 0"),
-        ({"start": np.ones((2, DIM))}, "`start` must be of num_units 6"),
-        ({"start": np.ones(DIM)}, "`start` must be a finite array of shape (num_units, input_dim)"),
-        ({"start": AUTOENCODER}, "`start` must be an encoder alone for the method 'tied'"),
-        ({"start": AUTOENCODER, "method": "joint"}, "`activation` must be the activation of `start`, but got 'sign'."),
-        ({"step_size": 0.1}, "`step_size` must be None for the method 'tied', but got 0.1."),
-        ({"alpha": -0.1}, "`alpha` must be finite and nonnegative, but got -0.1."),
-        ({"step_size": 0.0, "method": "alternating"}, "`step_size` must be finite and positive, but got 0.0."),
-        ({"batch_size": -1, "method": "sgd"}, "`batch_size` must be a positive integer, but got -1."),
-        ({"optimizer": optax.sgd(1.0), "step_size": 0.1, "method": "sgd"}, "`optimizer` must be None beside"),
-    ],
+test_a_bad_field = refused(
+    ({"input_dim": 0}, "`input_dim` must be finite and positive, but got 0."),
+    ({"num_units": math.nan}, "`num_units` must be finite and positive, but got nan."),
+    ({"activation": "step"}, "`activation` must be one of"),
+    ({"activation": jnp.cos}, "`activation` must have a linear part"),
+    ({"method": "newton"}, "`method` must be one of 'tied', 'joint', 'alternating', 'sgd', but got 'newton'."),
+    ({"covariance": np.ones(3)}, "`input_dim` must be 3, the dimension of the covariance, but got 8."),
+    ({"covariance": -np.ones(DIM)}, "`covariance` must be a non-empty vector of variances"),
+    ({"covariance": np.ones(DIM), "source": ae.SparseSource(DIM, 0.3)}, "`covariance` must be None beside `source`"),
+    ({"start": np.zeros((UNITS, DIM))}, "`start` must have rows b with b Σ bᵀ > 0, but row 0"),
+    ({"start": np.ones((2, DIM))}, "`start` must be of num_units 6"),
+    ({"start": np.ones(DIM)}, "`start` must be a finite array of shape (num_units, input_dim)"),
+    ({"start": AUTOENCODER}, "`start` must be an encoder alone for the method 'tied'"),
+    ({"start": AUTOENCODER, "method": "joint"}, "`activation` must be the activation of `start`, but got 'sign'."),
+    ({"step_size": 0.1}, "`step_size` must be None for the method 'tied', but got 0.1."),
+    ({"alpha": -0.1}, "`alpha` must be finite and nonnegative, but got -0.1."),
+    ({"step_size": 0.0, "method": "alternating"}, "`step_size` must be finite and positive, but got 0.0."),
+    ({"batch_size": -1, "method": "sgd"}, "`batch_size` must be a positive integer, but got -1."),
+    ({"optimizer": optax.sgd(1.0), "step_size": 0.1, "method": "sgd"}, "`optimizer` must be None beside"),
+    by=lambda fields: ae.TwoLayerProblem(**{"input_dim": DIM, "num_units": UNITS} | fields),
 )
-def test_a_bad_field(fields, message):
-    with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}"):
-        ae.TwoLayerProblem(**{"input_dim": DIM, "num_units": UNITS} | fields)
 
 
 @pytest.mark.parametrize(

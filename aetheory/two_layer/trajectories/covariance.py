@@ -88,11 +88,7 @@ def random_rows(
 
 
 def _random_rows_trained(
-    numbers: Numbers,
-    variances: Float[Array, " dim"],
-    schedule: Schedule,
-    rotations: int,
-    whole: bool,
+    numbers: Numbers, variances: Float[Array, " dim"], schedule: Schedule, rotations: int, whole: bool
 ) -> tuple[Values, Values, SolverStats]:
     """Mean and standard deviation over rotations, interpolated between integer ranks unless the rank is `whole`."""
     dim = len(variances)
