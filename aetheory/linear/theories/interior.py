@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import diffrax
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -67,7 +68,9 @@ class BracketedTheory(AbstractTheory):
         check_loss(problem, not self.target_free, self.name, self.tied)
         times, ratios, solver = prepared(problem, times, rtol, max_steps, adjoint)
         rotations = jnp.asarray(method.matrices(), times.dtype)
-        estimate, stats = over_batch(rotated_risks, ratios, rotations, times, self.target_free, solver)
+        on_cpu = jax.default_backend() == "cpu"
+        arguments = (rotations, times, self.target_free, solver)
+        estimate, stats = over_batch(rotated_risks, ratios, *arguments, one_by_one=on_cpu)
         return as_curve(self, problem, times, estimate, stats, throw)
 
 

@@ -272,14 +272,21 @@ def _negligible(array_library: Any, risk: Any) -> Any:
 
 
 @eqx.filter_jit
-def over_batch(function: Callable[..., Any], ratios: AbstractLinear, *arguments: Any) -> Any:
-    """`function(ratios, *arguments)` of one problem, or of each in a batch of any shape."""
+def over_batch(function: Callable[..., Any], ratios: AbstractLinear, *arguments: Any, one_by_one: bool = False) -> Any:
+    """`function(ratios, *arguments)` of one problem, or of each in a batch of any shape.
+
+    By `vmap`, or `one_by_one`: on a CPU, 64 curves by rotations take a quarter of the time that way.
+    """
     shape = ratios.init_scale.shape
     if not shape:
         return function(ratios, *arguments)
     shared = ratios.covariance
     flat = jax.tree.map(jnp.ravel, of_covariance(ratios, None))
-    found = jax.vmap(lambda one: function(of_covariance(one, shared), *arguments))(flat)
+
+    def single(one: AbstractLinear) -> Any:
+        return function(of_covariance(one, shared), *arguments)
+
+    found = jax.lax.map(single, flat) if one_by_one else jax.vmap(single)(flat)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]) if eqx.is_array(leaf) else leaf, found)
 
 
