@@ -1,13 +1,14 @@
 """What a prediction costs beside the simulation that it replaces: first call, warm call, many at once, and accuracy.
 
-Run `python benchmarks/predict.py`. Each line is a ratio of times that were measured in this run; a first call is that of
-a fresh process, with its import.
+Run `python benchmarks/predict.py`. Each line is a ratio of times that were measured in this run; a first call is that
+of a fresh process, with its import.
 """
 
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ PROBLEMS = {
     "(500, 200, 800, .6/500)": ae.LinearProblem(500, 200, 800, 0.6 / 500),
     "(1000, 600, 1500, .5/1000)": ae.LinearProblem(1000, 600, 1500, 0.5 / 1000),
 }
+_LARGE = ("(500, 200, 800, .6/500)", "(1000, 600, 1500, .5/1000)")
 TIMES = np.linspace(0, 2, 41)
 NUM_REPEATS = 8
 
@@ -47,11 +49,11 @@ print(curve.theory.name, time.perf_counter() - start)
 
 def best_time(function: Callable[[], Any], number: int = 5) -> float:
     """The least of several times of a call, after one that compiles."""
-    jax.block_until_ready(function())
+    jax.block_until_ready(function())  # type: ignore[no-untyped-call]
     times = []
     for _ in range(number):
         start = time.perf_counter()
-        jax.block_until_ready(function())
+        jax.block_until_ready(function())  # type: ignore[no-untyped-call]
         times.append(time.perf_counter() - start)
     return min(times)
 
@@ -60,11 +62,9 @@ def warm() -> None:
     """A prediction beside a simulation of the same problem."""
     key = jax.random.key(0)
     for name, problem in PROBLEMS.items():
-        theory = best_time(lambda problem=problem: ae.predict(problem, TIMES, "interior").train)
-        number = 2 if problem.input_dim > 300 else 5
-        simulation = best_time(
-            lambda problem=problem: ae.simulate(problem, TIMES, key, num_repeats=NUM_REPEATS).train, number
-        )
+        theory = best_time(partial(ae.predict, problem, TIMES, "interior"))
+        number = 2 if name in _LARGE else 5
+        simulation = best_time(partial(ae.simulate, problem, TIMES, key, num_repeats=NUM_REPEATS), number)
         print(
             f"{name:<28} predict {theory:.3f} s, simulate with {NUM_REPEATS} repeats {simulation:.3f} s, "
             f"ratio {theory / simulation:.2f}   wanted: .6, and .15 s"
@@ -113,8 +113,8 @@ def derivatives() -> None:
 
 
 if __name__ == "__main__":
-    jax.config.update("jax_enable_x64", True)
-    print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, {np.dtype(TIMES.dtype)}")
+    jax.config.update("jax_enable_x64", True)  # type: ignore[no-untyped-call]
+    print(f"JAX {jax.__version__}, {jax.devices()[0].device_kind}, float64")
     first_calls()
     warm()
     batches()
