@@ -2,7 +2,7 @@
 
 import importlib
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +18,8 @@ from aetheory.sweeps.store import open_store
 
 _CONFIG = "sweep.toml"
 _TASKS: dict[str, Any] = {"simulate": Simulation, "predict": Prediction}
-_NEEDED = {"function", "store", "grid"}
-_KEYS = _NEEDED | {"times", "repeats", "seed", "dtype", "options", *_TASKS}
-_REQUIRED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "store": ("the path of a folder", lambda one: isinstance(one, str) and bool(one)),
-    "seed": ("a nonnegative integer below 2⁶³", lambda one: type(one) is int and 0 <= one < 2**63),
-    "repeats": ("a positive integer", lambda one: type(one) is int and one > 0),
-    "times": ("a list of numbers, or a range", lambda one: isinstance(one, dict) or _are_numbers(one)),
-    **{name: ("a table of options", lambda one: isinstance(one, dict)) for name in ("grid", "options", *_TASKS)},
-}
-_SPACES: dict[str, Any] = {"linear": np.linspace, "log": np.geomspace}
+_TABLES = ("grid", "options", *_TASKS)
+_KEYS = {"function", "store", "times", "repeats", "seed", "dtype", *_TABLES}
 
 
 class SweepConfig(NamedTuple):
@@ -44,7 +36,7 @@ class SweepConfig(NamedTuple):
 
 
 def find_config(name: str) -> Path:
-    """The file of that path, or the example of that name that comes with the package.
+    """The file with that path, or the example with that name that comes with the package.
 
     Raises:
         FileNotFoundError: there is neither.
@@ -73,54 +65,62 @@ def read_config(path: Path) -> SweepConfig:
         content = tomllib.loads(path.read_text())
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"Argument `config` must be a TOML file, but '{path}' is not: {error}.") from error
-    listed = content.get("function", [])
-    listed = listed if isinstance(listed, list) else [listed]
-    needed = _NEEDED | ({"times"} if "simulate" in listed or "predict" in listed else set())
+    functions = content.get("function", [])
+    functions = functions if isinstance(functions, list) else [functions]
+    content = {"seed": 0, "dtype": "float64", **content}
+    needed = {"function", "store", "grid"}
+    if "simulate" in functions or "predict" in functions:
+        needed.add("times")
     if unknown := sorted(content.keys() - _KEYS):
         raise fail("config", f"made of the keys {sorted(_KEYS)}", unknown)
     if missing := sorted(needed - content.keys()):
         raise fail("config", f"inclusive of {', '.join(sorted(needed))}", f"a file without {missing}")
-    if not listed:
-        raise fail("function", "'simulate', 'predict', 'module:name' or a list of them", listed)
-    for name in listed:
+    _check_content(functions, content)
+    options = {name: content.get(name if name in _TASKS else "options", {}) for name in functions}
+    times, repeats = _expand(content.get("times", [])), content.get("repeats")
+    grid, store = _expand(content["grid"]), Path(content["store"])
+    return SweepConfig(tuple(functions), store, grid, times, repeats, content["seed"], content["dtype"], options)
+
+
+def _check_content(functions: list[Any], content: dict[str, Any]) -> None:
+    """Raise ValueError where the value of a key is not what it must be."""
+    for name in functions or [functions]:
         if not isinstance(name, str) or not (name in _TASKS or name.count(":") == 1):
-            raise fail("function", "'simulate', 'predict' or 'module:name'", name)
-    if content.setdefault("dtype", "float64") not in ("float32", "float64"):
+            raise fail("function", "'simulate', 'predict', 'module:name' or a list of them", name)
+    if content["dtype"] not in ("float32", "float64"):
         raise fail("dtype", "'float32' or 'float64'", content["dtype"])
-    for name, (requirement, holds) in _REQUIRED.items():
-        if name in content and not holds(content[name]):
-            raise fail(name, requirement, content[name])
-    return SweepConfig(
-        tuple(listed),
-        Path(content["store"]),
-        _expand(content["grid"]),
-        _expand(content.get("times", [])),
-        content.get("repeats"),
-        content.get("seed", 0),
-        content["dtype"],
-        {name: content.get(name if name in _TASKS else "options", {}) for name in listed},
-    )
+    store, seed, repeats, times = (content.get(name) for name in ("store", "seed", "repeats", "times"))
+    if not isinstance(store, str) or not store:
+        raise fail("store", "the path of a folder", store)
+    if type(seed) is not int or not 0 <= seed < 2**63:
+        raise fail("seed", "a nonnegative integer below 2⁶³", seed)
+    if "repeats" in content and (type(repeats) is not int or repeats < 1):
+        raise fail("repeats", "a positive integer", repeats)
+    if "times" in content and not (isinstance(times, dict) or _are_numbers(times)):
+        raise fail("times", "a list of numbers, or a range", times)
+    for name in _TABLES:
+        if not isinstance(content.get(name, {}), dict):
+            raise fail(name, "a table of options", content[name])
 
 
 def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(type(one) in (int, float) for one in values)
+    return isinstance(values, list) and all(type(value) in (int, float) for value in values)
 
 
 def _expand(values: Any) -> Any:
-    """A list for a range, also inside an axis whose members vary together."""
+    """A list for a range, also inside an axis whose members vary together; anything else as it is."""
     if not isinstance(values, Mapping):
         return values
     if not {"start", "stop", "num"} <= values.keys():
         return {name: _expand(member) for name, member in values.items()}
-    scale = values.get("scale", "linear")
-    if not {"start", "stop", "num", "scale"}.issuperset(values) or scale not in _SPACES:
+    scale, count, ends = values.get("scale", "linear"), values["num"], [values["start"], values["stop"]]
+    if not {"start", "stop", "num", "scale"}.issuperset(values) or scale not in ("linear", "log"):
         raise fail("grid", "ranges of start, stop, num and scale ('linear' or 'log')", dict(values))
-    ends, count = [values["start"], values["stop"]], values["num"]
     if not _are_numbers(ends) or type(count) is not int or count < 1 or (scale == "log" and min(ends) <= 0):
-        raise fail(
-            "grid", "ranges between numbers (positive ones where 'log'), in positive integers `num`", dict(values)
-        )
-    return _SPACES[scale](*ends, count).tolist()
+        requirement = "ranges between numbers (positive ones where 'log'), in positive integers `num`"
+        raise fail("grid", requirement, dict(values))
+    spaced: Any = np.geomspace if scale == "log" else np.linspace
+    return spaced(*ends, count).tolist()
 
 
 def run_config(text: str, config: SweepConfig, client: Any = None) -> dict[str, xarray.Dataset]:
@@ -181,7 +181,7 @@ def _task(name: str, config: SweepConfig) -> Any:
 
 
 def draw_store(store: Path, variable: str) -> list[Path]:
-    """Draw what is in a sweep's folder, and write the figures into it; returns their files.
+    """Draw the results in a sweep's folder, and write the figures into it; returns their files.
 
     Raises:
         FileNotFoundError: there is no sweep, or nothing of it is computed yet.

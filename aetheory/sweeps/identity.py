@@ -41,7 +41,7 @@ def settings(plan: Plan, runner: Runner, where: Environment) -> dict[str, Any]:
         "task": plan.task.settings(),
         "key": [str(jax.random.key_impl(runner.key)), np.asarray(jax.random.key_data(runner.key)).tolist()],
         "num_repeats": plan.num_repeats,
-        "grid": [{"axis": axis, **members} for axis, members in plan.grid.axes.items()],
+        "grid": list(plan.grid.axes.items()),
     }
     return as_json(found)
 

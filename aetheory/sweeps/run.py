@@ -22,10 +22,10 @@ from aetheory.sweeps.grid import make_grid
 from aetheory.sweeps.identity import Environment, environment, program_digests, provenance, settings
 from aetheory.sweeps.programs import Evaluations, OutputError, Runner
 from aetheory.sweeps.store import (
+    Layout,
     Store,
+    can_extend,
     check_names,
-    check_settings,
-    check_writable,
     create_store,
     memory_store,
     recover,
@@ -193,16 +193,15 @@ class Sweep:
         """The store at `path` where it is of this sweep; otherwise a new one, at `path` or in memory."""
         plan, outputs = self.plan, self.runner.outputs
         identity = settings(plan, self.runner, where)
-        attributes = provenance(identity, where)
         shape = plan.block_shape(block_size or plan.block_size(self.runner.bytes_each, where.platform))
+        layout = Layout(plan, outputs, provenance(identity, where), shape)
         if path is None:
-            return memory_store(plan, outputs, attributes, shape)
+            return memory_store(layout)
         identity |= {"version": version, **program_digests(plan, self.runner, version)}
         recover(path)
-        if path.exists() and not check_settings(path, identity):
+        if path.exists() and not can_extend(path, identity):
             return zarr_store(path)
-        check_writable(path)
-        return create_store(path, plan, outputs, identity, attributes, shape)
+        return create_store(path, layout, identity)
 
     def fill(self, results: Store, client: Any, stop_at_failure: bool, progress: Any, where: str) -> "xarray.Dataset":
         """Compute the missing cells."""

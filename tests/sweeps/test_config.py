@@ -54,7 +54,11 @@ def test_the_shipped_example_describes_500_problems():
         ('function = ["simulate", "predict"]', "", r"inclusive of function, grid, store, .* without \['function'\]"),
         ("repeats = 2", "repeat = 2", r"made of the keys .*, but got \['repeat'\]"),
         ('function = ["simulate", "predict"]', "function = []", "`function` must be 'simulate', .*, but got \\[\\]"),
-        ('"predict"]', '"guess"]', "`function` must be 'simulate', 'predict' or 'module:name', but got 'guess'"),
+        (
+            '"predict"]',
+            '"guess"]',
+            "`function` must be 'simulate', 'predict', 'module:name' or a list of them, but got 'guess'",
+        ),
         ('"float32"', '"float16"', "`dtype` must be 'float32' or 'float64'"),
         ('scale = "log"', 'scale = "cubic"', "ranges of start, stop, num and scale"),
         ("times = ", "time = ", "made of the keys"),

@@ -261,6 +261,10 @@ def test_a_store_survives_a_process_that_is_killed_while_it_extends_it(tmp_path,
     monkeypatch.undo()
     assert not path.exists()
     assert ae.sweeps.open_store(path).load().identical(before)
+    monkeypatch.setattr(store_module, "_copy_results", lambda *arguments: full())
+    with pytest.raises(OSError, match=r"`store` must be a path that can be written to, .* No space left"):
+        ae.sweep(draws, PLAIN, KEY, 2, path)
+    assert ae.sweeps.open_store(path).load().identical(before)
 
 
 def test_functions_of_the_host_need_a_version(tmp_path):
