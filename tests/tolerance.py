@@ -3,6 +3,7 @@
 import math
 
 import jax.numpy as jnp
+import numpy as np
 
 DEVIATIONS = 6.0
 """The errors of the terms of a sum are as good as independent, and beyond six deviations lies one sum in 10⁸."""
@@ -22,3 +23,9 @@ def rounding(dtype, terms=1, condition=1.0, size=1.0):
         size: Σ|terms| of the largest entry, for instance the largest variance where the sum is a covariance.
     """
     return float(jnp.finfo(dtype).eps) * min(terms, DEVIATIONS * math.sqrt(terms)) * float(condition) * float(size)
+
+
+def assert_rounded(found, expected, dtype, terms=1, condition=1.0, size=1.0, absolute=False):
+    """Two numbers or arrays agree up to rounding, relative to each entry or, where asked for, absolutely."""
+    error = rounding(dtype, terms, condition, size)
+    np.testing.assert_allclose(found, expected, **{"rtol": 0, "atol": error} if absolute else {"rtol": error})

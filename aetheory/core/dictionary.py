@@ -1,11 +1,34 @@
 """Dictionaries, group after group of columns: what sources, networks and figures ask of them."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from jaxtyping import ArrayLike as AnyArrayLike
 
 from aetheory.core.checks import check_array, fail, is_concrete
+
+
+class DictionaryModule(eqx.Module):
+    """A module with a dictionary in groups of columns, and its dimensions."""
+
+    dictionary: eqx.AbstractVar[Float[Array, "input_dim latent_dim"]]
+    group_size: eqx.AbstractVar[int]
+
+    @property
+    def input_dim(self) -> int:
+        """n, the entries of a signal."""
+        return self.dictionary.shape[0]
+
+    @property
+    def latent_dim(self) -> int:
+        """m, the entries of a code."""
+        return self.dictionary.shape[1]
+
+    @property
+    def num_groups(self) -> int:
+        """Γ = m/d."""
+        return self.latent_dim // self.group_size
 
 
 def normalise_columns(dictionary: Float[Array, "input_dim latent_dim"]) -> Float[Array, "input_dim latent_dim"]:

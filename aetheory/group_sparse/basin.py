@@ -2,7 +2,6 @@
 
 No barrier surrounds the true dictionary: q/e grows wherever active groups are found at all. But the time to recovery
 explodes where they are found rarely, so that a bound on the time divides the starts in two.
-
 Source: derived for this library; no paper has it, and nothing is proved. See `order_parameters`.
 """
 
@@ -13,8 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float64, Num
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Float, Float64, Num
 
 from aetheory.core.checks import as_float, check_real, fail
 from aetheory.core.curve import Curve
@@ -31,7 +29,7 @@ _NUM_DRAWS, _NUM_STARTS = 8192, 12
 """Random matrices from which `population_curve` takes its quantiles, and the number of these."""
 
 
-def recovery_time(problem: Any, correlation: Num[AnyArrayLike, ""] = 0.9) -> Float[Array, "*batch"]:
+def recovery_time(problem: Any, correlation: Num[ArrayLike, ""] = 0.9) -> Float[Array, "*batch"]:
     """Time p t until the order parameters reach a correlation; infinite where it exceeds 10⁵.
 
     In units of 1/p = Γ/γ: plain descent takes pt · Γ/(γη) steps. From columns of norm 1, without the noise of batches.
@@ -85,7 +83,7 @@ def _time(problem: Any, target: Scalar) -> Scalar:
 
 
 def critical_value(
-    problem: Any, name: str, budget: Num[AnyArrayLike, ""] = 2.0, correlation: Num[AnyArrayLike, ""] = 0.9
+    problem: Any, name: str, budget: Num[ArrayLike, ""] = 2.0, correlation: Num[ArrayLike, ""] = 0.9
 ) -> Float[Array, "*batch"]:
     """Least start correlation, or largest threshold, for which recovery takes no more than a budget of time.
 

@@ -3,8 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import ArrayLike as AnyArrayLike
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import ArrayLike, Float, Int, Shaped
 from scipy.optimize import linear_sum_assignment
 
 from aetheory.core.checks import check_real, check_samples, fail, static_integer
@@ -120,7 +119,7 @@ def _lloyd(
 
 
 def clustering_scores(
-    labels: Shaped[AnyArrayLike, " num_samples"], clusters: Shaped[AnyArrayLike, "..."]
+    labels: Shaped[ArrayLike, " num_samples"], clusters: Shaped[ArrayLike, "..."]
 ) -> ClusteringScores:
     """Accuracy, normalised mutual information and adjusted Rand index of a clustering.
 
@@ -148,7 +147,7 @@ def clustering_scores(
     )
 
 
-def sum_to_one(codes: Float[AnyArrayLike, "num_samples latent_dim"]) -> Float[np.ndarray, "num_samples latent_dim"]:
+def sum_to_one(codes: Float[ArrayLike, "num_samples latent_dim"]) -> Float[np.ndarray, "num_samples latent_dim"]:
     """Nonnegative codes scaled to sum 1 each; a code of zeros becomes constant."""
     entries = np.asarray(check_samples("codes", codes))
     check_real("codes", entries, "nonnegative", minimum=0.0)

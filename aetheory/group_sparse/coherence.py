@@ -24,7 +24,6 @@ def block_coherence(dictionary: DictionaryLike, group_size: int) -> Float[Array,
     """Block coherence μ_B = max_{g≠h} ‖A_gᵀA_h‖₂ / d for groups of d columns; 0 for a single group.
 
     The columns are used as they are. Mind the 1/d: the largest norm of a product of two groups is dμ_B.
-
     Source: Y. Eldar, P. Kuppinger, H. Bölcskei, "Block-sparse signals: uncertainty relations and efficient recovery",
     2010; arXiv:2102.07003, eq. (3).
     """

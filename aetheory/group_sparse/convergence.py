@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num, PRNGKeyArray
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from aetheory.core.checks import as_float, check_real, fail, static_integer
 from aetheory.core.reconstruction import reconstruction_loss
@@ -15,7 +14,7 @@ from aetheory.group_sparse.dictionaries import Dictionary, DictionaryLike
 from aetheory.group_sparse.network import GroupSparseAutoencoder
 from aetheory.sources.group_sparse import GroupSparseSource
 
-Number = Num[AnyArrayLike, "*batch"]
+Number = Num[ArrayLike, "*batch"]
 Numbers = Float[Array, "*batch"]
 Groups = Float[Array, "num_groups input_dim group_size"]
 Sums = tuple[Array, Array, Array]
@@ -39,7 +38,6 @@ def expected_gradient(
     """Expected gradient E ∂/∂A ½‖y − ŷ‖² over a source of the same dimension, from at least 2 batches.
 
     It averages exact gradients. Works for unfolded autoencoders too; the memory is that of one batch.
-
     Source: arXiv:2102.07003, the exact gradient (24).
     """
     num_batches, batch_size = static_integer("num_batches", num_batches), static_integer("batch_size", batch_size)
@@ -65,8 +63,8 @@ def published_gradient(
     reference: DictionaryLike,
     *,
     group_size: int,
-    active_probability: Num[AnyArrayLike, ""],
-    shrinkage: Num[AnyArrayLike, "*groups"],
+    active_probability: Num[ArrayLike, ""],
+    shrinkage: Num[ArrayLike, "*groups"],
 ) -> Dictionary:
     """Leading term of the expected gradient as published, `G_g = τ_g p (2 − τ_g)(A_g − A*_g) A*_gᵀA_g`.
 
@@ -147,7 +145,7 @@ def contraction_factor(
     return eta * tau * probability * (2 - tau) * bracket
 
 
-def measured_contraction(squared_distances: Num[AnyArrayLike, " records"]) -> Float[Array, " intervals"]:
+def measured_contraction(squared_distances: Num[ArrayLike, " records"]) -> Float[Array, " intervals"]:
     """Contraction 1 − e_{k+1}/e_k between records of e = ‖A − A*‖², to compare with ρ; negative where e grows."""
     distances = as_float(squared_distances)
     if distances.ndim != 1 or distances.size < 2:
@@ -160,7 +158,6 @@ def neighbourhood_radius(input_dim: int, num_groups: int, contraction: Number) -
     """Squared distance log³n/(Γ²ρ) at which e ← (1 − ρ)e + log³n/Γ² comes to rest; infinite where ρ ≤ 0.
 
     This is the published order of magnitude, with its unnamed constant set to 1.
-
     Source: arXiv:2102.07003, Theorem 2.
     """
     rho = as_float(contraction)
@@ -177,7 +174,6 @@ def fixed_point_norm(threshold: Number, code_norm: Number) -> Numbers:
 
     At s the reconstruction undoes the shrinkage, s²(1 − λ/(s‖x‖)) = 1, with ‖x‖ the norm of an active group of the
     code. Training with free column norms leads there, because the cost (13) has no penalty.
-
     Source: derived here from the encoder (11) and decoder (12) of arXiv:2102.07003, which fixes the norms at 1.
     """
     check_real("threshold", threshold, "finite and nonnegative", minimum=0.0)

@@ -3,16 +3,15 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Float, Int, Num, PRNGKeyArray
 from scipy.linalg import eigh
 
 from aetheory.core.checks import check_key, check_samples, fail, real_array, static_integer
 from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
 
 Dictionary = Float[Array, "input_dim latent_dim"]
-DictionaryLike = Float[AnyArrayLike, "..."]
-Samples = Num[AnyArrayLike, "..."]
+DictionaryLike = Float[ArrayLike, "..."]
+Samples = Num[ArrayLike, "..."]
 
 
 def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> Dictionary:
@@ -41,9 +40,7 @@ def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim:
     return jnp.moveaxis(groups * signs, 0, 1).reshape(input_dim, latent_dim)
 
 
-def perturbed_dictionary(
-    key: PRNGKeyArray, dictionary: DictionaryLike, noise_scale: Num[AnyArrayLike, ""]
-) -> Dictionary:
+def perturbed_dictionary(key: PRNGKeyArray, dictionary: DictionaryLike, noise_scale: Num[ArrayLike, ""]) -> Dictionary:
     """Dictionary A* plus Gaussian noise of standard deviation σ_B, with columns scaled to norm 1.
 
     For columns of norm 1 the mean correlation with A* is about 1/√(1 + σ_B² · input_dim).
@@ -71,9 +68,7 @@ def data_dictionary(key: PRNGKeyArray, samples: Samples, latent_dim: int) -> Dic
     return normalise_columns(rows[chosen].T)
 
 
-def subspace_dictionary(
-    samples: Samples, assignments: Int[AnyArrayLike, " num_samples"], group_size: int
-) -> Dictionary:
+def subspace_dictionary(samples: Samples, assignments: Int[ArrayLike, " num_samples"], group_size: int) -> Dictionary:
     """Dictionary with one orthonormal group for each class: the leading singular vectors of its uncentred samples.
 
     The groups are in the order of the class numbers. With the assignments of a clustering this is one step of

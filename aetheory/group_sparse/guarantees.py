@@ -5,8 +5,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Num
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Bool, Float, Num
 
 from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size
@@ -14,7 +13,7 @@ from aetheory.group_sparse.coherence import check_pair, group_blocks, group_prod
 from aetheory.group_sparse.dictionaries import DictionaryLike
 from aetheory.sources.group_sparse import check_law
 
-Number = Num[AnyArrayLike, "*batch"]
+Number = Num[ArrayLike, "*batch"]
 
 
 class ThresholdInterval(eqx.Module):
@@ -31,7 +30,7 @@ class ThresholdInterval(eqx.Module):
         """Whether no threshold is guaranteed."""
         return ~(self.lower < self.upper)
 
-    def contains(self, threshold: Num[AnyArrayLike, "*batch"]) -> Bool[Array, "*batch"]:
+    def contains(self, threshold: Num[ArrayLike, "*batch"]) -> Bool[Array, "*batch"]:
         """Whether a threshold is in the interval."""
         value = as_float(threshold)
         return (self.lower <= value) & (value < self.upper)
@@ -88,8 +87,8 @@ def support_guarantee(
     *,
     group_size: int,
     num_active: int,
-    min_norm: Num[AnyArrayLike, ""],
-    max_norm: Num[AnyArrayLike, ""],
+    min_norm: Num[ArrayLike, ""],
+    max_norm: Num[ArrayLike, ""],
 ) -> ThresholdInterval:
     """Thresholds that recover the support of every code for two given dictionaries A and A*.
 
@@ -97,7 +96,6 @@ def support_guarantee(
     group has at most the norm B_max times the sum of its γ largest norms; that of an active group has at least
     `σ_min(A_gᵀA*_g)` B_min minus B_max times the sum of its γ − 1 largest. The interval contains the sound
     `threshold_interval`, has the same arguments and also assumes no noise; groups need not be orthonormal.
-
     Source: the argument of arXiv:2102.07003, Lemma 1, kept for each pair; J. Tropp, "Greed is good", 2004.
     """
     learnt, truth = check_pair(dictionary, reference)

@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 from scipy.optimize import linear_sum_assignment
 
 from aetheory.core.checks import check_instance, check_key, fail, is_concrete, static_integer
@@ -45,7 +44,6 @@ def squared_distance(dictionary: DictionaryLike, reference: DictionaryLike) -> F
     """Squared distance ‖A − A*‖_F² of two dictionaries of one shape, columns scaled to norm 1, in their order.
 
     The published curve shows this distance. `dictionary_distance` matches columns or groups first.
-
     Source: arXiv:2102.07003, Fig. 3.
     """
     learnt, truth = check_pair(dictionary, reference)
@@ -57,7 +55,6 @@ def dictionary_distance(dictionary: DictionaryLike, reference: DictionaryLike, *
 
     The distance is ‖A − A*‖_F², with columns scaled to norm 1. For single columns the rotations are signs. Runs on the
     host and cannot be traced; `squared_distance` can.
-
     Source: H. Kuhn, "The Hungarian method", 1955; P. Schönemann, "A generalized solution of the orthogonal Procrustes
     problem", 1966: min over R of `‖A_g − A*_h R‖² = ‖A_g‖² + ‖A*_h‖² − 2‖A_gᵀA*_h‖_nuclear`.
     """
@@ -71,7 +68,7 @@ def dictionary_distance(dictionary: DictionaryLike, reference: DictionaryLike, *
     return max(2 * float(learnt.shape[1] - matched.sum()), 0.0)
 
 
-def active_groups(codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: int) -> Bool[Array, "*batch num_groups"]:
+def active_groups(codes: Float[ArrayLike, "*batch latent_dim"], group_size: int) -> Bool[Array, "*batch num_groups"]:
     """Whether each group of the codes has an entry other than zero."""
     entries = jnp.asarray(codes)
     num_groups = check_group_size(static_integer("group_size", group_size), entries.shape[-1])
@@ -79,7 +76,7 @@ def active_groups(codes: Float[AnyArrayLike, "*batch latent_dim"], group_size: i
 
 
 def support_recovery(
-    found: Bool[AnyArrayLike, "num_samples num_groups"], active: Bool[AnyArrayLike, "..."]
+    found: Bool[ArrayLike, "num_samples num_groups"], active: Bool[ArrayLike, "..."]
 ) -> SupportRecovery:
     """Rates at which the groups `found` agree with the groups `active`, both as from `active_groups`."""
     found, active = jnp.asarray(found), jnp.asarray(active)

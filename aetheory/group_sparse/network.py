@@ -7,11 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Num
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Float, Num
 
 from aetheory.core.checks import check_array, real_array, static_integer
-from aetheory.core.dictionary import check_dictionary, check_group_size, normalise_columns
+from aetheory.core.dictionary import DictionaryModule, check_dictionary, check_group_size, normalise_columns
 from aetheory.core.precision import exact_products
 
 Dictionary = Float[Array, "input_dim latent_dim"]
@@ -22,8 +21,8 @@ _POWER_ITERATIONS = 100
 
 
 def group_relu(
-    codes: Num[AnyArrayLike, "..."],
-    threshold: Num[AnyArrayLike, "*groups"],
+    codes: Num[ArrayLike, "..."],
+    threshold: Num[ArrayLike, "*groups"],
     group_size: int,
     *,
     nonnegative: bool = False,
@@ -53,7 +52,7 @@ def group_relu(
     return scale * _shrink(codes / scale, relative, group_size, nonnegative)
 
 
-class GroupSparseAutoencoder(eqx.Module):
+class GroupSparseAutoencoder(DictionaryModule):
     """Autoencoder ŷ = A x with x from K steps x ← σ_{sλ}(x + s Aᵀ(y − A x)), starting at x = 0.
 
     One step with s = 1 is the published one-layer encoder σ_λ(Aᵀy). More steps are its unfolded form (ISTA), which
@@ -83,8 +82,8 @@ class GroupSparseAutoencoder(eqx.Module):
 
     def __init__(
         self,
-        dictionary: Float[AnyArrayLike, "..."],
-        threshold: Num[AnyArrayLike, "*groups"],
+        dictionary: Float[ArrayLike, "..."],
+        threshold: Num[ArrayLike, "*groups"],
         group_size: int = 1,
         *,
         num_iterations: int = 1,
@@ -96,21 +95,6 @@ class GroupSparseAutoencoder(eqx.Module):
         self.threshold = _check_threshold(threshold, self.latent_dim, self.group_size).astype(self.dictionary.dtype)
         self.num_iterations = static_integer("num_iterations", num_iterations)
         self.nonnegative, self.unit_norm = nonnegative, unit_norm
-
-    @property
-    def input_dim(self) -> int:
-        """n, the entries of an input."""
-        return self.dictionary.shape[0]
-
-    @property
-    def latent_dim(self) -> int:
-        """m, the entries of a code."""
-        return self.dictionary.shape[1]
-
-    @property
-    def num_groups(self) -> int:
-        """Γ = m/d."""
-        return self.latent_dim // self.group_size
 
     @property
     def atoms(self) -> Dictionary:

@@ -4,7 +4,6 @@ Each group of the learnt dictionary is A_g = q A*_g + E_g, where A*_g and E_g/e 
 independent of everything else; N = q² + e² is the squared norm of a column. The pre-activation z = A_gᵀy of the group
 is Gaussian around q x*_g with variance N ω in each entry, where ω is the energy per dimension of the other groups' part
 of the signal and of the noise.
-
 Source: derived for this library from the loss of arXiv:2102.07003, for n → ∞ at few active groups; no paper has it.
 """
 

@@ -176,7 +176,6 @@ def published_bound(problem: Any, steps: Steps) -> Bracketed:
     """Γ e_k of e ← (1 − ρ)e + log³n/Γ² from the start, where α = c, δ² = e = 2d(1−c) and ‖z‖ = c‖x‖ for each group.
 
     The dictionaries of the problem have these values for n → ∞; ρ is largest where all groups are alike.
-
     Source: arXiv:2102.07003, Theorem 2.
     """
     correlation, size = problem.start_correlation, problem.group_size

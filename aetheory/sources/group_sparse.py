@@ -6,11 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Num, PRNGKeyArray
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Bool, Float, Num, PRNGKeyArray
 
 from aetheory.core.checks import as_float, check_at_least, check_key, check_real, fail, is_concrete, static_integer
-from aetheory.core.dictionary import check_dictionary, check_group_size
+from aetheory.core.dictionary import DictionaryModule, check_dictionary, check_group_size
 
 
 class GroupSparseSamples(NamedTuple):
@@ -27,7 +26,7 @@ class GroupSparseSamples(NamedTuple):
     active: Bool[Array, "num_samples num_groups"]
 
 
-class GroupSparseSource(eqx.Module):
+class GroupSparseSource(DictionaryModule):
     """Signals y = A* x* + noise with γ uniformly random active groups among the Γ groups of x*.
 
     An active group has a uniformly random direction and a norm uniform in [B_min, B_max]. With one active group it is
@@ -53,13 +52,13 @@ class GroupSparseSource(eqx.Module):
 
     def __init__(
         self,
-        dictionary: Float[AnyArrayLike, "..."],
+        dictionary: Float[ArrayLike, "..."],
         group_size: int,
         num_active: int,
         *,
-        min_norm: Num[AnyArrayLike, ""] = 1.0,
-        max_norm: Num[AnyArrayLike, ""] = 1.0,
-        signal_to_noise: Num[AnyArrayLike, ""] | None = None,
+        min_norm: Num[ArrayLike, ""] = 1.0,
+        max_norm: Num[ArrayLike, ""] = 1.0,
+        signal_to_noise: Num[ArrayLike, ""] | None = None,
     ):
         self.dictionary = check_dictionary("dictionary", dictionary)
         self.group_size = static_integer("group_size", group_size)
@@ -69,21 +68,6 @@ class GroupSparseSource(eqx.Module):
         dtype = self.dictionary.dtype
         self.min_norm, self.max_norm = as_float(min_norm).astype(dtype), as_float(max_norm).astype(dtype)
         self.signal_to_noise = None if signal_to_noise is None else as_float(signal_to_noise).astype(dtype)
-
-    @property
-    def input_dim(self) -> int:
-        """n, the entries of an observation."""
-        return self.dictionary.shape[0]
-
-    @property
-    def latent_dim(self) -> int:
-        """m, the entries of a code."""
-        return self.dictionary.shape[1]
-
-    @property
-    def num_groups(self) -> int:
-        """Γ = m/d."""
-        return self.latent_dim // self.group_size
 
     @property
     def mean_squared_norm(self) -> Float[Array, ""]:
@@ -170,7 +154,6 @@ def random_subsets(key: PRNGKeyArray, num_subsets: int, size: int, num_chosen: i
     """Independent, uniformly random subsets of {0, …, size − 1}, each as `num_chosen` different numbers.
 
     Their order within a row is not uniform. A row costs `num_chosen` draws, whatever `size` is.
-
     Source: R. Floyd, in J. Bentley, "A sample of brilliance", Communications of the ACM 30, 1987.
     """
     tops = jnp.arange(size - num_chosen, size)

@@ -10,8 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Num, PRNGKeyArray
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Float, Int, Num, PRNGKeyArray
 
 from aetheory.core.checks import (
     check_choice,
@@ -51,7 +50,7 @@ class ImageSource(eqx.Module):
     name: str = eqx.field(static=True)
 
     def __init__(
-        self, samples: Num[AnyArrayLike, "..."], labels: Num[AnyArrayLike, "..."], image_shape: Sequence[int], name: str
+        self, samples: Num[ArrayLike, "..."], labels: Num[ArrayLike, "..."], image_shape: Sequence[int], name: str
     ):
         self.samples = check_samples("samples", samples)
         self.labels = jnp.asarray(labels)
@@ -84,7 +83,7 @@ class ImageSource(eqx.Module):
         shape = (static_integer("num_samples", num_samples),)
         return self.samples[jax.random.randint(key, shape, 0, self.num_samples)]
 
-    def select(self, indices: Int[AnyArrayLike, " num_selected"]) -> "ImageSource":
+    def select(self, indices: Int[ArrayLike, " num_selected"]) -> "ImageSource":
         """Images with these row numbers, in this order.
 
         Raises:
@@ -116,14 +115,14 @@ class Whitening(eqx.Module):
     mean: Float[Array, " input_dim"]
     matrix: Float[Array, "input_dim rank"]
 
-    def __call__(self, samples: Num[AnyArrayLike, "..."]) -> Float[Array, "num_samples rank"]:
+    def __call__(self, samples: Num[ArrayLike, "..."]) -> Float[Array, "num_samples rank"]:
         """Samples, shape (num_samples, input_dim), in whitened coordinates, shape (num_samples, rank)."""
         rows = check_samples("samples", samples, len(self.mean))
         return jnp.matmul(rows - self.mean[None, :], self.matrix, precision=jax.lax.Precision.HIGHEST)
 
 
 def whiten(
-    samples: Num[AnyArrayLike, "..."], *, smallest_variance: float = 0.0
+    samples: Num[ArrayLike, "..."], *, smallest_variance: float = 0.0
 ) -> tuple[Float[Array, "num_samples rank"], Whitening]:
     """Centred samples with unit covariance (divisor N), and the whitening map.
 

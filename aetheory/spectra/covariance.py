@@ -4,7 +4,6 @@ S = Σ^½ G Gᵀ Σ^½/N with p × N independent standard entries in G. As p and
 variance δ(s) of the population along its eigenvectors depend on the eigenvalues τ of Σ alone, through the companion
 Stieltjes transform m(ζ), the solution of ζ = −1/m + z·mean τ/(1 + τm). All integrals over F follow from m on a contour
 around the support, also with mass at 0, isolated bulks, hard edges (z = 1) and vanishing variances.
-
 Source: J. Silverstein (1995), "Strong convergence of the empirical distribution of eigenvalues of large dimensional
 random matrices"; O. Ledoit, S. Péché (2011), "Eigenvectors of some large sample covariance matrix ensembles", for δ;
 the contour rule is derived here.

@@ -218,7 +218,6 @@ def free_poisson(rate: Real, jump: Real) -> MarchenkoPastur:
     """The free Poisson law of the given `rate` > 0 and `jump` ≥ 0: jump · (sum of rate·p random projections), p → ∞.
 
     It is the Marchenko–Pastur law of ratio 1/rate and mean rate·jump.
-
     Source: as used in arXiv:2606.05335.
     """
     rate = real_array("rate", rate, "finite and positive", minimum=0.0, strict=True)

@@ -16,7 +16,6 @@ def sample_wishart_spectrum(
     """Nonzero eigenvalues of XXᵀ/N in increasing order, X of shape (dim, num_samples) with N(0, 1) entries.
 
     They are drawn without forming X, at a cost that depends on the smaller dimension only.
-
     Source: I. Dumitriu, A. Edelman (2002), "Matrix models for beta ensembles", arXiv:math-ph/0206043.
     """
     dim, num_samples = static_integer("dim", dim), static_integer("num_samples", num_samples)
@@ -29,7 +28,6 @@ def sample_laguerre_spectrum(key: PRNGKeyArray, size: int, degrees: Float[Array,
 
     The squared singular values of `sample_laguerre_factor` B, by bisection on the tridiagonal form of (0 B; Bᵀ 0),
     which does not square their error. `degrees` may be traced: one program serves all of them.
-
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043; G. Golub, W. Kahan (1965), for the tridiagonal form.
     """
     diagonal, below = sample_laguerre_factor(key, size, degrees)
@@ -47,7 +45,6 @@ def sample_laguerre_factor(
 
     X has shape (size, degrees ≥ size) and N(0, 1) entries. The bidiagonal β-Laguerre model (β = 1): independent χ
     with degrees − i degrees of freedom on the diagonal, size − 1 − i below it. `degrees` may be traced.
-
     Source: I. Dumitriu, A. Edelman (2002), arXiv:math-ph/0206043.
     """
     index = jnp.arange(size, dtype=degrees.dtype)
@@ -61,7 +58,6 @@ def sample_bartlett_factor(key: PRNGKeyArray, size: int, degrees: Float[Array, "
 
     Independent entries: χ with degrees − i degrees of freedom on the diagonal, N(0, 1) below it. `degrees` may be
     traced: one program serves all of them.
-
     Source: M. Bartlett (1933), "On the theory of statistical regression".
     """
     key_diagonal, key_below = jax.random.split(key)
@@ -75,7 +71,6 @@ def _sample_chi(key: PRNGKeyArray, degrees: Float[Array, " n"]) -> Float[Array, 
 
     All candidates of a round are drawn together until the last is accepted: the program compiles several times as fast
     as `jax.random.gamma`, which has a loop for each.
-
     Source: G. Marsaglia, W. W. Tsang (2000), "A simple method for generating gamma variables", ACM TOMS 26.
     """
     degrees = jax.lax.stop_gradient(degrees)

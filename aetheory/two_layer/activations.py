@@ -5,7 +5,6 @@ For standard Gaussians g, g' of correlation ρ the kernel of an activation σ is
     f(ρ) = E σ(g) σ(g') = Σ_ℓ c_ℓ² ρ^ℓ,      c_ℓ = E σ(g) He_ℓ(g) / √ℓ!.
 
 The risk of a two-layer autoencoder depends on σ through f alone, and in high dimension through α = f(1)/c₁² − 1.
-
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
 

@@ -6,7 +6,6 @@ For inputs of covariance Σ, pre-activations of unit variance, K = B Σ Bᵀ, f 
     R(A, B) = (1/d) [tr Σ − 2 c₁ tr(A B Σ) + tr(A f(K) Aᵀ)].
 
 An argument `covariance` is `None` for the identity, a vector of variances, or a positive semidefinite matrix.
-
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468.
 """
 
@@ -183,9 +182,8 @@ class EncoderStatistics(eqx.Module):
         moved = self.activation.kernel_matrix(self.correlations * (1 - _ENTRY_ERROR_IN_EPSILONS * epsilon)) - kernel
         error = 2 * jnp.sqrt(jnp.sum(moved**2, axis=1))
         ridge = jax.lax.stop_gradient(error) + _RIDGE_IN_EPSILONS * len(kernel) ** 0.5 * epsilon * total
-        kernel = jnp.where(distinct[:, None] & distinct[None, :], kernel, 0) + jnp.diag(
-            jnp.where(distinct, ridge, total)
-        )
+        pairs = distinct[:, None] & distinct[None, :]
+        kernel = jnp.where(pairs, kernel, 0) + jnp.diag(jnp.where(distinct, ridge, total))
         factor = jax.lax.linalg.cholesky(kernel, symmetrize_input=False)
         right = self.activation.linear_coefficient * jnp.where(distinct[:, None], self.projected, 0)
         decoder = jax.scipy.linalg.cho_solve((factor, True), right)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import refused
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import (
     GroupSparseAutoencoder,
@@ -71,9 +71,7 @@ def test_the_published_gradient_is_its_formula_group_by_group(precision):
         mine, own = learnt[:, 2 * g : 2 * g + 2], truth[:, 2 * g : 2 * g + 2]
         expected = tau * 0.3 * (2 - tau) * (mine - own) @ own.T @ mine
         size = (np.abs(mine - own) @ np.abs(own).T @ np.abs(mine)).max()
-        np.testing.assert_allclose(
-            result[:, 2 * g : 2 * g + 2], expected, rtol=0, atol=rounding(precision, terms=11, size=size)
-        )
+        assert_rounded(result[:, 2 * g : 2 * g + 2], expected, precision, terms=11, size=size, absolute=True)
 
 
 def test_the_published_contraction_agrees_with_its_formula_and_is_never_positive(x64):
@@ -87,9 +85,7 @@ def test_the_published_contraction_agrees_with_its_formula_and_is_never_positive
             group_size=size, closeness=delta,
         )  # fmt: skip
         bracket = low - size * (high * np.sqrt(size**2 + 1) + delta) ** 2 / low
-        np.testing.assert_allclose(
-            rho, 0.1 * tau * probability * (2 - tau) * bracket, rtol=rounding(jnp.float64, terms=16)
-        )
+        assert_rounded(rho, 0.1 * tau * probability * (2 - tau) * bracket, jnp.float64, terms=16)
         assert (rho <= 0).all()
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import GroupSparseSource, group_relu, orthonormal_groups_dictionary, perturbed_dictionary, recovery
 
@@ -137,11 +137,8 @@ def test_the_guarantee_counts_the_worst_support(x64):
                     quiet = min(quiet, kept - LARGEST * sum(others))
                 else:
                     loud = max(loud, LARGEST * sum(others))
-        np.testing.assert_allclose(
-            [interval.lower, interval.upper],
-            [loud, quiet],
-            rtol=0,
-            atol=rounding(jnp.float64, terms=40, size=active * LARGEST),
+        assert_rounded(
+            [interval.lower, interval.upper], [loud, quiet], jnp.float64, terms=40, size=active * LARGEST, absolute=True
         )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from refusals import refused
 from scipy.stats import binomtest, ortho_group
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 import aetheory as ae
 from aetheory import recovery
@@ -41,9 +41,7 @@ def test_signed_permutations_of_columns_are_found(x64):
         np.sum(np.minimum(*(np.sum((unit(noisy)[:, list(p)] - s * unit(A)) ** 2, axis=0) for s in (1, -1))))
         for p in itertools.permutations(range(6))
     )
-    assert recovery.dictionary_distance(noisy, A) == pytest.approx(
-        best, rel=rounding(jnp.float64, terms=54, condition=2 * 6 / best)
-    )
+    assert_rounded(recovery.dictionary_distance(noisy, A), best, jnp.float64, terms=54, condition=2 * 6 / best)
 
 
 def test_rotations_within_permuted_groups_are_found(x64):

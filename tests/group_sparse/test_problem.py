@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from refusals import refused
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 import aetheory as ae
 from aetheory.core.bibliography import bibliography
@@ -46,9 +46,7 @@ def test_repeats_are_runs_of_their_own(x64):
         error = rounding(jnp.float64, terms=5 * 20, size=np.abs(values).max())
         np.testing.assert_allclose(curve.values[name], values.mean(axis=0), rtol=0, atol=error)
         np.testing.assert_allclose(curve.std[name], values.std(axis=0, ddof=1), rtol=0, atol=error)
-    np.testing.assert_allclose(
-        curve.module.dictionary[1], single[1].module.dictionary, rtol=0, atol=rounding(jnp.float64, terms=5 * 20)
-    )
+    assert_rounded(curve.module.dictionary[1], single[1].module.dictionary, jnp.float64, terms=5 * 20, absolute=True)
 
 
 def test_maps_and_compiled_programs_agree_with_a_loop(x64):

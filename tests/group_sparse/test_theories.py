@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 import aetheory as ae
 
@@ -37,9 +37,7 @@ def test_the_published_bound_is_its_recurrence_and_grows(threshold, x64):
     rho, distances = 0.5 * tau * 0.03 * (2 - tau) * bracket, [start]
     for _ in range(20):
         distances.append((1 - rho) * distances[-1] + math.log(190) ** 3 / 100**2)
-    np.testing.assert_allclose(
-        curve.distance, 100 * np.asarray(distances)[[0, 1, 4, 20]], rtol=rounding(jnp.float64, terms=20 * 8)
-    )
+    assert_rounded(curve.distance, 100 * np.asarray(distances)[[0, 1, 4, 20]], jnp.float64, terms=20 * 8)
     assert rho <= 0
     assert curve.upper is curve.values
     rates = jax.vmap(lambda rate: ae.predict(replace(problem, learning_rate=rate), [4], "published bound").distance)

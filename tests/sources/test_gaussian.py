@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import refused
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import GaussianSource
 from aetheory.sources.source import Source
@@ -65,10 +65,8 @@ def test_isotropic_and_power_law(precision):
     source = GaussianSource.power_law(5, 1.5)
     assert source.variances.dtype == precision
     assert float(jnp.mean(source.variances)) == pytest.approx(1, rel=rounding(precision, terms=2 * 5))
-    np.testing.assert_allclose(
-        source.variances / source.variances[0],
-        np.arange(1, 6) ** -1.5,
-        rtol=rounding(precision, terms=4, condition=1.5 * math.log(5)),
+    assert_rounded(
+        source.variances / source.variances[0], np.arange(1, 6) ** -1.5, precision, terms=4, condition=1.5 * math.log(5)
     )
     np.testing.assert_array_equal(GaussianSource.power_law(4, 0.0).variances, np.ones(4))
 
@@ -83,9 +81,7 @@ def test_a_source_goes_through_jit(x64):
     def total(exponent):
         return jnp.sum(GaussianSource.power_law(4, exponent).sample(KEY, 7) ** 2)
 
-    assert float(jax.jit(total)(0.7)) == pytest.approx(
-        float(total(0.7)), rel=rounding(jnp.float64, terms=4 * 7, condition=2)
-    )
+    assert_rounded(jax.jit(total)(0.7), float(total(0.7)), jnp.float64, terms=4 * 7, condition=2)
     assert np.isfinite(jax.grad(total)(0.7))
 
 

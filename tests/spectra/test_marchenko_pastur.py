@@ -7,7 +7,7 @@ import pytest
 from oracles.prism import marchenko_pastur_integral
 from scipy import stats
 from scipy.integrate import quad
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, free_poisson
 from aetheory.spectra.sampling import _sample_chi, sample_bartlett_factor, sample_wishart_spectrum
@@ -178,9 +178,7 @@ def test_free_poisson_is_the_scaled_law(x64):
     law = free_poisson(rate=0.4, jump=3.0)
     assert float(law.atom) == pytest.approx(0.6)
     # free cumulants of a free Poisson law are rate·jumpᵏ: m₁ = κ₁, m₂ = κ₂ + κ₁²
-    np.testing.assert_allclose(
-        law.moments(2), [1.2, 0.4 * 9 + 1.2**2], rtol=rounding(jnp.float64, terms=4, condition=6)
-    )
+    assert_rounded(law.moments(2), [1.2, 0.4 * 9 + 1.2**2], jnp.float64, terms=4, condition=6)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from refusals import refused
 from scipy import integrate, special
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory.two_layer.activations import ACTIVATIONS, as_activation, from_function, leaky_relu
 from aetheory.two_layer.hermite import hermite_coefficients
@@ -149,11 +149,8 @@ def test_hermite_coefficients_in_closed_form(x64):
     # x³ = He_3 + 3 He_1
     np.testing.assert_allclose(hermite_coefficients(lambda x: x**3, (), 4)[0], [0, 3, 0, math.sqrt(6), 0], atol=MANY)
     signs = hermite_coefficients(jnp.sign, (0.0,), 5)[0]  # c_3² = (2/π)/6, c_5² = (2/π) 3/40
-    np.testing.assert_allclose(
-        np.square(signs),
-        2 / math.pi * np.array([0, 1, 0, 1 / 6, 0, 3 / 40]),
-        rtol=0,
-        atol=rounding(jnp.float64, terms=128),
+    assert_rounded(
+        np.square(signs), 2 / math.pi * np.array([0, 1, 0, 1 / 6, 0, 3 / 40]), jnp.float64, terms=128, absolute=True
     )
 
 
@@ -164,9 +161,7 @@ def test_derivatives_of_the_kernel(name, x64):
     slopes = derivative(inside)
     differences = (kernel(inside + 1e-5) - kernel(inside - 1e-5)) / 2e-5
     np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-8)  # of the differences
-    assert float(derivative(jnp.zeros(5))[0]) == pytest.approx(
-        sigma.linear_coefficient**2, rel=rounding(jnp.float64, terms=8)
-    )
+    assert_rounded(derivative(jnp.zeros(5))[0], sigma.linear_coefficient**2, jnp.float64, terms=8)
     assert np.isfinite(derivative(jnp.asarray([-1.0, 1.0, 1 + 1e-12, 1.0, 1.0]))).all()
 
 
@@ -174,9 +169,7 @@ def test_known_alphas(x64):
     assert SIGN.alpha == pytest.approx(math.pi / 2 - 1, rel=rounding(jnp.float64, terms=3, condition=3))
     assert as_activation("linear").alpha == 0
     assert leaky_relu(1.0).is_odd
-    assert as_activation("erf").alpha == pytest.approx(
-        1.5 * math.asin(2 / 3) - 1, rel=rounding(jnp.float64, 8, condition=12)
-    )
+    assert_rounded(as_activation("erf").alpha, 1.5 * math.asin(2 / 3) - 1, jnp.float64, 8, condition=12)
 
 
 def test_the_kernel_matrix_is_exact_on_the_diagonal_and_at_equal_units(precision):
@@ -216,9 +209,7 @@ def test_activations_made_alike_share_one_program(x64):
 
 def test_functions_become_activations_inside_jit(x64):
     inside = jax.jit(lambda x: as_activation(jnp.tanh).kernel(x))(jnp.asarray(0.4))
-    assert float(inside) == pytest.approx(
-        float(as_activation("tanh").kernel(jnp.asarray(0.4))), rel=rounding(jnp.float64, 64)
-    )
+    assert_rounded(inside, float(as_activation("tanh").kernel(jnp.asarray(0.4))), jnp.float64, 64)
 
 
 def test_a_missing_breakpoint_is_noticed():

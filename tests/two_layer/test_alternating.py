@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import GaussianSource, TwoLayerProblem, limits, population_risk, predict, simulate
 from aetheory.two_layer.network import optimal_risk, random_encoder
@@ -104,9 +104,7 @@ def test_starts_are_mapped_over(x64):
     starts = jnp.stack([encoder(seed=seed) for seed in range(3)])
     mapped = jax.jit(jax.vmap(lambda start: descend(start, BLOCKS, activation="tanh").risk))(starts)
     for risks, start in zip(mapped, starts, strict=True):
-        np.testing.assert_allclose(
-            risks, descend(start, BLOCKS, activation="tanh").risk, rtol=rounding(jnp.float64, 20 * UNITS**2)
-        )
+        assert_rounded(risks, descend(start, BLOCKS, activation="tanh").risk, jnp.float64, 20 * UNITS**2)
 
 
 def test_equal_units_are_no_obstacle(x64):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import refused
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import TwoLayerAutoencoder, population_risk
 from aetheory.two_layer.activations import as_activation, from_function
@@ -106,13 +106,9 @@ def test_variances_are_a_diagonal_covariance(x64):
     rows = encoders("random")
     autoencoder = TwoLayerAutoencoder(rows, rows.T / 3)
     for function in (lambda s: population_risk(autoencoder, s), lambda s: tied_risk(rows, "erf", s)):
-        np.testing.assert_allclose(
-            function(VARIANCES), function(np.diag(VARIANCES)), rtol=rounding(jnp.float64, DIM * UNITS)
-        )
-    np.testing.assert_allclose(
-        optimal_decoder(rows, "sign", np.ones(DIM)),
-        optimal_decoder(rows, "sign", None),
-        rtol=rounding(jnp.float64, DIM * UNITS),
+        assert_rounded(function(VARIANCES), function(np.diag(VARIANCES)), jnp.float64, DIM * UNITS)
+    assert_rounded(
+        optimal_decoder(rows, "sign", np.ones(DIM)), optimal_decoder(rows, "sign", None), jnp.float64, DIM * UNITS
     )
 
 
@@ -132,9 +128,7 @@ def test_the_tied_form_has_the_best_scalar(covariance, x64):
     encoder = encoders("random")
     tied = tied_autoencoder(encoder, "sign", covariance)
     least = float(tied_risk(encoder, "sign", covariance))
-    assert float(population_risk(tied, covariance)) == pytest.approx(
-        least, rel=rounding(jnp.float64, terms=DIM * UNITS)
-    )
+    assert_rounded(population_risk(tied, covariance), least, jnp.float64, terms=DIM * UNITS)
     for factor in (0.99, 1.01):
         other = TwoLayerAutoencoder(tied.encoder, factor * tied.decoder)
         assert float(population_risk(other, covariance)) > least
@@ -146,8 +140,8 @@ def test_orthonormal_rows_attain_the_limit_with_the_tied_decoder(x64):
     limit = 1 - 7 / DIM * 2 / np.pi
     assert float(tied_risk(orthonormal)) == pytest.approx(limit, rel=rounding(jnp.float64, terms=7 * DIM))
     assert float(optimal_risk(orthonormal)) == pytest.approx(limit, rel=rounding(jnp.float64, terms=7 * DIM))
-    np.testing.assert_allclose(
-        optimal_decoder(orthonormal), np.sqrt(2 / np.pi) * orthonormal.T, rtol=0, atol=rounding(jnp.float64, 7 * DIM)
+    assert_rounded(
+        optimal_decoder(orthonormal), np.sqrt(2 / np.pi) * orthonormal.T, jnp.float64, 7 * DIM, absolute=True
     )
 
 
@@ -223,9 +217,7 @@ def test_the_module_and_its_sampled_risk(x64):
     estimate = sampled_risk(autoencoder, samples)
     errors = ((samples - expected) ** 2).mean(axis=1)
     assert float(estimate.mean) == pytest.approx(errors.mean(), rel=rounding(jnp.float64, 50 * DIM))
-    assert float(estimate.standard_error) == pytest.approx(
-        errors.std() / np.sqrt(50), rel=rounding(jnp.float64, 50 * DIM)
-    )
+    assert_rounded(estimate.standard_error, errors.std() / np.sqrt(50), jnp.float64, 50 * DIM)
 
 
 def test_risks_run_under_jit_and_vmap(x64):

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 import aetheory as ae
 from aetheory.core.bibliography import bibliography
@@ -60,9 +60,7 @@ def test_batches_jit_vmap_and_real_dimensions(x64):
     slope = jax.grad(lambda n: risk(ae.TwoLayerProblem(4, n), "gaussian")[0])(9.0)
     assert float(slope) == pytest.approx(-alpha / (4 * (2.25 + alpha) ** 2), rel=rounding(jnp.float64, 16))
     answer = ae.sensitivities(ae.TwoLayerProblem(4, 9), TIMES, "gaussian")
-    np.testing.assert_allclose(
-        answer.derivatives["num_units"].risk, np.full(3, 9 * slope), rtol=rounding(jnp.float64, 32)
-    )
+    assert_rounded(answer.derivatives["num_units"].risk, np.full(3, 9 * slope), jnp.float64, 32)
 
 
 def test_theories_cite_the_bibliography():

@@ -4,7 +4,6 @@ A spectrum, the standard deviations D_j or the variances v_j = D_j² of d direct
 shape (*batch, d) and in any order. The number n of units and the rate r in units or bits per dimension are positive
 real numbers, or arrays that broadcast with *batch. Activations σ are odd with a linear part; α can be given in their
 place and may be traced.
-
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468 (ICML 2023).
 """
 
@@ -95,7 +94,6 @@ def rate_distortion(variances: Any, rate: Any = 1.0) -> Batch:
 
     D = (1/d) Σ_j min(θ, v_j) by reverse water-filling, with the level θ at which Σ_j ½ log₂(v_j/θ)₊ = r d. For equal
     variances v·2^{−2r}. A two-layer autoencoder with the sign uses n = r d bits.
-
     Source: T. Cover, J. Thomas (2006), "Elements of Information Theory", Theorem 10.3.3.
     """
     return _distortion(*_check_spectrum("variances", variances, "rate", rate))

@@ -4,8 +4,7 @@ import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num, PRNGKeyArray
-from jaxtyping import ArrayLike as AnyArrayLike
+from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
 from aetheory.core.checks import check_samples
 from aetheory.core.precision import exact_products
@@ -32,7 +31,7 @@ class Gaussianity(NamedTuple):
 
 @exact_products
 def gaussianity(
-    samples: Num[AnyArrayLike, "..."],
+    samples: Num[ArrayLike, "..."],
     num_units: int,
     key: PRNGKeyArray,
     *,

@@ -1,7 +1,6 @@
 """Risks on sparse sources: of the identity, of a random rotation, and of a denoiser in place of a linear decoder.
 
 Everywhere `source` is a `SparseSource` and `rate` is r = n/d, positive; `activation` is σ, odd, with a linear part.
-
 Source: K. Kögler, A. Shevchenko, H. Hassani, M. Mondelli, arXiv:2402.05013 (ICML 2024).
 """
 

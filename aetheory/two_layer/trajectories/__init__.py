@@ -2,7 +2,6 @@
 
 Derived for this library from the exact population risk: a mean-field closure, compared with simulations, and no
 theorem.
-
 Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468, for the risk and the methods; the
 trajectories are derived here.
 """

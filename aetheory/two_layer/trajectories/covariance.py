@@ -8,7 +8,6 @@ from the right, B̃ ← B̃ T, with T a function of M and D alone,
 
 M and D do not commute, so that the spectrum of M does not determine its own change. For random rows M = D W D with W
 free from D; here W has Marchenko–Pastur quantiles as eigenvalues and a random rotation.
-
 Source: derived for this library from the risk and the method of arXiv:2212.13468.
 """
 

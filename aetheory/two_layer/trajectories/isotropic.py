@@ -4,7 +4,6 @@ K = B Bᵀ has the eigenvalues λ = b² and f(K) ≈ c₁²(K + αI) for random 
 vectors of B do not change in training. The unit length of the rows costs one multiplier, which keeps
 ⟨λ⟩ = (1/n) tr K = 1. At finite n there are terms of order 1/n: ε (see `kernel`), and multipliers that differ between
 the rows (see `Spectrum.tangent`).
-
 Source: derived for this library from the risk and the methods of arXiv:2212.13468.
 """
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from refusals import refused
 from scipy import optimize
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import limits
 
@@ -47,9 +47,7 @@ def test_the_isotropic_limit(precision):
     linear = limits.gaussian(jnp.asarray(rates, precision), "linear")
     np.testing.assert_allclose(linear, np.maximum(1 - rates, 0), rtol=0, atol=rounding(precision, terms=2))
     slope = jax.vmap(jax.grad(limits.gaussian))(jnp.asarray([0.5, 2.0], precision))
-    np.testing.assert_allclose(
-        slope, [-2 / np.pi, -ALPHA / (2 + ALPHA) ** 2], rtol=rounding(precision, terms=8, condition=2)
-    )
+    assert_rounded(slope, [-2 / np.pi, -ALPHA / (2 + ALPHA) ** 2], precision, terms=8, condition=2)
 
 
 def test_the_numbers_of_the_general_covariance(x64):
@@ -73,9 +71,7 @@ def test_water_filling_agrees_with_a_constrained_optimiser(index, x64):
     error = rounding(jnp.float64, 4 + len(mine), condition=2 * (1 + num_units / alpha))
     marginal = largest**2 * alpha / (mine + alpha) ** 2
     np.testing.assert_allclose(marginal[mine > 0], marginal.max(), rtol=error)
-    assert mine.sum() == pytest.approx(
-        num_units, rel=rounding(jnp.float64, 4 + len(mine), condition=1 + alpha * len(mine) / num_units)
-    )
+    assert_rounded(mine.sum(), num_units, jnp.float64, 4 + len(mine), condition=1 + alpha * len(mine) / num_units)
 
 
 def test_water_filling_of_equal_deviations_is_the_isotropic_limit(x64):
@@ -93,9 +89,7 @@ def test_water_filling_is_batched_and_keeps_precision(precision):
     for row, units in enumerate((1, 4)):
         for column in range(2):
             one = jax.jit(limits.water_filling, static_argnums=2)(deviations[column], units, "sign")
-            np.testing.assert_allclose(
-                batched.risk[row, column], one.risk, rtol=rounding(precision, terms=8, condition=2)
-            )
+            assert_rounded(batched.risk[row, column], one.risk, precision, terms=8, condition=2)
             np.testing.assert_allclose(
                 batched.allocation[row, column], one.allocation, atol=rounding(precision, 8, size=4 + ALPHA)
             )
@@ -107,14 +101,9 @@ def test_linear_water_filling_is_principal_components(x64):
     units = jnp.arange(1, 8)
     variances = np.random.default_rng(0).uniform(size=5)
     expected = [np.sort(variances)[: max(5 - n, 0)].sum() / 5 for n in range(1, 8)]
-    np.testing.assert_allclose(
-        limits.principal_components(variances, units), expected, rtol=0, atol=rounding(jnp.float64, terms=5)
-    )
-    np.testing.assert_allclose(
-        limits.water_filling(np.sqrt(variances), units, "linear").risk,
-        expected,
-        rtol=0,
-        atol=rounding(jnp.float64, terms=5),
+    assert_rounded(limits.principal_components(variances, units), expected, jnp.float64, terms=5, absolute=True)
+    assert_rounded(
+        limits.water_filling(np.sqrt(variances), units, "linear").risk, expected, jnp.float64, terms=5, absolute=True
     )
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from refusals import refused
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import limits, population_risk
 
@@ -44,9 +44,7 @@ def test_more_units_than_dimensions_are_a_tight_frame(x64):
     gap, autoencoder = excess(np.ones(40), 60)
     # after 50 alternating projections, here and below
     np.testing.assert_allclose(autoencoder.encoder.T @ autoencoder.encoder, 1.5 * np.eye(40), atol=1e-6)
-    np.testing.assert_allclose(
-        jnp.linalg.norm(autoencoder.encoder, axis=1), 1, rtol=0, atol=rounding(jnp.float64, terms=40)
-    )
+    assert_rounded(jnp.linalg.norm(autoencoder.encoder, axis=1), 1, jnp.float64, terms=40, absolute=True)
     assert 0 < gap < 0.002
     larger, _ = excess(np.ones(80), 120)
     assert 0 < larger < 0.7 * gap  # O(1/d)

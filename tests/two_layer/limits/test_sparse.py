@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from refusals import refused
 from scipy import integrate, stats
-from tolerance import rounding
+from tolerance import assert_rounded, rounding
 
 from aetheory import SparseSource, limits
 from aetheory.sources.amplitudes import DensityAmplitude
@@ -33,9 +33,7 @@ def test_identity_and_rotation_cross_at_the_critical_sparsity(amplitude, x64):
         source = sparse(sparsity, amplitude)
         assert bool(limits.identity_risk(source) < limits.rotation_risk(source)) == identity_wins
     at = sparse(critical, amplitude)
-    assert float(limits.identity_risk(at)) == pytest.approx(
-        float(limits.rotation_risk(at)), abs=rounding(jnp.float64, 8)
-    )
+    assert_rounded(limits.identity_risk(at), float(limits.rotation_risk(at)), jnp.float64, 8, absolute=True)
 
 
 def test_identity_risk_agrees_with_samples(x64):
