@@ -85,7 +85,7 @@ def _time(problem: Any, target: Scalar) -> Scalar:
 def critical_value(
     problem: Any, name: str, budget: Num[ArrayLike, ""] = 2.0, correlation: Num[ArrayLike, ""] = 0.9
 ) -> Float[Array, "*batch"]:
-    """Least start correlation, or largest threshold, for which recovery takes no more than a budget of time.
+    """Least start correlation, or largest threshold, for which recovery takes at most a given time.
 
     By bisection of `recovery_time`: the end of the range where all values suffice, −∞ where no threshold does. The
     other numbers may be arrays (a batch). The noise has no critical value, because it also helps: where the mean of z
@@ -122,7 +122,7 @@ def critical_value(
 
 
 def population_curve(problem: Any, times: Any) -> Curve:
-    """Predicted training as a mean over groups with different starts, with a bracket; for starts near the critical one.
+    """Predicted training averaged over groups with different starts, with a bracket.
 
     At finite n the matrix A*_gᵀA_g of the start is c₀ I + √((1−c₀²)/n) G with Gaussian entries in G. A mean over groups
     by the mean of the diagonal, tr G/d, learns too late, and one by the largest eigenvalue of the symmetric part learns

@@ -21,7 +21,7 @@ Sums = tuple[Array, Array, Array]
 
 
 class ExpectedGradient(NamedTuple):
-    """Average of ∂L/∂A over fresh samples, and the standard error of each entry from the spread between batches."""
+    """Average of ∂L/∂A over fresh samples, and the standard error of each entry."""
 
     mean: Dictionary
     standard_error: Dictionary
@@ -35,7 +35,7 @@ def expected_gradient(
     num_batches: int = 100,
     batch_size: int = 1000,
 ) -> ExpectedGradient:
-    """Expected gradient E ∂/∂A ½‖y − ŷ‖² over a source of the same dimension, from at least 2 batches.
+    """Expected gradient E ∂/∂A ½‖y − ŷ‖² over a source of the same dimension, from ≥ 2 batches.
 
     It averages exact gradients. Works for unfolded autoencoders too; the memory is that of one batch.
     Source: arXiv:2102.07003, the exact gradient (24).
@@ -146,7 +146,7 @@ def contraction_factor(
 
 
 def measured_contraction(squared_distances: Num[ArrayLike, " records"]) -> Float[Array, " intervals"]:
-    """Contraction 1 − e_{k+1}/e_k between records of e = ‖A − A*‖², to compare with ρ; negative where e grows."""
+    """Contraction 1 − e_{k+1}/e_k between records of e = ‖A − A*‖² > 0; negative where e grows."""
     distances = as_float(squared_distances)
     if distances.ndim != 1 or distances.size < 2:
         raise fail("squared_distances", "a vector of at least two records", squared_distances)
@@ -155,9 +155,9 @@ def measured_contraction(squared_distances: Num[ArrayLike, " records"]) -> Float
 
 
 def neighbourhood_radius(input_dim: int, num_groups: int, contraction: Number) -> Numbers:
-    """Squared distance log³n/(Γ²ρ) at which e ← (1 − ρ)e + log³n/Γ² comes to rest; infinite where ρ ≤ 0.
+    """Squared distance log³n/(Γ²ρ) at which the published recurrence rests; infinite where ρ ≤ 0.
 
-    This is the published order of magnitude, with its unnamed constant set to 1.
+    The recurrence is e ← (1 − ρ)e + log³n/Γ², with its unnamed constant set to 1.
     Source: arXiv:2102.07003, Theorem 2.
     """
     rho = as_float(contraction)
@@ -165,12 +165,12 @@ def neighbourhood_radius(input_dim: int, num_groups: int, contraction: Number) -
 
 
 def neighbourhood_drift(input_dim: int, num_groups: int) -> float:
-    """Term log³n/Γ² that Theorem 2 of arXiv:2102.07003 adds to the squared distance in each step, up to a constant."""
+    """Term log³n/Γ² of Theorem 2 that each step adds to the squared distance, up to a constant."""
     return math.log(static_integer("input_dim", input_dim)) ** 3 / static_integer("num_groups", num_groups) ** 2
 
 
 def fixed_point_norm(threshold: Number, code_norm: Number) -> Numbers:
-    """Column norm s = λ/(2‖x‖) + √(1 + λ²/(4‖x‖²)) of a dictionary at the end of training, λ ≥ 0, ‖x‖ > 0.
+    """Column norm s = λ/(2‖x‖) + √(1 + λ²/(4‖x‖²)) at the end of training, λ ≥ 0, ‖x‖ > 0.
 
     At s the reconstruction undoes the shrinkage, s²(1 − λ/(s‖x‖)) = 1, with ‖x‖ the norm of an active group of the
     code. Training with free column norms leads there, because the cost (13) has no penalty.

@@ -22,7 +22,7 @@ def gaussian_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int) -> D
 
 
 def orthonormal_groups_dictionary(key: PRNGKeyArray, input_dim: int, latent_dim: int, group_size: int) -> Dictionary:
-    """Dictionary of independent groups of columns, each an orthonormal basis of a uniformly random subspace.
+    """Dictionary of independent groups, each an orthonormal basis of a uniformly random subspace.
 
     Raises:
         ValueError: a dimension that is not a positive integer, or a group size that does not divide `latent_dim` or
@@ -69,10 +69,10 @@ def data_dictionary(key: PRNGKeyArray, samples: Samples, latent_dim: int) -> Dic
 
 
 def subspace_dictionary(samples: Samples, assignments: Int[ArrayLike, " num_samples"], group_size: int) -> Dictionary:
-    """Dictionary with one orthonormal group for each class: the leading singular vectors of its uncentred samples.
+    """Dictionary with an orthonormal group for each class: its samples' leading singular vectors.
 
-    The groups are in the order of the class numbers. With the assignments of a clustering this is one step of
-    K-subspaces; with labels it is supervised. Runs on the host and cannot be traced.
+    Samples are not centred, and groups ordered by class number. With the assignments of a clustering this is one step
+    of K-subspaces; with labels it is supervised. Runs on the host and cannot be traced.
 
     Raises:
         ValueError: lengths that differ, or a class with fewer samples than `group_size`.

@@ -52,12 +52,12 @@ def threshold_interval(
     max_norm: Number,
     form: str = "sound",
 ) -> ThresholdInterval:
-    """Thresholds that recover the support of every code, [γB_max κ, B_min(1 − δ) − γB_max κ) with κ = dμ_B + δ.
+    """Thresholds that recover the support of every code, as an interval.
 
-    For dictionaries A and A* with orthonormal groups and samples y = A*x* without noise. The pre-activation of an
-    inactive group has at most the norm γB_max κ, because ‖A_gᵀA*_h‖₂ ≤ dμ_B + δ; that of an active group has at least
-    B_min(1 − δ) − γB_max κ. The *published* form has κ = μ_B + δ, without the d that cancels the 1/d in μ_B: for d > 1
-    thresholds in it can fail. Both intervals can be empty.
+    It is [γB_max κ, B_min(1 − δ) − γB_max κ) with κ = dμ_B + δ, for dictionaries A and A* with orthonormal groups and
+    samples y = A*x* without noise. The pre-activation of an inactive group has at most the norm γB_max κ, because
+    ‖A_gᵀA*_h‖₂ ≤ dμ_B + δ; that of an active group has at least B_min(1 − δ) − γB_max κ. The *published* form has
+    κ = μ_B + δ, without the d that cancels the 1/d in μ_B: for d > 1 thresholds in it can fail. Both can be empty.
 
     Arguments:
         block_coherence: μ_B ≥ 0 of either dictionary; see `ae.recovery.block_coherence`.

@@ -24,7 +24,7 @@ Gradients = tuple[Atoms, Observations]
 def sparse_reconstruction_loss(
     autoencoder: GroupSparseAutoencoder, samples: Float[Array, "num_samples input_dim"]
 ) -> Float[Array, ""]:
-    """Loss L = ½ mean ‖y − A σ(Aᵀy)‖² as `reconstruction_loss`, three times as fast where few groups are active.
+    """Reconstruction loss ½ mean ‖y − A σ(Aᵀy)‖², three times as fast where few groups are active.
 
     With r = y − A x, x = σ(Aᵀy), and J the Jacobian of σ there, −N ∂L/∂A = Σ r xᵀ + y (J Aᵀr)ᵀ: both terms, and the
     reconstruction itself, need only the columns of the active groups. A CPU then computes one of the five dense
@@ -47,7 +47,7 @@ def sparse_reconstruction_loss(
 
 
 class _Slots(NamedTuple):
-    """The active groups of each sample in order, which slots are used, and the largest number that a sample uses."""
+    """Active groups of each sample in order, the used slots, and the largest number of used slots."""
 
     group: Int[Array, "capacity samples"]
     used: Bool[Array, "capacity samples"]

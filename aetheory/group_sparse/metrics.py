@@ -41,9 +41,9 @@ class Probability(NamedTuple):
 
 
 def squared_distance(dictionary: DictionaryLike, reference: DictionaryLike) -> Float[Array, ""]:
-    """Squared distance ‖A − A*‖_F² of two dictionaries of one shape, columns scaled to norm 1, in their order.
+    """Squared distance ‖A − A*‖_F² of two dictionaries of one shape, with columns of norm 1.
 
-    The published curve shows this distance. `dictionary_distance` matches columns or groups first.
+    They are compared in their order, as in the published curve; `dictionary_distance` matches columns or groups first.
     Source: arXiv:2102.07003, Fig. 3.
     """
     learnt, truth = check_pair(dictionary, reference)
@@ -93,7 +93,7 @@ def support_recovery(
 def support_probability(
     network: GroupSparseAutoencoder, source: GroupSparseSource, key: PRNGKeyArray, num_samples: int = 10_000
 ) -> Probability:
-    """Probability that the code of a network has exactly the active groups of the source, from fresh draws.
+    """Probability that the code of a network has exactly the active groups, from fresh draws.
 
     It also answers where `threshold_interval` and `support_guarantee` are empty. Works under jit and vmap.
 

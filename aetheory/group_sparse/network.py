@@ -135,7 +135,7 @@ class GroupSparseAutoencoder(DictionaryModule):
 
 
 def squared_spectral_norm(matrix: Float[Array, "rows columns"]) -> Float[Array, ""]:
-    """Squared spectral norm ‖A‖₂² by at most 100 power iterations, too small by up to 3 % without a spectral gap.
+    """Squared spectral norm ‖A‖₂² by power iteration, up to 3 % too small without a spectral gap.
 
     No derivative is taken through the iteration.
     """

@@ -24,7 +24,7 @@ _MIN_REST_ENERGY = 1e-6
 
 
 class Drift(NamedTuple):
-    """Mean gradient −∂L/∂A_g = alignment · A*_g + growth · A_g, and the variance of the gradient of a sample.
+    """Mean gradient −∂L/∂A_g = alignment · A*_g + growth · A_g, and its variance for one sample.
 
     Attributes:
         alignment: pY, positive where training learns.

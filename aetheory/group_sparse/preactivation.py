@@ -26,7 +26,7 @@ _FRACTION_LEVELS = 24
 
 
 class PreactivationLaw(NamedTuple):
-    """Quadrature over a pre-activation z: nodes R = ‖z‖, weights, and the means of cos and cos² between z and u."""
+    """Quadrature over z: nodes R = ‖z‖, weights, and means of cos and cos² of the angle to u."""
 
     radius: Nodes
     weight: Nodes
@@ -60,7 +60,7 @@ def preactivation_law(signals: Norms, deviations: Norms, threshold: Scalar, dime
 
 
 def von_mises_fisher(concentration: Nodes, dimension: int) -> tuple[Nodes, Nodes]:
-    """E cos/κ and e^{−κ} E₀ e^{κ cos}: the von Mises–Fisher mean in d dimensions, and its scaled normalisation.
+    """Mean E cos/κ and normalisation e^{−κ} E₀ e^{κ cos} of the von Mises–Fisher distribution.
 
     With ν = d/2 − 1 they are I_{ν+1}(κ)/(κ I_ν(κ)) and e^{−κ} Γ(ν+1)(2/κ)^ν I_ν(κ), regular at κ = 0. The first is
     g_d = 1/(d + κ² g_{d+2}), Gauss's continued fraction, from the asymptotic g_D ≈ 1/(ν + ½ + √(κ² + (ν+½)(ν+3/2))).

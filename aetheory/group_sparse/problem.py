@@ -104,7 +104,7 @@ class RecoveryProblem(AbstractProblem):
 
     @classmethod
     def of(cls, source: GroupSparseSource, network: GroupSparseAutoencoder, **training: Any) -> "RecoveryProblem":
-        """Problem of a given source and a given network at its start; a simulation then draws the batches only.
+        """Problem of a given source and network; a simulation then draws the batches only.
 
         The fields take the values of source and network. Norms, noise and threshold may be replaced; the measured
         `start_correlation` may not.
@@ -126,7 +126,7 @@ class RecoveryProblem(AbstractProblem):
         )
 
     def scaled(self, factor: int) -> "RecoveryProblem":
-        """The problem with dimension, groups and batches divided by `factor`, and η times √factor as entries of A."""
+        """The problem with dimension, groups and batch size divided by `factor`, and η times √factor."""
         whole = {name: getattr(self, name) // factor for name in ("input_dim", "num_groups", "batch_size")}
         return dataclasses.replace(self, learning_rate=self.learning_rate * math.sqrt(factor), **whole)
 

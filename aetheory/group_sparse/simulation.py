@@ -24,7 +24,7 @@ _NUM_HELD_OUT = 1000
 
 
 class RecoveryExperiment(AbstractExperiment):
-    """Training with one step of the optimiser on ½‖y − ŷ‖² for each batch, in passes that bound the memory.
+    """Training with one optimiser step on ½‖y − ŷ‖² for each batch, in passes of bounded memory.
 
     Source: arXiv:2102.07003, update (14) and the simulation of Fig. 3.
     """

@@ -75,7 +75,7 @@ class TrajectoryTheory(AbstractTheory):
         adjoint: diffrax.AbstractAdjoint | None = None,
         throw: bool = True,
     ) -> Curve:
-        """Values that a simulation would record after these numbers of steps, and the number of false positives.
+        """Values that a simulation would record after these numbers of steps, and false positives.
 
         `false_positives` is the number of inactive groups that a signal activates for each of its active groups.
 
@@ -163,7 +163,7 @@ def _start_norm(problem: Any, theory: TrajectoryTheory) -> Float[Array, ""]:
 
 
 def final_norms(problem: Any, steps: Steps) -> Bracketed:
-    """Column norm s with s²(1 − λ/(s‖x‖)) = 1, at the middle norm ‖x‖ of a code and, as bracket, at its extremes."""
+    """Column norm at the end of training, for the middle norm of a code and, as bracket, its extremes."""
 
     def at(code_norm: Float[Array, "*batch"]) -> Values:
         norm = fixed_point_norm(problem.threshold, code_norm)
@@ -173,9 +173,9 @@ def final_norms(problem: Any, steps: Steps) -> Bracketed:
 
 
 def published_bound(problem: Any, steps: Steps) -> Bracketed:
-    """Γ e_k of e ← (1 − ρ)e + log³n/Γ² from the start, where α = c, δ² = e = 2d(1−c) and ‖z‖ = c‖x‖ for each group.
+    """Squared distance Γ e_k by the published recurrence e ← (1 − ρ)e + log³n/Γ².
 
-    The dictionaries of the problem have these values for n → ∞; ρ is largest where all groups are alike.
+    At the start α = c, δ² = e = 2d(1−c) and ‖z‖ = c‖x‖ for each group, as for n → ∞; ρ is largest for equal groups.
     Source: arXiv:2102.07003, Theorem 2.
     """
     correlation, size = problem.start_correlation, problem.group_size

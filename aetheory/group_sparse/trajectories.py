@@ -47,7 +47,7 @@ class OrderParameters(NamedTuple):
 
 
 class Process(NamedTuple):
-    """First state of an optimiser's model, its order parameters, and the state after a step with a given drift."""
+    """How an optimiser moves a state: first state, its order parameters, and the next state by a drift."""
 
     start: PyTree
     read: Callable[[Any], OrderParameters]
@@ -128,7 +128,7 @@ def single_entries(training: Training) -> Process:
 
 
 def entry_grid(count: int) -> Float64[np.ndarray, "2 count"]:
-    """Two standard normal numbers for each entry, from a lattice, made exactly orthogonal and of variance 1.
+    """Two standard normal numbers for each entry, from a lattice, exactly orthogonal.
 
     Source: M. Roberts (2018), the R₂ sequence.
     """
@@ -157,7 +157,7 @@ def follow(make: Callable[[Training], Process], training: Training, schedule: Sc
 
 @eqx.filter_jit
 def follow_flow(training: Training, schedule: Schedule) -> tuple[Values, SolverStats]:
-    """Values at times ηk of descent with η → 0 and without noise, q̇ = pY + qh and ė = he; the memory is e/e₀."""
+    """Values along the flow q̇ = pY + qh, ė = he of small steps without noise, at times η · steps."""
     field, start = training.field, descent(training).start
     floor = distance_floor(field)
 

@@ -53,7 +53,7 @@ class AbstractAmplitude(eqx.Module):
 
 
 class GaussianAmplitude(AbstractAmplitude):
-    """u ~ N(0, 1)."""
+    """Gaussian entries, u ~ N(0, 1)."""
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Standard Gaussians."""
@@ -66,7 +66,7 @@ class GaussianAmplitude(AbstractAmplitude):
 
 
 class RademacherAmplitude(AbstractAmplitude):
-    """u = ±1, each with probability ½."""
+    """Random signs, u = ±1."""
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Signs."""
@@ -79,7 +79,7 @@ class RademacherAmplitude(AbstractAmplitude):
 
 
 class UniformAmplitude(AbstractAmplitude):
-    """u uniform on [−√3, √3]."""
+    """Entries u uniform on [−√3, √3]."""
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Uniform draws."""
@@ -98,7 +98,7 @@ class UniformAmplitude(AbstractAmplitude):
 
 
 class LaplaceAmplitude(AbstractAmplitude):
-    """u with density e^{−√2 |u|}/√2."""
+    """Entries u with the density e^{−√2 |u|}/√2."""
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
         """Laplace draws of variance 1."""

@@ -13,7 +13,7 @@ from aetheory.sources.amplitudes import AbstractAmplitude, as_amplitude
 
 
 class SparseSource(eqx.Module):
-    """Samples with entries x_i = b_i u_i / √q of variance 1, b_i ~ Bernoulli(q) and u_i of mean 0 and variance 1.
+    """Independent entries x_i = b_i u_i / √q, b_i ~ Bernoulli(q), u_i of mean 0 and variance 1.
 
     Arguments:
         input_dim: d, a positive integer.

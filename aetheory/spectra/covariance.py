@@ -31,7 +31,7 @@ _NUM_TABULATED = 1000
 
 
 class ContourRule(eqx.Module):
-    """Complex nodes and weights: ∫ f dF = Re Σ weights f(points), for f analytic between the contour and the support.
+    """Complex quadrature ∫ f dF = Re Σ weights f(points) for f analytic around the support.
 
     Arguments:
         points: nodes on the upper half of the contour, shape (num_nodes,).
@@ -123,7 +123,7 @@ class SampleCovariance(eqx.Module):
 
     @property
     def null_variance(self) -> Float[Array, ""]:
-        """Population variance δ(0) = κ/(z·atom) in the null space of S, with z·mean τ/(τ+κ) = 1; 0 without one."""
+        """Population variance κ/(z·atom) in the null space of S, z·mean τ/(τ+κ) = 1; 0 without one."""
         singular = self._ratio * self._positive_share > 1
         ratio = jnp.where(singular, self._ratio, 2 / self._positive_share)
 
@@ -222,7 +222,7 @@ class SampleCovariance(eqx.Module):
 
     @eqx.filter_jit
     def boundary(self, points: Float[Array, " points"]) -> Complex[Array, " points"]:
-        """Transform m(s + i0) at positive points, continued inwards at a fixed angle and down to the real axis."""
+        """Transform m(s + i0) at positive points, continued along a path to the real axis."""
         start = jnp.maximum(10 * jnp.max(self.variances) * (1 + jnp.sqrt(self._ratio)) ** 2, 2 * jnp.max(points))
         # the fixed point converges slowly where s is far below all variances
         inward = start * (points / start)[:, None] ** jnp.linspace(0, 1, _NUM_INWARD + 1, dtype=points.dtype)[None, :]

@@ -104,7 +104,7 @@ class MarchenkoPastur(eqx.Module):
         return scale * (jnp.eye(*shape, dtype=root.dtype) + root * jnp.eye(*shape, k=-1, dtype=root.dtype))
 
     def radau_quadrature(self, num_nodes: int) -> Quadrature:
-        """Gauss–Radau quadrature with a node at 0, in closed form and exact for polynomials of degree 2·num_nodes.
+        """Gauss–Radau quadrature with a node at 0, exact for polynomials of degree 2·num_nodes.
 
         s dμ(s)/mean is Wigner's semicircle of centre mean (1+z) and radius 2 mean √z, whose Gauss nodes are those of
         the Chebyshev polynomials of the second kind: s_k = mean (1 + z + 2√z cos(πk/(n+1))) with weights
@@ -124,7 +124,7 @@ class MarchenkoPastur(eqx.Module):
         return Quadrature(_with_zero(mean * nodes), jnp.concatenate([zero_weight[None], weights]))
 
     def shares(self, size: int, rank: Float[Array, ""]) -> Float[Array, " size"]:
-        """A diagonal matrix for this law: the means of `rank` equal shares of its continuous part, then zeros.
+        """Diagonal matrix for this law: means of `rank` equal shares of its continuous part, then zeros.
 
         Arguments:
             size: number of entries.
@@ -152,7 +152,7 @@ class MarchenkoPastur(eqx.Module):
     def edge_quadrature(
         self, num_nodes: int, correction_dim: Real | None = None, reach: float = 2.6, unit_rows: bool = False
     ) -> Quadrature:
-        """A quadrature that resolves every scale at the edges of the support, also down to 0 at z = 1.
+        """Quadrature that resolves every scale at the edges of the support, also down to 0 at z = 1.
 
         In the angle θ of s = mean |1 + √z e^{iθ}|² the law is (2/π) sin²θ dθ / (s/mean), besides its atom, on
         [0, π]; the double-exponential substitution θ = π/(1 + e^{−π sinh u}) turns the trapezoidal rule in u into one
@@ -215,7 +215,7 @@ def _with_mean_square(values: Float[Array, " size"], mean_square: Float[Array, "
 
 
 def free_poisson(rate: Real, jump: Real) -> MarchenkoPastur:
-    """The free Poisson law of the given `rate` > 0 and `jump` ≥ 0: jump · (sum of rate·p random projections), p → ∞.
+    """Free Poisson law of a rate > 0 and a jump ≥ 0: jump · (sum of rate·p random projections), p → ∞.
 
     It is the Marchenko–Pastur law of ratio 1/rate and mean rate·jump.
     Source: as used in arXiv:2606.05335.
@@ -239,6 +239,6 @@ def _radau_zero_weight(ratio: Float[Array, ""], num_nodes: int) -> Float[Array, 
 
 
 def square_root(value: Float[Array, "..."]) -> Float[Array, "..."]:
-    """√value with derivative 0, not infinity, at 0: an infinite one turns into NaN wherever it meets a zero factor."""
+    """√value with derivative 0 at 0, because an infinite one times 0 is NaN."""
     positive = value > 0
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, value, 1)), 0)

@@ -13,7 +13,7 @@ from aetheory.core.checks import static_integer
 def sample_wishart_spectrum(
     key: PRNGKeyArray, dim: int, num_samples: int, dtype: jnp.dtype | None = None
 ) -> Float[Array, " rank"]:
-    """Nonzero eigenvalues of XXᵀ/N in increasing order, X of shape (dim, num_samples) with N(0, 1) entries.
+    """Nonzero eigenvalues of XXᵀ/N, ascending, X of shape (dim, num_samples) with N(0, 1) entries.
 
     They are drawn without forming X, at a cost that depends on the smaller dimension only.
     Source: I. Dumitriu, A. Edelman (2002), "Matrix models for beta ensembles", arXiv:math-ph/0206043.

@@ -69,7 +69,7 @@ class Activation(eqx.Module):
 
     @property
     def alpha(self) -> float:
-        """α = (f(1) − c₀²)/c₁² − 1, the power of the nonlinear part of the centred activation over the linear one.
+        """α = (f(1) − c₀²)/c₁² − 1, the power of the nonlinear over the linear part, without the mean.
 
         Raises:
             ValueError: the activation has no linear part.
@@ -88,7 +88,7 @@ class Activation(eqx.Module):
         return values
 
     def kernel_derivative(self, correlations: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """f'(ρ) of every entry; where it is infinite (sign at ±1), its value at the nearest number below 1."""
+        """f'(ρ) of every entry, at the nearest number below 1 where it is infinite (sign at ±1)."""
         last = 1 - float(np.finfo(correlations.dtype).epsneg)
         inside = jnp.clip(correlations, -last, last)
         slopes: Float[Array, "*shape"] = jax.jvp(self.kernel_function, (inside,), (jnp.ones_like(inside),))[1]
@@ -127,7 +127,7 @@ def _cubic_power(kernel: Function) -> float:
 
 
 def as_activation(activation: ActivationLike) -> Activation:
-    """Activation of one of the names in `ACTIVATIONS`, of any function (`from_function`), or the activation itself.
+    """Activation of a name in `ACTIVATIONS`, of any function (`from_function`), or the activation itself.
 
     Raises:
         ValueError: an unknown name, or another object.
@@ -222,7 +222,7 @@ def _named(name: str, dtype: Any) -> Activation:
 
 @jax.custom_jvp
 def _sign(inputs: Any) -> Any:
-    """1 for x ≥ 0 and −1 for x < 0, with the derivative of tanh, a straight-through surrogate; NaN stays NaN."""
+    """1 for x ≥ 0, −1 for x < 0, NaN for NaN, with the derivative of tanh, a straight-through surrogate."""
     return jnp.where(inputs >= 0, 1, jnp.where(inputs < 0, -1, inputs)).astype(inputs.dtype)
 
 
@@ -253,7 +253,7 @@ def _leaky_relu(slope: float, name: str) -> Activation:
 
 
 def _hard_tanh_kernel(rho: Any) -> Any:
-    """c₁² ρ + ∫₀^ρ (ρ − t) f''(t) dt over t = sin θ, where f'' = E σ''(g) σ''(g') is a sum over kinks (Price)."""
+    """c₁² ρ + ∫₀^ρ (ρ − t) f''(t) dt, t = sin θ, with f'' = E σ''(g) σ''(g'), a sum over kinks."""
     nodes, weights = np.polynomial.legendre.leggauss(_NUM_KERNEL_NODES)
     shape = (1,) * rho.ndim + (-1,)
     places, shares = (jnp.asarray(one / 2, rho.dtype).reshape(shape) for one in (1 + nodes, weights))

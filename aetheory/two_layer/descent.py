@@ -38,7 +38,7 @@ class _Weights(eqx.Module):
 
 
 class RiskFlow(AbstractExperiment):
-    """Flow dB/dt = −∂L/∂B of L = (d/2) R on the product of spheres, with dA/dt = −∂L/∂A or A = β Bᵀ with the best β.
+    """Gradient flow of L = (d/2) R in B on spheres, and in A or with the best tied decoder A = β Bᵀ.
 
     R depends on the directions of the rows of B alone, so that its gradient is tangent to the spheres and the rows keep
     their unit length. On isotropic inputs the flow reaches the limit: the tied one for n ≤ d, the joint one for every
@@ -90,7 +90,7 @@ class RiskFlow(AbstractExperiment):
 
 
 class RiskDescent(AbstractExperiment):
-    """Steps A ← A − η ∂L/∂A and B ← B − η ∂L/∂B on the L of `RiskFlow`, rows of B scaled back after each step."""
+    """Gradient descent of A and B on the L of `RiskFlow`, rows of B scaled back after each step."""
 
     times: Int[Array, " times"]
     setting: Setting

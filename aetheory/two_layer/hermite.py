@@ -21,7 +21,7 @@ _NODES_PER_PANEL = 16
 
 @dataclass(frozen=True)
 class PowerSeries:
-    """Power series Σ coefficients[k] x^k, in x² where every second coefficient is 0; equal for equal coefficients."""
+    """Power series Σ coefficients[k] x^k, in x² where it is even or odd; equal for equal coefficients."""
 
     coefficients: tuple[float, ...]
 

@@ -38,7 +38,7 @@ _RIDGE_IN_EPSILONS, _ENTRY_ERROR_IN_EPSILONS = 2.0, 1.0
 
 
 class TwoLayerAutoencoder(eqx.Module):
-    """Autoencoder x̂ = A σ(B x) of one input, with a linear decoder without bias; batch it with `jax.vmap`.
+    """Autoencoder x̂ = A σ(B x) of one input, its decoder linear without bias; batch by `jax.vmap`.
 
     Arguments:
         encoder: B, shape (latent_dim, input_dim). The theory assumes pre-activations of unit variance: unit rows for

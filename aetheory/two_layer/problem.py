@@ -44,7 +44,7 @@ _TRAINING_THE_DECODER = ("joint", "sgd")
 
 
 class TwoLayerProblem(AbstractProblem):
-    """A two-layer autoencoder x̂ = A σ(B x), its inputs, and a gradient method from a random or given start.
+    """A two-layer autoencoder x̂ = A σ(B x), its inputs, and a gradient method with its start.
 
     Simulated curves have the values `risk`, R of Gaussian inputs with this covariance; `second_moment`, tr K²/n of
     K = B Σ Bᵀ; and `overlap`, (1/n) tr B(t) Σ B(0)ᵀ; all for normalised rows.

@@ -114,7 +114,7 @@ def _distortion(values: Spectrum, rates: Batch) -> Batch:
 
 
 def principal_components(variances: Any, num_units: Any) -> Batch:
-    """Least risk (1/d) Σ_{j>n} v_j of a linear autoencoder with n units, the error of principal components.
+    """Least risk (1/d) Σ_{j>n} v_j of a linear autoencoder with n units (principal components).
 
     Its units are real numbers and not bits: it is a lower bound for every activation for n ≤ d.
     """

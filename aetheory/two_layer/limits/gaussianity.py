@@ -15,7 +15,7 @@ from aetheory.two_layer.network import normalised
 
 
 class Gaussianity(NamedTuple):
-    """Statistics of the projections u = b·x of whitened samples x on unit rows b, against Gaussian samples.
+    """Statistics of the projections u = b·x of whitened samples on unit rows, against Gaussian ones.
 
     Attributes:
         excess_kurtosis: E u⁴/(E u²)² − 3 of each row, 0 for Gaussian inputs; shape (num_units,).
@@ -38,7 +38,7 @@ def gaussianity(
     encoder: Any = None,
     smallest_variance: float = 0.0,
 ) -> Gaussianity:
-    """Excess risk over the Gaussian limit that samples let expect before training, and the statistics behind it.
+    """Expected excess over the Gaussian limit on these samples, and the statistics behind it.
 
     The risk of rows B and the decoder βBᵀ is 1 − 2βr E|u| + β²E‖Bᵀ sign(Bx)‖²/d. For orthonormal rows (r ≤ 1) the last
     term is β²r for any inputs, so that the excess is exact. For r > 1 it is taken to be the term of Gaussian inputs,

@@ -24,9 +24,9 @@ _REACH_IN_DEVIATIONS = 10.0
 
 
 def critical_sparsity(source: SparseSource) -> Float[Array, ""]:
-    """Critical sparsity q_crit = (2/π)/(E|u|)², above which the identity encoder beats a random rotation at rate 1.
+    """Critical sparsity (2/π)/(E|u|)², above which the identity beats a random rotation at rate 1.
 
-    With the sign, E|x_1| = √q E|u| competes with √(2/π). The sparsity of the source does not matter. Where q_crit > 1
+    With the sign, E|x_1| = √q E|u| competes with √(2/π). The sparsity of the source does not matter. Where it exceeds 1
     (Laplace: 4/π), the rotation is better at every sparsity.
     """
     check_source(source)
@@ -48,7 +48,7 @@ def identity_risk(source: SparseSource, rate: Any = 1.0) -> Float[Array, "*shape
 def rotation_risk(
     source: SparseSource, rate: Any = 1.0, activation: ActivationLike | Alpha = "sign"
 ) -> Float[Array, "*shape"]:
-    """Risk of a random rotation with the best linear decoder, as d → ∞: the Gaussian limit at every sparsity.
+    """Risk of a random rotation with the best linear decoder, as d → ∞: that of Gaussian inputs.
 
     A rotation makes pre-activations Gaussian; for r > 1 the encoder is an incoherent tight frame.
     """
@@ -57,7 +57,7 @@ def rotation_risk(
 
 
 class Denoiser(eqx.Module):
-    """Posterior mean E[x_1 | z] of an entry in the scalar channel z = gain · x_1 + noise · g after a random rotation.
+    """Posterior mean E[x_1 | z] in the channel z = gain · x_1 + noise · g after a random rotation.
 
     It replaces the linear decoder: x̂ = denoiser(z) entry by entry, for z = Bᵀ σ(B x).
 

@@ -38,7 +38,7 @@ _SIZE_ERROR = 4.0
 def trained(
     numbers: Numbers, variances: Float[Array, " dim"], rows: Float[Array, "rows dim"], schedule: Schedule
 ) -> tuple[Values, SolverStats]:
-    """Risk, tr M²/n and overlap of the rows with their start, for rows B̃ (or any rows of the same M) and D²."""
+    """Risk, tr M²/n and overlap with the start, for rows B̃ (or any rows of the same M) and D²."""
     dim, power, alpha = len(variances), jnp.mean(variances), numbers.alpha
     units = numbers.rate * dim
 
@@ -89,7 +89,7 @@ def random_rows(
 def _random_rows_trained(
     numbers: Numbers, variances: Float[Array, " dim"], schedule: Schedule, rotations: int, whole: bool
 ) -> tuple[Values, Values, SolverStats]:
-    """Mean and standard deviation over rotations, interpolated between integer ranks unless the rank is `whole`."""
+    """Mean and deviation over rotations, interpolated between integer ranks unless `whole`."""
     dim = len(variances)
     rank = dim * jnp.minimum(numbers.rate, 1)
     below = jax.lax.stop_gradient(jnp.clip(jnp.floor(rank), 1, max(dim - 1, 1)))
@@ -126,7 +126,7 @@ def _encoder_coordinates(problem: Any, dtype: Any) -> tuple[Float[Array, " dim"]
 
 @dataclass(frozen=True)
 class MatrixDescent(AbstractTheory):
-    """Alternating descent on inputs of any covariance, of random rows by small matrices, or of one encoder."""
+    """Alternating descent on inputs of any covariance, of random rows or of one encoder."""
 
     is_approximate: ClassVar[bool] = True
 

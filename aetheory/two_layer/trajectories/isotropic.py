@@ -23,7 +23,10 @@ class SingularValues(NamedTuple):
 
 
 def tied_velocity(start: Spectrum, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
-    """Velocity of b for A = β Bᵀ: λ̇ = −(4/D²)(1 + 6κ(m₂−1)/n) λ (λ − m₂), D = m₂ + α + ε(m₂−1), m₂ = ⟨λ²⟩."""
+    """Velocity of b for A = β Bᵀ.
+
+    λ̇ = −(4/D²)(1 + 6κ(m₂−1)/n) λ (λ − m₂) with D = m₂ + α + ε(m₂−1) and m₂ = ⟨λ²⟩.
+    """
     second_moment = start.mean(lengths**4)
     cubic = 1 + 6 * numbers.cubic_share * (second_moment - 1) * start.inverse_units
     gradient = -2 * cubic / tied_denominator(start, numbers, second_moment) ** 2
@@ -74,7 +77,7 @@ def alternating_step(start: Spectrum, numbers: Numbers, lengths: Float[Array, " 
 
 
 def alternating_velocity(start: Spectrum, numbers: Numbers, lengths: Float[Array, " modes"]) -> Float[Array, " modes"]:
-    """Velocity of b in t = 2η · (number of steps) for small steps, ḃ = b (φ − ⟨λφ⟩), the flow of L = (d/2) R."""
+    """Velocity of b for small steps, in t = 2η · (number of steps): ḃ = b (φ − ⟨λφ⟩)."""
     return start.tangent(lengths, lengths * alternating_gradient(start, numbers, lengths))
 
 

@@ -116,7 +116,7 @@ class Numbers(eqx.Module):
 
     @classmethod
     def of(cls, problem: Any, dtype: Any) -> "Numbers":
-        """Numbers of a problem in one precision, broadcast against each other; traced ones are checked at run time."""
+        """Numbers of a problem in one precision and shape; traced ones are checked at run time."""
         real = problem.continuous()
         step = 0.0 if real.step_size is None else real.step_size
         numbers = (jnp.asarray(one, dtype) for one in (real.rate, real.num_units, real.alpha, step))

@@ -25,7 +25,7 @@ _MIN_CURVATURE = 1e-9
 
 
 class NoiseModes(NamedTuple):
-    """Independent directions around the minimum, with their curvature h and the variance vᵀ 𝒞 v of the noise."""
+    """Independent directions around the minimum: curvatures h and variances vᵀ 𝒞 v of the noise."""
 
     curvatures: Float64[np.ndarray, " modes"]
     noises: Float64[np.ndarray, " modes"]
@@ -37,7 +37,7 @@ class NoiseModes(NamedTuple):
 
 
 def stationary_risk(problem: Any) -> Float[Array, "*batch"]:
-    """Stationary risk of plain steps of η on ½ mean ‖x − x̂‖² over batches of b, to first order in τ = ηd/b.
+    """Stationary risk of steps of η on ½ mean ‖x − x̂‖² over batches of b, to first order in τ = ηd/b.
 
     The minimum is A = (a/c₁) Bᵀ, a = 1/(1+α), with orthonormal rows of B. Around it three kinds of directions fluctuate
     independently: out of the span of the rows (o), and symmetric (s) and antisymmetric (a) ones within it,

@@ -65,7 +65,7 @@ def over_batch(training: Callable[..., Any], numbers: Numbers, *arguments: Any) 
 
 @dataclass(frozen=True)
 class Trajectory(AbstractTheory):
-    """The training of random rows, or of one encoder, on isotropic inputs, through the spectrum of K = B Bᵀ.
+    """The training of random rows, or of one encoder, on isotropic inputs, by the spectrum of K.
 
     Arguments:
         method: the method of the problems that it describes.
