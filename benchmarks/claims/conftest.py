@@ -58,49 +58,39 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_pyfunc_call(pyfuncitem):
     """Compute the values that the test returns, and judge them; or judge those of an earlier run."""
-    claim, options, failure = pyfuncitem.claim, pyfuncitem.config.option, None
+    claim, options = pyfuncitem.claim, pyfuncitem.config.option
     digest = content_digest(library_digest(), pyfuncitem.path.read_bytes())
     record = read(options.results / FILE).get("claims", {}).get(claim.name, {})
-    if options.again or not record.get("rows") or record["digest"] != digest:
-        record, failure = check(claim, functools.partial(pyfuncitem.function, **pyfuncitem.funcargs), digest)
-        jax.clear_caches()  # thousands of programs exhaust the memory maps of a process
+    if options.again or record.get("digest") != digest:
+        try:
+            record = check(claim, functools.partial(pyfuncitem.function, **pyfuncitem.funcargs)) | {"digest": digest}
+        except FileNotFoundError as error:  # data that are neither here nor can be downloaded
+            pytest.skip(str(error))
+        finally:
+            jax.clear_caches()  # thousands of programs exhaust the memory maps of a process
     pyfuncitem.user_properties.append(("claim", record))
-    if record["stands"] is None:
-        pytest.skip(record["error"])
-    if failure is not None:
-        raise failure
     if not record["stands"]:
         pytest.fail(line(record), pytrace=False)
     return True
 
 
-def check(claim, compute, digest):
-    """Compute a claim: its definition as it is shown, its rows, and whether its verdict stands.
-
-    `stands` is None where the data are neither here nor can be downloaded. Also returns the exception, if any.
-    """
-    start, stands, failure = time.perf_counter(), False, None
-    rows, deviations = {}, {}
-    try:
-        rows = claim.rows(compute())
-        deviations = claim.deviations(rows)
-        stands = claim.stands(max(deviations.values()))
-    except Exception as error:
-        failure = error
-        stands = None if isinstance(error, FileNotFoundError) else False
-    shown = {name: value for name, value in vars(claim).items() if name not in ("sources", "published")}
-    return shown | {
+def check(claim, compute):
+    """The record of a claim: its definition, its rows, and whether its verdict stands."""
+    start = time.perf_counter()
+    rows = claim.rows(compute())
+    deviations = claim.deviations(rows)
+    worst = max(deviations, key=deviations.get)
+    definition = {name: value for name, value in vars(claim).items() if name not in ("sources", "published")}
+    return definition | {
         "system": claim.system,
         "sources": [vars(source) for source in claim.sources],
         "rows": {label: list(row) for label, row in rows.items()},
-        "deviation": max(deviations.values(), default=None),
-        "worst": max(deviations, key=deviations.get, default=""),
-        "stands": stands,
-        "error": "" if failure is None else f"{type(failure).__name__}: {failure}",
+        "deviation": deviations[worst],
+        "worst": worst,
+        "stands": claim.stands(deviations[worst]),
         "seconds": round(time.perf_counter() - start, 1),
         "date": datetime.date.today().isoformat(),
-        "digest": digest,
-    }, failure
+    }
 
 
 @functools.cache
@@ -124,14 +114,12 @@ class Records:
         self.claims = read(self.path).get("claims", {})
 
     def pytest_runtest_logreport(self, report):
-        for name, record in report.user_properties if report.when == "call" else ():
-            if name == "claim":
-                self.done.append(record)
-                self.claims[record["name"]] = record
-                self.write()
-
-    def write(self):
-        made = {
+        record = dict(report.user_properties).get("claim")
+        if report.when != "call" or record is None:
+            return
+        self.done.append(record)
+        self.claims[record["name"]] = record
+        content = {
             "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "device": jax.devices()[0].device_kind,
             "dtype": str(jax.numpy.result_type(float)),
@@ -139,24 +127,21 @@ class Records:
             "claims": self.claims,
         }
         with replacing(self.path) as draft:
-            draft.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
+            draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
     def pytest_terminal_summary(self, terminalreporter):
         if not self.done:
             return
         head = f"{'claim':<58}{'expected':>11}{'ours':>11}{'deviation':>11}  {'verdict':<26}{'s':>6}"
-        changed = sum(record["stands"] is False for record in self.done)
-        missing = sum(record["stands"] is None for record in self.done)
+        changed = sum(not record["stands"] for record in self.done)
         seconds = sum(record["seconds"] for record in self.done)
-        found = f"{changed} whose verdict changed, {missing} left out without data"
-        end = f"{len(self.done)} claims, {found}, {seconds:.0f} s, in {self.path}"
+        end = f"{len(self.done)} claims, {changed} whose verdict changed, {seconds:.0f} s, in {self.path}"
         terminalreporter.write_line("\n".join([head, *map(line, self.done), end]))
 
 
 def line(record):
     """A claim in one line: its worst row, the deviation, the verdict, seconds."""
-    expected, ours = record["rows"].get(record["worst"], (float("nan"),) * 2)
-    deviation = float("nan") if record["deviation"] is None else record["deviation"]
-    verdict = {True: record["verdict"], False: f"CHANGED: {record['verdict']}", None: "left out"}[record["stands"]]
-    numbers = "".join(f"{value:>11.4g}" for value in (expected, ours, deviation))
+    expected, ours = record["rows"][record["worst"]]
+    numbers = "".join(f"{value:>11.4g}" for value in (expected, ours, record["deviation"]))
+    verdict = record["verdict"] if record["stands"] else f"CHANGED: {record['verdict']}"
     return f"{record['name']:<58}{numbers}  {verdict:<26}{record['seconds']:>6.1f}"

@@ -8,7 +8,8 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import integrate, optimize, stats
+from oracles.two_layer import constrained_optimum, denoised_risk
+from scipy import stats
 
 from aetheory import SparseSource, TwoLayerAutoencoder, TwoLayerProblem, limits, load_images, predict, simulate
 from aetheory.core.theory import Citation
@@ -140,17 +141,7 @@ def test_water_filling_formula():
     """General covariance: water-filling on standard deviations; three blocks, d = 100, n = 20, 50, 100, 150, 200."""
     deviations, found = np.sqrt(blocks(100)), {}
     for units in (20, 50, 100, 150, 200):
-        largest = np.sort(deviations)[::-1][:units]
-        solution = optimize.minimize(
-            lambda s, largest=largest: -np.sum(largest**2 * s / (s + ALPHA)),
-            np.full(len(largest), units / len(largest)),
-            jac=lambda s, largest=largest: -(largest**2) * ALPHA / (s + ALPHA) ** 2,
-            bounds=[(0, None)] * len(largest),
-            constraints={"type": "eq", "fun": lambda s, units=units: s.sum() - units, "jac": np.ones_like},
-            method="SLSQP",
-            options={"ftol": 1e-14, "maxiter": 1000},
-        )
-        best = (np.sum(deviations**2) + solution.fun) / 100
+        best, *_ = constrained_optimum(deviations, units, ALPHA)
         found[f"n = {units}"] = (best, limits.water_filling(deviations, units).risk)
     return found
 
@@ -182,6 +173,13 @@ def test_limits_shannon():
     return {"largest amount below": (0, max(0.0, *below))}
 
 
+def rotated(whitened, rate, key):
+    """The rate n/d in whole units, and the risk of whitened images through a random rotation."""
+    dim = whitened.shape[1]
+    rotation = limits.minimiser(key, jnp.ones(dim), round(rate * dim))
+    return round(rate * dim) / dim, sampled_risk(rotation, whitened).mean
+
+
 @claim("two-layer/limits/images", PAPER, against="the limit", axis="r = n/d")
 @verdict(
     "holds approximately",
@@ -191,23 +189,19 @@ def test_limits_shannon():
 def test_limits_images():
     """Whitened images fall on the isotropic curve: digits through a random rotation at three rates, tied decoder."""
     whitened, _ = whiten(load_images("digits").samples, smallest_variance=1e-3)
-    dim, found = whitened.shape[1], {}
-    for rate in (0.25, 0.5, 1.0):
-        rotation = limits.minimiser(jax.random.key(2), jnp.ones(dim), round(rate * dim))
-        units = round(rate * dim)
-        found[f"digits @ {units / dim:.3f}"] = (limits.gaussian(units / dim), sampled_risk(rotation, whitened).mean)
-    return found
+    risks = [rotated(whitened, rate, jax.random.key(2)) for rate in (0.25, 0.5, 1.0)]
+    return {f"digits @ {rate:.3f}": (limits.gaussian(rate), risk) for rate, risk in risks}
 
 
 def excess(images):
     """What `limits.gaussianity` says of a random rotation beside its risk on the images themselves, over the limit."""
-    white, _ = whiten(images.samples, smallest_variance=1e-2)
-    dim, key, found = white.shape[1], jax.random.key(0), {}
+    whitened, _ = whiten(images.samples, smallest_variance=1e-2)
+    found, key = {}, jax.random.key(0)
     for rate in (0.25, 0.5, 1.0, 2.0):
-        units = round(rate * dim)
+        units = round(rate * whitened.shape[1])
         predicted = limits.gaussianity(images.samples, units, key, smallest_variance=1e-2).excess_risk
-        risk = sampled_risk(limits.minimiser(key, jnp.ones(dim), units), white).mean
-        found[f"r = {rate}"] = (predicted, risk - limits.gaussian(units / dim))
+        rate_of_units, risk = rotated(whitened, rate, key)
+        found[f"r = {rate}"] = (predicted, risk - limits.gaussian(rate_of_units))
     return found
 
 
@@ -278,14 +272,7 @@ def test_sparse_identity():
 @verdict("holds", 1e-6, "of the sums", against="trapezoidal rules")
 def test_sparse_denoised():
     """Sparse Gaussian inputs at r = 1, q = .1 with a posterior-mean denoiser: by sums over both variables."""
-    gain, noise, root = math.sqrt(2 / math.pi), math.sqrt(1 - 2 / math.pi), math.sqrt(0.1)
-    points = np.linspace(-9, 9, 4001)
-    masses = stats.norm.pdf(points) * (points[1] - points[0])
-    outputs = np.linspace(-1, 1, 1501) * (gain / root * 9 + 9 * noise)
-    likelihood = stats.norm.pdf(outputs[:, None], gain * points / root, noise) * 0.1
-    evidence = likelihood @ masses + 0.9 * stats.norm.pdf(outputs, 0, noise)
-    means = likelihood @ (masses * points / root) / np.maximum(evidence, 1e-300)
-    expected = 1 - integrate.trapezoid(means**2 * evidence, outputs)
+    expected = denoised_risk(stats.norm.pdf, 0.1, 1.0, 9.0)
     return {"risk": (expected, limits.denoised_risk(SparseSource(50, 0.1, "gaussian")))}
 
 

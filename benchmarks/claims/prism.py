@@ -84,7 +84,7 @@ def test_regimes_narrow_latent():
             return [2 - a, b]
 
         path = solve_ivp(velocity, (0, 3), [0, 0], t_eval=TIMES, rtol=1e-10, atol=1e-12, method="LSODA").y.T
-        curve = predict(LinearRatios(x, y, z), TIMES, "narrow-latent")
+        curve = predict(LinearRatios(x, y, z), TIMES, "narrow-latent", throw=False)  # negative late, at large y
         a, b = np.transpose([moments(state) for state in path])
         train, population = (s * weight).sum() + 2 * y * (-b + a * b / 2), 1 + 2 * y * (-a + a**2 / 2)
         found |= beside(f"x = {x}, y = {y}, z = {z}, t", TIMES, train, population, curve)

@@ -19,26 +19,26 @@ MAX_OPEN = 4  # values that are shown without a click
 MAX_SHOWN = 12  # values of a claim that are shown; of more, those of the largest deviations
 
 
-def page(told, template):
+def page(results, template):
     """The page; figures beside it are made by `figure`."""
-    claims = told["claims"].values()
+    claims = results["claims"].values()
     for system in ("linear", "two-layer", "recovery", "library"):
         cards = "\n\n".join(card(one) for one in claims if one["system"] == system)
         template = template.replace(f"<!-- claims: {system} -->", cards)
-    return template.replace("<!-- counts -->", counts(told)).replace("<!-- filters -->", filters(claims))
+    return template.replace("<!-- counts -->", counts(results)).replace("<!-- filters -->", filters(claims))
 
 
-def counts(told):
-    claims = list(told["claims"].values())
+def counts(results):
+    claims = list(results["claims"].values())
     rows = Counter((one["verdict"], one["cost"]) for one in claims)
     costs = ("quick", "default", "full")
     lines = ["| claims | " + " | ".join(costs) + " |", "| --- " * 4 + "|"]
     for verdict in dict.fromkeys(one["verdict"] for one in claims):
         lines.append(f"| {verdict} | " + " | ".join(str(rows[verdict, cost]) for cost in costs) + " |")
     dates = sorted({one["date"] for one in claims})
-    versions = ", ".join(f"{name} {version}" for name, version in told["versions"].items())
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     days = " to ".join(dict.fromkeys((dates[0], dates[-1])))
-    made = f"Last recomputed {days}: {versions}; {told['device']}, {told['dtype']}."
+    made = f"Last recomputed {days}: {versions}; {results['device']}, {results['dtype']}."
     return "\n".join(lines) + f"\n\n{made}"
 
 
@@ -63,9 +63,9 @@ def card(one):
     parts += [f"**{one['name']}** · *{one['verdict']}* · {sources}", one["statement"]]
     if one["note"]:
         parts.append(one["note"])
-    parts.append(folded(one) if one["rows"] else f"Not recomputed: {one['error']}")
-    if one["axis"] and one["rows"]:
-        parts.append(f"![{one['name']}](assets/claims/{slug(one)}.svg)" + "{ loading=lazy }")
+    parts.append(folded(one))
+    if one["axis"]:
+        parts.append(f"![{one['name']}](assets/claims/{file_name(one)}.svg)" + "{ loading=lazy }")
     parts += [foot(one), "</div>"]
     return "\n\n".join(parts)
 
@@ -74,20 +74,20 @@ def folded(one):
     """The values; many of them are opened by a click."""
     if len(one["rows"]) <= MAX_OPEN:
         return values(one)
-    title = f"{len(one['rows'])} values beside {plain(one['against'])}"
+    title = f"{len(one['rows'])} values beside {one['against'].replace('`', '')}"
     return f"<details markdown><summary>{title}</summary>\n\n{values(one)}\n\n</details>"
 
 
 def foot(one):
+    """The largest deviation, the tolerance, the command that recomputes the claim, and what it took."""
     relative = {"each": " of each value", "largest": " of the largest value", None: ""}[one["relative"]]
-    told = [f"Largest deviation {number(one['deviation'])}{relative}" if one["rows"] else "No values"]
-    told.append(f"tolerance {number(one['tolerance'])}: {one['why']}")
-    if one["stored"]:
-        told.append(f"*stored*: {one['stored']}")
-    seconds = f"{one['seconds']:.0f} s on {one['date']}" if one["rows"] else one["date"]
+    stored = f"; *stored*: {one['stored']}" if one["stored"] else ""
     cost = "" if one["cost"] == "default" else f" --cost {one['cost']}"
-    command = f"pytest benchmarks/claims -k {one['name']}{cost}"
-    return f"{'; '.join(told)}. `{command}` ({one['cost']}, {seconds})"
+    return (
+        f"Largest deviation {number(one['deviation'])}{relative}; tolerance {number(one['tolerance'])}: {one['why']}"
+        f"{stored}. `pytest benchmarks/claims -k {one['name']}{cost}` "
+        f"({one['cost']}, {one['seconds']:.0f} s on {one['date']})"
+    )
 
 
 def values(one):
@@ -124,28 +124,24 @@ def figure(one):
         x, expected, ours = zip(*points, strict=True)
         ax.plot(x, ours, color=colour, label=series)
         ax.plot(x, expected, "o", color=colour, markersize=4)
-    ax.set(
-        xlabel=one["axis"],
-        yscale="log" if one["log"] else "linear",
-        title=f"dots: {plain(one['against'])}; lines: ours",
-    )
-    ax.title.set_fontsize(9)
+    ax.set(xlabel=one["axis"], yscale="log" if one["log"] else "linear")
+    ax.set_title(f"dots: {one['against'].replace('`', '')}; lines: ours", fontsize=9)
     ax.legend(frameon=False, fontsize=8)
     ax.spines[["top", "right"]].set_visible(False)
-    target = DOCS / "assets" / "claims" / f"{slug(one)}.svg"
+    target = DOCS / "assets" / "claims" / f"{file_name(one)}.svg"
     target.parent.mkdir(parents=True, exist_ok=True)
     with rc_context({"svg.hashsalt": one["name"], "svg.fonttype": "none"}):
         drawing.savefig(target, metadata={"Date": None})
 
 
 def cite(source):
-    known = entry(source["key"])
-    text = ("derived here from " if source["derived"] else "") + name(source["key"])
-    if "eprint" in known.fields:
-        text = text.replace(
-            name(source["key"]), f"[{name(source['key'])}](https://arxiv.org/abs/{known.fields['eprint']})"
-        )
-    return text + (f", {source['place']}" if source["place"] else "")
+    """A source, with a link where it is on arXiv."""
+    text, eprint = name(source["key"]), entry(source["key"]).fields.get("eprint")
+    if eprint:
+        text = f"[{text}](https://arxiv.org/abs/{eprint})"
+    return (
+        ("derived here from " if source["derived"] else "") + text + (f", {source['place']}" if source["place"] else "")
+    )
 
 
 def name(key):
@@ -153,12 +149,8 @@ def name(key):
     return "this library" if key == "aetheory" else f"{known.surname} {known.fields['year']}"
 
 
-def slug(one):
+def file_name(one):
     return one["name"].replace("/", "-")
-
-
-def plain(text):
-    return text.replace("`", "")
 
 
 def number(value):
@@ -171,17 +163,17 @@ def cells(row):
 
 def main():
     path = DOCS / "claims.json"
-    told = json.loads(path.read_text(encoding="utf-8"))
+    results = json.loads(path.read_text(encoding="utf-8"))
     for new in sys.argv[1:]:
         recomputed = json.loads(Path(new).read_text(encoding="utf-8"))
-        told = recomputed | {"claims": told["claims"] | recomputed["claims"]}
-        path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        results = recomputed | {"claims": results["claims"] | recomputed["claims"]}
+        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     template = (DOCS / "claims.in.md").read_text(encoding="utf-8")
-    (DOCS / "claims.md").write_text(page(told, template), encoding="utf-8")
+    (DOCS / "claims.md").write_text(page(results, template), encoding="utf-8")
     for old in (DOCS / "assets" / "claims").glob("*.svg"):
         old.unlink()
-    for one in told["claims"].values():
-        if one["axis"] and one["rows"]:
+    for one in results["claims"].values():
+        if one["axis"]:
             figure(one)
 
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.two_layer import constrained_optimum
 from refusals import refused
 from scipy import optimize
 from tolerance import assert_rounded, rounding
@@ -21,21 +22,6 @@ def random_spectrum(index):
     rng = np.random.default_rng(index)
     deviations = rng.uniform(0.05, 2.0, size=rng.integers(3, 13))
     return deviations, int(rng.integers(1, 2 * len(deviations))), rng.choice(["sign", "tanh", "sine"])
-
-
-def constrained_optimum(deviations, num_units, alpha):
-    """The gain by SciPy's general constrained optimiser, on the largest min(n, d) deviations."""
-    largest = np.sort(deviations)[::-1][:num_units]
-    solution = optimize.minimize(
-        lambda s: -np.sum(largest**2 * s / (s + alpha)),
-        np.full(len(largest), num_units / len(largest)),
-        jac=lambda s: -(largest**2) * alpha / (s + alpha) ** 2,
-        bounds=[(0, None)] * len(largest),
-        constraints={"type": "eq", "fun": lambda s: s.sum() - num_units, "jac": lambda s: np.ones_like(s)},
-        method="SLSQP",
-        options={"ftol": 1e-15, "maxiter": 1000},
-    )
-    return (np.sum(deviations**2) + solution.fun) / len(deviations), solution.x, largest
 
 
 def test_the_isotropic_limit(precision):

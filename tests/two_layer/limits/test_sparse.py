@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from oracles.two_layer import denoised_risk
 from refusals import refused
-from scipy import integrate, stats
+from scipy import stats
 from tolerance import assert_rounded, rounding
 
 from aetheory import SparseSource, limits
@@ -52,25 +53,6 @@ def test_identity_risk_agrees_with_samples(x64):
     assert better == pytest.approx(1 - 0.5 * float(source.mean_absolute) ** 2 / (1 - 0.7**2), abs=0.01)
 
 
-def mean_square_error(density, sparsity, rate, reach):
-    """The risk of the posterior mean by trapezoidal rules in u and z; `density` is None for ±1."""
-    gain = rate * math.sqrt(2 / math.pi)
-    second = rate if rate <= 1 else 2 / math.pi * (rate**2 + (math.pi / 2 - 1) * rate)
-    noise, root = math.sqrt(second - gain**2), math.sqrt(sparsity)
-    if density is None:
-        points, masses = np.array([-1.0, 1.0]), np.array([0.5, 0.5])
-    else:
-        points = np.linspace(-reach, reach, 4001)
-        masses = density(points) * (points[1] - points[0])
-        masses[[0, -1]] /= 2
-    top = gain / root * reach + 9 * noise
-    outputs = np.linspace(-top, top, 1501)
-    likelihood = stats.norm.pdf(outputs[:, None], gain * points / root, noise) * sparsity
-    evidence = likelihood @ masses + (1 - sparsity) * stats.norm.pdf(outputs, 0, noise)
-    means = likelihood @ (masses * points / root) / np.maximum(evidence, 1e-300)
-    return 1 - integrate.trapezoid(means**2 * evidence, outputs)
-
-
 @pytest.mark.parametrize(
     ("amplitude", "sparsity", "rate"), [("gaussian", 0.1, 1.0), ("rademacher", 0.4, 0.6), ("uniform", 0.5, 2.0)]
 )
@@ -81,7 +63,7 @@ def test_denoised_risks_agree_with_sums_over_both_variables(amplitude, sparsity,
         "rademacher": None,
     }[amplitude]
     reach = {"gaussian": 9.0, "uniform": math.sqrt(3), "rademacher": 1.0}[amplitude]
-    expected = mean_square_error(density, sparsity, rate, reach)
+    expected = denoised_risk(density, sparsity, rate, reach)
     assert float(limits.denoised_risk(sparse(sparsity, amplitude), rate)) == pytest.approx(
         expected, abs=2e-7
     )  # of the sums
