@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from aetheory.core.checks import fail
 from aetheory.core.store import versions
 from aetheory.sweeps.blocks import Block, Plan, Region, run_block
-from aetheory.sweeps.engine import POLL_SECONDS, Executors, JaxSettings, LostError, Work
+from aetheory.sweeps.engine import POLL_SECONDS, Executors, LostError, Work, jax_settings, using
 from aetheory.sweeps.identity import Environment, environment
 from aetheory.sweeps.programs import Runner
 
@@ -86,7 +86,7 @@ def workers(client: Any, runner: Runner, plan: Plan, stop_at_failure: bool) -> I
 
     key = np.asarray(jax.random.key_data(runner.key)), str(jax.random.key_impl(runner.key))
     try:
-        job = cloudpickle.dumps((plan.task, plan.grid, plan.num_repeats, key, JaxSettings.current(), runner.outputs))
+        job = cloudpickle.dumps((plan.task, plan.grid, plan.num_repeats, key, jax_settings(), runner.outputs))
     except Exception as error:
         raise fail("function", f"one that can be sent to other processes ({error})", plan.task) from error
     known: dict[str, Executor] = {}
@@ -112,21 +112,21 @@ def workers(client: Any, runner: Runner, plan: Plan, stop_at_failure: bool) -> I
 
 
 def _run_remotely(job: bytes, stop_at_failure: bool, region: Region, wanted: Bool[np.ndarray, "..."]) -> Block:
-    runner, plan, jax_settings = _restored(job)
-    with jax_settings.apply():
+    runner, plan, settings = _restored(job)
+    with using(settings):
         return run_block(runner, plan, region, wanted, stop_at_failure)
 
 
 @lru_cache(maxsize=4)
-def _restored(job: bytes) -> tuple[Runner, Plan, JaxSettings]:
+def _restored(job: bytes) -> tuple[Runner, Plan, tuple[Any, ...]]:
     """The runner of a worker, which keeps the programs that it has compiled."""
     import cloudpickle
 
-    task, grid, num_repeats, (key_data, kind), jax_settings, outputs = cloudpickle.loads(job)
-    with jax_settings.apply():
+    task, grid, num_repeats, (key_data, kind), settings, outputs = cloudpickle.loads(job)
+    with using(settings):
         plan = Plan(task, grid, num_repeats)
         runner = Runner(
             jax.random.wrap_key_data(key_data, impl=kind), grid.dtype, jax.devices(), plan.num_evaluations()
         )
         runner.outputs = outputs
-        return runner, plan, jax_settings
+        return runner, plan, settings

@@ -188,7 +188,6 @@ def draw_store(store: Path, variable: str) -> list[Path]:
         ValueError: no result of that name.
     """
     from aetheory.plotting.sweeps import curves_figure, deviation_figure, location_figure
-    from aetheory.sweeps.output import OutputFolder
 
     paths = {name: _path(store, name) for name in read_config(stored_config(store)).functions}
     sweeps = {name: open_store(path) for name, path in paths.items() if path.exists()}
@@ -199,6 +198,10 @@ def draw_store(store: Path, variable: str) -> list[Path]:
         figures["deviation"] = deviation_figure(sweeps["simulate"], sweeps["predict"], variable)
     if {"simulate", "predict"} & sweeps.keys():
         figures["location"] = location_figure(next(iter(sweeps.values())))
+    files = []
     for name, figure in figures.items():
-        OutputFolder(store).write_figure(figure, name)
-    return [store / f"{name}.{suffix}" for name in figures for suffix in ("png", "svg")]
+        for suffix in ("png", "svg"):
+            files.append(store / f"{name}.{suffix}")
+            with replacing(files[-1]) as draft:
+                figure.savefig(draft, format=suffix, dpi=200)
+    return files

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -112,34 +112,27 @@ def _result(future: Future[Any]) -> Any:
         raise
 
 
-class JaxSettings(NamedTuple):
+def jax_settings() -> tuple[Any, ...]:
     """JAX's settings that results depend on. Other threads and processes do not see those of a `with` block."""
+    config: Any = jax.config
+    return config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_default_matmul_precision
 
-    x64: bool
-    promotion: str
-    matmul_precision: str | None
 
-    @classmethod
-    def current(cls) -> "JaxSettings":
-        """The settings of this thread."""
-        config: Any = jax.config
-        return cls(config.jax_enable_x64, config.jax_numpy_dtype_promotion, config.jax_default_matmul_precision)
-
-    @contextmanager
-    def apply(self) -> Iterator[None]:
-        """Use these settings in this thread."""
-        promotion, precision = jax.numpy_dtype_promotion(self.promotion), self.matmul_precision
-        with jax.enable_x64(self.x64), promotion, jax.default_matmul_precision(precision):
-            yield
+@contextmanager
+def using(settings: tuple[Any, ...]) -> Iterator[None]:
+    """Apply what `jax_settings` returned elsewhere in this thread."""
+    x64, promotion, precision = settings
+    with jax.enable_x64(x64), jax.numpy_dtype_promotion(promotion), jax.default_matmul_precision(precision):
+        yield
 
 
 @contextmanager
 def threads(runner: Runner, plan: Plan, count: int, stop_at_failure: bool) -> Iterator[tuple[Executors, Work]]:
     """Executors that are threads of this process, and the function that they run."""
-    jax_settings = JaxSettings.current()
+    settings = jax_settings()
 
     def work(region: Region, wanted: Bool[np.ndarray, "..."]) -> Block:
-        with jax_settings.apply():
+        with using(settings):
             return run_block(runner, plan, region, wanted, stop_at_failure)
 
     with ExitStack() as stack:

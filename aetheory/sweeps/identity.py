@@ -15,7 +15,6 @@ from aetheory.core.checks import fail
 from aetheory.core.store import as_json, content_digest, versions
 from aetheory.sweeps.blocks import Plan
 from aetheory.sweeps.programs import OutputError, Runner, inner_programs
-from aetheory.sweeps.tasks import Group
 
 
 class Environment(NamedTuple):
@@ -57,21 +56,17 @@ def program_digests(plan: Plan, runner: Runner, version: str | None) -> dict[str
     digests = {}
     for group, cell in zip(groups, np.unique(number, return_index=True)[1], strict=True):
         if group.program not in traced:
-            traced[group.program] = _program_digest(plan, runner, group, int(cell), version)
+            try:
+                program: Any = runner.trace(plan.evaluations_of(group, np.array([cell]))).jaxpr
+            except OutputError:
+                raise
+            except Exception as error:  # of a function that raises; it will raise again when its turn comes
+                program = np.frombuffer(repr(error).encode(), np.uint8)
+            traced[group.program] = content_digest(*_contents(program, version))
         digests[f"program of {group.label}"] = content_digest(
             traced[group.program], *_contents(group.preparation(), version)
         )
     return digests
-
-
-def _program_digest(plan: Plan, runner: Runner, group: Group, cell: int, version: str | None) -> str:
-    try:
-        program = runner.trace(plan.evaluations_of(group, np.array([cell]))).jaxpr
-    except OutputError:
-        raise
-    except Exception as error:  # of a function that raises; it will raise again when its turn comes
-        return content_digest(repr(error))
-    return content_digest(*_contents(program, version))
 
 
 def _contents(program: Any, version: str | None) -> Iterator[Any]:
@@ -84,19 +79,14 @@ def _contents(program: Any, version: str | None) -> Iterator[Any]:
         yield from map(_array, getattr(inner, "consts", ()))
         for equation in inner.eqns:
             yield from (_array(operand.val) for operand in equation.invars if hasattr(operand, "val"))
-            arrays = jax.tree.leaves(list(equation.params.values()))
-            yield from (_array(one) for one in arrays if isinstance(one, np.ndarray | jax.Array))
-            if version is None and _calls_host(equation):
-                raise fail("version", "a word for what the functions of the host that are called back compute", None)
-
-
-def _calls_host(equation: Any) -> bool:
-    """Whether an equation returns what a function of the host computes, other than Equinox's checks."""
-    called = equation.params.get("callback")
-    if called is None or equation.primitive.name == "debug_callback":
-        return False
-    module = getattr(getattr(called, "callback_func", called), "__module__", "")
-    return not module.startswith("equinox")
+            parameters = jax.tree.leaves(list(equation.params.values()))
+            yield from (_array(one) for one in parameters if isinstance(one, np.ndarray | jax.Array))
+            called = equation.params.get("callback")
+            if called is None or equation.primitive.name == "debug_callback" or version is not None:
+                continue
+            module = getattr(getattr(called, "callback_func", called), "__module__", "")
+            if not module.startswith("equinox"):  # whose checks are known
+                raise fail("version", "a label for the content of the functions of the host that are called back", None)
 
 
 def _array(constant: Any) -> Any:

@@ -32,7 +32,7 @@ from aetheory.sweeps.tasks import (
 CLOSED_FORM_BATCH = 16
 """Curves of a closed form that a CPU computes together. Of 64 together, a mean-field curve takes 1.5 times as long."""
 
-_CELLS_AT_ONCE = 256
+_PADDED_CELLS = 1024
 """Experiments that are prepared together. The number is fixed, since JAX compiles for each number anew."""
 
 _FLOW_COMPILER = {"xla_backend_optimization_level": 1, "xla_cpu_use_fusion_emitters": False}
@@ -110,29 +110,24 @@ class Simulation(_ProblemTask):
         groups = []
         for fixed in combinations:
             size = size_of(vars(self._problem.from_parameters({**first, **fixed})))
-            known = {name: value for name, value in {**first, **fixed}.items() if name not in numbers}
-            constant = {name: value for name, value in numbers.items() if len(set(grid.parameters[name])) == 1}
-            groups.append(_experiment_group(experiment, known, constant, numbers, grid.dtype or float, size))
+            groups.append(_experiment_group(experiment, fixed, numbers, grid.dtype or float, size))
         return groups, number
 
 
-def _experiment_group(
-    experiment: Callable[[Cell], Any], known: Cell, constant: Cell, numbers: Cell, dtype: Any, size: float
-) -> Group:
+def _experiment_group(experiment: Callable[[Cell], Any], fixed: Cell, numbers: Cell, dtype: Any, size: float) -> Group:
     """The static part of an experiment as a program, and its arrays as inputs, numbered in their order.
 
     Arguments:
         experiment: of the parameters of a cell.
-        known: parameters that must not be traced.
-        constant: numbers with one value in the whole grid: arrays that follow from these alone are shared.
-        numbers: all numbers that may be traced, in the first cell.
+        fixed: the parameters that must not be traced.
+        numbers: the others, in the first cell. Arrays that do not follow from them are shared.
         dtype: of the numbers.
         size: as in `Group`.
     """
     first: dict[str, Any] = {}
 
     def arrays_of(columns: Cell) -> dict[str, Any]:
-        arrays, rest = eqx.partition(experiment({**known, **constant, **columns}), eqx.is_array)
+        arrays, rest = eqx.partition(experiment({**fixed, **columns}), eqx.is_array)
         leaves, structure = jax.tree.flatten(arrays)
         if not first:
             others, rest_structure = jax.tree.flatten(rest)
@@ -142,30 +137,22 @@ def _experiment_group(
         return {str(i): leaf for i, leaf in enumerate(leaves) if _is_traced(leaf)}
 
     def varied(columns: Cell) -> dict[str, Any]:
-        varying = {name: columns[name].astype(dtype) for name in numbers if name not in constant}
-        if not varying:
+        if not numbers:
             return arrays_of({})
-        count = len(next(iter(varying.values())))
-        pieces = []
-        for start in range(0, count, _CELLS_AT_ONCE):
-            some = {
-                name: np.resize(column[start : start + _CELLS_AT_ONCE], _CELLS_AT_ONCE)
-                for name, column in varying.items()
-            }
-            pieces.append(jax.vmap(arrays_of)(some))
-        return {name: np.concatenate([np.asarray(piece[name]) for piece in pieces])[:count] for name in pieces[0]}
+        count = len(columns[next(iter(numbers))])
+        padded = {name: np.resize(columns[name].astype(dtype), max(count, _PADDED_CELLS)) for name in numbers}
+        return {name: np.asarray(leaf)[:count] for name, leaf in jax.vmap(arrays_of)(padded).items()}
 
     def prepared(traced: Cell) -> list[Any]:
-        return jax.tree.leaves(eqx.filter(experiment({**known, **traced}), eqx.is_array))
+        return jax.tree.leaves(eqx.filter(experiment({**fixed, **traced}), eqx.is_array))
 
     def preparation() -> Any:
-        if not numbers:
-            return prepared({})
-        return jax.make_jaxpr(prepared)({name: np.asarray(value, dtype) for name, value in numbers.items()})
+        traced = {name: np.asarray(value, dtype) for name, value in numbers.items()}
+        return jax.make_jaxpr(prepared)(traced) if numbers else prepared({})
 
     varied({name: np.asarray([value]) for name, value in numbers.items()})
     program = Program(_run_experiment, first["static"])
-    return Group(label_of(known), program, first["shared"], varied, size, 1, _FLOW_COMPILER, preparation)
+    return Group(label_of(fixed), program, first["shared"], varied, size, 1, _FLOW_COMPILER, preparation)
 
 
 def _is_traced(leaf: Any) -> bool:

@@ -170,9 +170,7 @@ class Runner:
         """Shared inputs; and key data, repeat and varied inputs of each evaluation."""
 
         def cast(leaf: Any) -> Any:
-            if not isinstance(leaf, np.ndarray | np.generic):
-                return leaf.astype(self.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-            return leaf.astype({"f": self.dtype, "i": jnp.result_type(int)}.get(leaf.dtype.kind, leaf.dtype))
+            return leaf.astype(self.dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
 
         shared, varied = jax.tree.map(cast, (evaluations.group.shared, evaluations.cell_inputs))
         return shared, evaluations.key_data, evaluations.repeat, varied

@@ -92,8 +92,8 @@ def sweep(
         client: a `distributed.Client`: blocks run on its workers, including those that join later, and only the
             results come here.
         progress: show a bar; where `None`, it is updated every half minute only unless a terminal shows it.
-        version: a word for the content of functions of the host that `function` calls back (`jax.pure_callback`),
-            since a store cannot find out when they change.
+        version: a label for the content of functions of the host that `function` calls back
+            (`jax.pure_callback`), since a store cannot find out when they change.
 
     Returns:
         A dataset over the grid's axes, repeat and the results' own dimensions. From a store it is read as it is used.

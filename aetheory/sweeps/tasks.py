@@ -137,14 +137,10 @@ class FunctionTask(Task):
         return curve_results(result) if isinstance(result, Curve) else result
 
     def settings(self) -> dict[str, Any]:
-        """The function's name and a digest of its source."""
+        """The function's name; the digest of its program says what it computes."""
         target = inspect.unwrap(getattr(self._function, "func", self._function))
         kind = target if inspect.isroutine(target) else type(target)
-        try:
-            source = inspect.getsource(kind)
-        except (OSError, TypeError):
-            source = repr(getattr(getattr(kind, "__code__", None), "co_code", b""))
-        return {"function": f"{kind.__module__}.{kind.__qualname__}", "source": content_digest(source)}
+        return {"function": f"{kind.__module__}.{kind.__qualname__}"}
 
 
 def curve_results(curve: Curve) -> OverTime:

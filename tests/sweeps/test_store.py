@@ -276,7 +276,7 @@ def test_functions_of_the_host_need_a_version(tmp_path):
 
     arguments = doubled, {"x": [1.0, 2.0]}, KEY, None
     assert ae.sweep(*arguments)["value"].values.tolist() == [2, 4]  # nothing is kept
-    with pytest.raises(ValueError, match="`version` must be a word for what the functions of the host"):
+    with pytest.raises(ValueError, match="`version` must be a label for the content of the functions of the host"):
         ae.sweep(*arguments, tmp_path / "store")
     ae.sweep(*arguments, tmp_path / "store", version="1")
     with pytest.raises(ValueError, match='version is "1" there and "2" here'):
