@@ -290,7 +290,7 @@ def overhead(dtype: Any) -> dict[str, float]:
     key = jax.random.key(0)
     sweep = prepare(task, axes, key, REPEATS, devices=jax.devices()[:1])
     plan, runner = sweep.plan, sweep.runner
-    (evaluations,) = plan.evaluations(tuple(slice(0, size) for size in plan.shape), np.ones(plan.shape, bool))
+    evaluations = plan.evaluations(tuple(slice(0, size) for size in plan.shape), np.ones(plan.shape, bool))
     runner.compile(evaluations)
     cores = len(os.sched_getaffinity(0))
     x64 = dtype == np.float64

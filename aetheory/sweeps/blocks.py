@@ -82,7 +82,7 @@ class Plan:
         return max(1, size)
 
     def block_shape(self, block_size: int) -> tuple[int, ...]:
-        """The shape of a block of at most `block_size` evaluations, which belong to one group where possible."""
+        """The shape of a block of at most `block_size` evaluations, which belong to one group."""
         number = self._number.reshape(self.grid.shape)
         splits = [bool((number != number.take([0], axis)).any()) for axis in range(number.ndim)]
         splits += [False] * (len(self.shape) - number.ndim)
@@ -98,16 +98,12 @@ class Plan:
         corner = [part.start for part in region[: len(self.grid.shape)]]
         return self.groups[int(self._number[np.ravel_multi_index(corner, self.grid.shape)])].program
 
-    def evaluations(self, region: Region, wanted: Bool[np.ndarray, "..."]) -> Iterator[Evaluations]:
-        """The wanted evaluations of a block, by group; `wanted` has the block's shape."""
+    def evaluations(self, region: Region, wanted: Bool[np.ndarray, "..."]) -> Evaluations:
+        """The wanted evaluations of a block, which are of one group; `wanted` has the block's shape."""
         index = [within + part.start for within, part in zip(np.nonzero(wanted), region, strict=True)]
         cells = np.ravel_multi_index(index[: len(self.grid.shape)], self.grid.shape)
         repeat = index[-1] if self.num_repeats is not None else np.zeros_like(cells)
-        number = self._number[cells]
-        for one in np.unique(number):
-            chosen = np.flatnonzero(number == one)
-            evaluations = self.evaluations_of(self.groups[one], cells[chosen], repeat[chosen])
-            yield evaluations._replace(output_index=chosen)
+        return self.evaluations_of(self.groups[self._number[cells[0]]], cells, repeat)
 
     def evaluations_of(
         self, group: Group, cells: Int[np.ndarray, " cells"], repeat: Int[np.ndarray, " cells"] | None = None
@@ -116,7 +112,7 @@ class Plan:
         repeat = np.zeros(len(cells)) if repeat is None else repeat
         cell_inputs = group.varied(self.grid.columns(cells))
         key_data = self.grid.key_data(cells)
-        return Evaluations(group, np.arange(len(cells)), cells, key_data, repeat.astype(np.uint32), cell_inputs)
+        return Evaluations(group, cells, key_data, repeat.astype(np.uint32), cell_inputs)
 
 
 def regions(shape: tuple[int, ...], sizes: tuple[int, ...]) -> Iterator[Region]:
@@ -127,24 +123,8 @@ def regions(shape: tuple[int, ...], sizes: tuple[int, ...]) -> Iterator[Region]:
     yield from itertools.product(*axes)
 
 
-def run_block(
-    runner: Runner, plan: Plan, region: Region, wanted: Bool[np.ndarray, "..."], stop_at_failure: bool
-) -> Block:
-    """Run the wanted evaluations of a block; with `stop_at_failure` return at the first that fails, without results."""
-    flat: Results = {}
-    failures: list[Failure] = []
-    for evaluations in plan.evaluations(region, wanted):
-        results, failed = _run(runner, evaluations)
-        failures += failed
-        if failed and stop_at_failure:
-            return Block({}, failures)
-        for name, values in results.items():
-            whole = flat.setdefault(name, np.empty((int(wanted.sum()), *values.shape[1:]), values.dtype))
-            whole[evaluations.output_index] = values
-    return Block(flat, failures)
-
-
-def _run(runner: Runner, evaluations: Evaluations) -> tuple[Results, list[Failure]]:
+def run_block(runner: Runner, evaluations: Evaluations) -> Block:
+    """Run evaluations, and find out which of them fail and why."""
     try:
         runner.compile(evaluations)
     except OutputError:
@@ -154,19 +134,20 @@ def _run(runner: Runner, evaluations: Evaluations) -> tuple[Results, list[Failur
     try:
         results = runner.run(evaluations)
     except RuntimeError as error:  # raised inside a call, it does not say by which evaluation
-        count = len(evaluations.cell)
-        if count == 1:
+        half = len(evaluations.cell) // 2
+        if half == 0:
             return _all_failed(runner, evaluations, error)
-        pieces = [_run(runner, evaluations.take(slice(index, index + 1))) for index in range(count)]
-        merged = {name: np.concatenate([results[name] for results, _ in pieces]) for name in pieces[0][0]}
-        return merged, [failure for _, failed in pieces for failure in failed]
+        first = run_block(runner, evaluations.take(slice(None, half)))
+        second = run_block(runner, evaluations.take(slice(half, None)))
+        both = {name: np.concatenate([values, second.results[name]]) for name, values in first.results.items()}
+        return Block(both, first.failures + second.failures)
     bad = results[FAILED] = _unfinished(results)
     for values in results.values():
         if values.dtype.kind == "f":
             values[bad] = np.nan
     reason = "the flow stopped early or diverged" if _SUCCEEDED in results else "a result is NaN or infinite"
     failures = [Failure(int(evaluations.cell[i]), int(evaluations.repeat[i]), reason) for i in np.flatnonzero(bad)]
-    return results, failures
+    return Block(results, failures)
 
 
 def _unfinished(results: Results) -> Bool[np.ndarray, " evaluations"]:
@@ -180,7 +161,7 @@ def _unfinished(results: Results) -> Bool[np.ndarray, " evaluations"]:
     return bad
 
 
-def _all_failed(runner: Runner, evaluations: Evaluations, error: Exception) -> tuple[Results, list[Failure]]:
+def _all_failed(runner: Runner, evaluations: Evaluations, error: Exception) -> Block:
     count = len(evaluations.cell)
     results: Results = {FAILED: np.ones(count, bool)}
     for name, output in runner.outputs.items():
@@ -188,7 +169,7 @@ def _all_failed(runner: Runner, evaluations: Evaluations, error: Exception) -> t
         results[name] = np.full((count, *output.shape), fill, output.dtype)
     why = reason(error)
     cells, repeats = evaluations.cell.tolist(), evaluations.repeat.tolist()
-    return results, [Failure(cell, repeat, why) for cell, repeat in zip(cells, repeats, strict=True)]
+    return Block(results, [Failure(cell, repeat, why) for cell, repeat in zip(cells, repeats, strict=True)])
 
 
 def reason(error: Exception) -> str:

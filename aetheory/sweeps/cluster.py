@@ -80,7 +80,7 @@ def cluster_environment(client: Any) -> Environment:
 
 
 @contextmanager
-def workers(client: Any, runner: Runner, plan: Plan, stop_at_failure: bool) -> Iterator[tuple[Executors, Work]]:
+def workers(client: Any, runner: Runner, plan: Plan) -> Iterator[tuple[Executors, Work]]:
     """Executors that are the workers of a cluster, including those that join later, and the function they run."""
     import cloudpickle  # which comes with Dask
 
@@ -105,16 +105,16 @@ def workers(client: Any, runner: Runner, plan: Plan, stop_at_failure: bool) -> I
         return present
 
     try:
-        yield executors, partial(_run_remotely, job, stop_at_failure)
+        yield executors, partial(_run_remotely, job)
     finally:
         for executor in known.values() if client.status == "running" else ():
             executor.shutdown(wait=False)
 
 
-def _run_remotely(job: bytes, stop_at_failure: bool, region: Region, wanted: Bool[np.ndarray, "..."]) -> Block:
+def _run_remotely(job: bytes, region: Region, wanted: Bool[np.ndarray, "..."]) -> Block:
     runner, plan, settings = _restored(job)
     with using(settings):
-        return run_block(runner, plan, region, wanted, stop_at_failure)
+        return run_block(runner, plan.evaluations(region, wanted))
 
 
 @lru_cache(maxsize=4)

@@ -127,13 +127,13 @@ def using(settings: tuple[Any, ...]) -> Iterator[None]:
 
 
 @contextmanager
-def threads(runner: Runner, plan: Plan, count: int, stop_at_failure: bool) -> Iterator[tuple[Executors, Work]]:
+def threads(runner: Runner, plan: Plan, count: int) -> Iterator[tuple[Executors, Work]]:
     """Executors that are threads of this process, and the function that they run."""
     settings = jax_settings()
 
     def work(region: Region, wanted: Bool[np.ndarray, "..."]) -> Block:
         with using(settings):
-            return run_block(runner, plan, region, wanted, stop_at_failure)
+            return run_block(runner, plan.evaluations(region, wanted))
 
     with ExitStack() as stack:
         pools = {f"thread {number}": ThreadPoolExecutor(1, "sweep") for number in range(count)}

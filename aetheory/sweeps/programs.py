@@ -40,7 +40,6 @@ class Evaluations(NamedTuple):
 
     Arguments:
         group: of the cells.
-        output_index: the position of each result in its block.
         cell: the number of the cell.
         key_data: two integers for each cell, from which its random key is derived.
         repeat: the number of the repeat.
@@ -48,7 +47,6 @@ class Evaluations(NamedTuple):
     """
 
     group: Group
-    output_index: Int[np.ndarray, " evaluations"]
     cell: Int[np.ndarray, " evaluations"]
     key_data: UInt32[np.ndarray, "evaluations 2"]
     repeat: UInt32[np.ndarray, " evaluations"]

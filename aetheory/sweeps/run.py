@@ -213,9 +213,9 @@ class Sweep:
                 blocks[plan.program(region)].append((region, wanted))
         total = left = sum(map(len, blocks.values()))
         kept = f" What had finished is kept in '{where}'; the same call continues from there." if where else ""
-        executors = threads(self.runner, plan, self.num_threads, stop_at_failure)
+        executors = threads(self.runner, plan, self.num_threads)
         if client is not None:
-            executors = workers(client, self.runner, plan, stop_at_failure)
+            executors = workers(client, self.runner, plan)
         bar = progress_bar(plan.size, int(results.done.sum()), progress)
         try:
             with bar, deferred_interrupt() as stop, executors as (available, work):

@@ -214,9 +214,9 @@ def test_a_store_is_extended_by_computing_new_cells_only(block_size, tmp_path, m
     computed = []
     run = blocks.run_block
 
-    def counting(runner, plan, region, wanted, stop_at_failure):
-        computed.append(int(wanted.sum()))
-        return run(runner, plan, region, wanted, stop_at_failure)
+    def counting(runner, evaluations):
+        computed.append(len(evaluations.cell))
+        return run(runner, evaluations)
 
     monkeypatch.setattr(engine, "run_block", counting)
     dataset = ae.sweep(draws, large, KEY, 3, path, block_size=block_size)
