@@ -121,11 +121,11 @@ def test_regimes_small_data():
     return found
 
 
-def deviations(problem, times, theory, repeats, data=None, **options):
+def deviations(problem, times, theory, repeats, data=None):
     """Theory beside the mean of simulations, both risks at all times, as shares of the initial risk."""
     given = data or {}
     run = simulate(problem, times, jax.random.key(0), num_repeats=repeats, **given)
-    limit = predict(problem, times, theory, **given, **options)
+    limit = predict(problem, times, theory, **given)
     found = {}
     for risk in ("train", "population"):
         start = float(run.values[risk][0])

@@ -210,7 +210,7 @@ def test_the_interior_is_met_by_rotations_of_atoms(x64, variances, num_samples):
     problem = ae.LinearProblem(320, 160, num_samples, 0.5 / 320, covariance=variances)
     times = np.array([0.0, 0.1, 0.3, 1.0, 3.0])
     simulated = ae.simulate(problem, times, jax.random.key(0), num_repeats=6)
-    limit = ae.predict(problem, times, "interior", tolerance=0.05)
+    limit = ae.predict(problem, times, "interior")
     start = float(limit.train[0])
     difference = np.abs(risks(limit) - risks(simulated)) / start
     assert (difference < 4e-3 + 3 * risks(simulated.standard_error) / start).all()
