@@ -136,7 +136,7 @@ def solve_flow(
         controller = _controller(rtol, state, norm, goal_error, solver.longest)
         solution = march(solver, turn, end, state, jnp.maximum(times, turn), controller, keep_final_state)
         observed = jax.tree.map(partial(_before_and_after, times <= turn), early.ys[0], solution.ys[0])
-        stats = together(_statistics(early), _statistics(solution))
+        stats = combine_stats(_statistics(early), _statistics(solution))
     final = jax.tree.map(lambda leaf: leaf[0], solution.ys[1]) if keep_final_state else None
     return observed, final, stats
 
@@ -146,8 +146,8 @@ def _statistics(solution: diffrax.Solution) -> SolverStats:
     return SolverStats(solution.stats["num_steps"], solution.stats["num_rejected_steps"], succeeded)
 
 
-def together(*stats: SolverStats) -> SolverStats:
-    """The cost of several solves as one, those along leading axes too: all steps, and success if all succeeded."""
+def combine_stats(*stats: SolverStats) -> SolverStats:
+    """Total steps of several solves, also along leading axes; succeeded if all did."""
     every = jax.tree.map(lambda *leaves: jnp.stack(leaves), *stats)
     return SolverStats(jnp.sum(every.num_steps), jnp.sum(every.num_rejected_steps), jnp.all(every.succeeded))
 

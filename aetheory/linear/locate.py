@@ -36,14 +36,14 @@ class _Terms(NamedTuple):
         exponents: of p, H, σ² and 1/N, and for inputs of any covariance of τ_k = tr Σᵏ/p.
         log_size: logarithms of the coefficients' absolute values, divided by s!.
         sign: of the coefficients.
-        off: for every face, whether the monomial lies elsewhere.
+        not_on_face: for every face, whether the monomial does not lie on it.
     """
 
     order: Int[np.ndarray, " terms"]
     exponents: Float64[np.ndarray, "terms variables"]
     log_size: Float64[np.ndarray, " terms"]
     sign: Float64[np.ndarray, " terms"]
-    off: Bool[np.ndarray, "faces terms"]
+    not_on_face: Bool[np.ndarray, "faces terms"]
 
 
 @dataclass(frozen=True)
@@ -134,11 +134,12 @@ def locate(problem: AbstractLinear) -> Location:
     moments = [] if problem.covariance is None else _moments(problem.covariance)
     with np.errstate(divide="ignore"):
         logs = np.log([p, y * p, x / p, z / p, *moments])
-    log_time, growth = math.log(time), _growth(x * (1 + math.sqrt(y)) ** 2)
-    judged = [_judged(_terms(risk, bool(moments)), logs, log_time, growth) for risk in ("train", "population")]
-    distances, errors = (
-        dict(zip(FACES, np.maximum(*both).tolist(), strict=True)) for both in zip(*judged, strict=True)
+    log_time, log_growth = math.log(time), _log_growth(x * (1 + math.sqrt(y)) ** 2)
+    train, population = (
+        _face_errors(_terms(risk, bool(moments)), logs, log_time, log_growth) for risk in ("train", "population")
     )
+    distances = dict(zip(FACES, np.maximum(train[0], population[0]).tolist(), strict=True))
+    errors = dict(zip(FACES, np.maximum(train[1], population[1]).tolist(), strict=True))
     close: tuple[str, ...] = ()
     for face in sorted(FACES, key=lambda face: errors[face]):
         if distances[face] <= _CLOSE and meet((*close, face)):
@@ -168,24 +169,24 @@ def _moments(covariance: Any) -> list[float]:
     return [float(np.mean(variances**k)) for k in range(1, _HIGHEST_ORDER + 2)]
 
 
-def _growth(strength: float) -> float:
+def _log_growth(strength: float) -> float:
     """4t at which the largest eigenvalue of M(0) would have grown to 1, at most that of the natural time."""
     return min(4.0, max(0.0, -math.log(strength))) if strength > 0 else 4.0
 
 
-def _judged(
-    terms: _Terms, logs: Float64[np.ndarray, " variables"], log_time: float, growth: float
+def _face_errors(
+    terms: _Terms, logs: Float64[np.ndarray, " variables"], log_time: float, log_growth: float
 ) -> tuple[Float64[np.ndarray, " faces"], Float64[np.ndarray, " faces"]]:
     """The distance to every face by one risk, and the estimated error of its curve."""
     sizes, at_start = _log_sizes(terms, logs) + terms.order * log_time, terms.order == 0
     initial = np.where(at_start, terms.sign * np.exp(np.where(at_start, sizes - sizes[at_start].max(), 0)), 0)
-    left_out = np.abs(terms.off @ initial) / max(math.exp(-sizes[at_start].max()), initial.sum())
+    left_out = np.abs(terms.not_on_face @ initial) / max(math.exp(-sizes[at_start].max()), initial.sum())
     moving = np.where(at_start, 0, np.exp(sizes - sizes.max()))
-    distances = terms.off @ moving / max(moving.sum(), np.finfo(float).tiny)
+    distances = terms.not_on_face @ moving / max(moving.sum(), np.finfo(float).tiny)
     shares = np.array(
         [
-            _share(face.share, off & ~at_start, terms, np.exp(sizes - sizes.max()), growth)
-            for face, off in zip(FACES.values(), terms.off, strict=True)
+            _share(face.share, off & ~at_start, terms, np.exp(sizes - sizes.max()), log_growth)
+            for face, off in zip(FACES.values(), terms.not_on_face, strict=True)
         ]
     )
     scale, power = (
@@ -195,25 +196,29 @@ def _judged(
 
 
 def _share(
-    kind: str, off: Bool[np.ndarray, " terms"], terms: _Terms, sizes: Float64[np.ndarray, " terms"], growth: float
+    kind: str,
+    not_on_face: Bool[np.ndarray, " terms"],
+    terms: _Terms,
+    sizes: Float64[np.ndarray, " terms"],
+    log_growth: float,
 ) -> float:
-    """What monomials off a face weigh, those of the last order for all beyond; see `Face.share`.
+    """The share of the monomials that do not lie on a face, by one of the kinds of `Face.share`.
 
-    A mode's growth is Σ uᵏ/k!, u = growth for each power of σ²: from order 4 on, ₁F₁(1; 5; u) times u⁴/4!. A power of
-    z counts a pair of letters S, and its growth starts two orders later.
+    Monomials of order 4 stand for all higher orders: a mode grows as Σ uᵏ/k!, u = `log_growth` for each power of σ²,
+    which from order 4 on is u⁴/4! times ₁F₁(1; 5; u). A power of z stands for a pair of letters S, and its growth
+    starts two orders later.
     """
     later = _HIGHEST_ORDER + 1 - 2 * terms.exponents[:, _SAMPLES] * (kind == "with samples")
-    beyond = hyp1f1(1, np.maximum(later, 1), growth * terms.exponents[:, _VARIANCE])
+    beyond = hyp1f1(1, np.maximum(later, 1), log_growth * terms.exponents[:, _VARIANCE])
     weights = sizes * np.where(terms.order == _HIGHEST_ORDER, beyond, 1)
     if kind == "signed":
-        left = np.abs(np.bincount(terms.order[off], (terms.sign * weights)[off])).sum()
-    else:
-        left = weights[off].sum()
-    return float(left / weights.sum())
+        signed = np.bincount(terms.order[not_on_face], (terms.sign * weights)[not_on_face])
+        return float(np.abs(signed).sum() / weights.sum())
+    return float(weights[not_on_face].sum() / weights.sum())
 
 
 def _log_sizes(terms: _Terms, logs: Float64[np.ndarray, " variables"]) -> Float64[np.ndarray, " terms"]:
-    # 0 · log 0 = 0: a monomial without σ² or 1/N does not feel that they vanish
+    # 0 · log 0 = 0: a monomial without σ² or 1/N stays where they vanish
     absent = terms.exponents == 0
     powers = np.where(absent, 0.0, terms.exponents * np.where(absent, 0.0, logs))
     total: Float64[np.ndarray, " terms"] = terms.log_size + powers.sum(axis=1)
@@ -222,7 +227,7 @@ def _log_sizes(terms: _Terms, logs: Float64[np.ndarray, " variables"]) -> Float6
 
 @lru_cache(maxsize=4)
 def _terms(risk: str, any_covariance: bool) -> _Terms:
-    orders, exponents, sizes, signs, off = [], [], [], [], []
+    orders, exponents, sizes, signs, not_on_face = [], [], [], [], []
     for order in range(_HIGHEST_ORDER + 1):
         for powers, value in coefficients(order, risk, any_covariance).polynomial.terms:
             p, latent, variance, inverse_samples = powers[:_ISOTROPIC]
@@ -232,5 +237,6 @@ def _terms(risk: str, any_covariance: bool) -> _Terms:
             signs.append(math.copysign(1.0, value))
             leading = p == variance - latent + inverse_samples  # a power of x, y and z, without one of 1/p
             monomial = (variance, latent, inverse_samples)
-            off.append([not (leading and lies_on((face,), monomial, order, risk)) for face in FACES])
-    return _Terms(np.array(orders), np.array(exponents, float), np.array(sizes), np.array(signs), np.array(off).T)
+            not_on_face.append([not (leading and lies_on((face,), monomial, order, risk)) for face in FACES])
+    arrays = np.array(orders), np.array(exponents, float), np.array(sizes), np.array(signs)
+    return _Terms(*arrays, np.array(not_on_face).T)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from aetheory.core.checks import fail, static_integer
 from aetheory.core.curve import Values
 from aetheory.core.memory import require_memory
-from aetheory.core.solve import SolverStats, together
+from aetheory.core.solve import SolverStats, combine_stats
 from aetheory.linear.flow import Ensemble, evolve, risks, untied_risks
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.balanced_rotations import balanced_rotations, rotation_sizes
@@ -146,7 +146,7 @@ def rotated_risks(
         width = jax.tree.map(lambda own, more: jnp.hypot(own, jax.lax.stop_gradient(more) / 4), width, missed)
     mean = jax.tree.map(lambda risk: jnp.maximum(risk, 0), mean)
     lower = jax.tree.map(lambda risk, own: jnp.maximum(risk - own, 0), mean, width)
-    return Estimate(mean, lower, jax.tree.map(jnp.add, mean, width)), together(stats)
+    return Estimate(mean, lower, jax.tree.map(jnp.add, mean, width)), combine_stats(stats)
 
 
 class _Resolved(NamedTuple):
