@@ -10,16 +10,14 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from aetheory.core.checks import static_integer
 
 
-def sample_wishart_spectrum(
-    key: PRNGKeyArray, dim: int, num_samples: int, dtype: jnp.dtype | None = None
-) -> Float[Array, " rank"]:
+def sample_wishart_spectrum(key: PRNGKeyArray, dim: int, num_samples: int) -> Float[Array, " rank"]:
     """Nonzero eigenvalues of XXᵀ/N, ascending, X of shape (dim, num_samples) with N(0, 1) entries.
 
     They are drawn without forming X, at a cost that depends on the smaller dimension only.
     Source: I. Dumitriu, A. Edelman (2002), "Matrix models for beta ensembles", arXiv:math-ph/0206043.
     """
     dim, num_samples = static_integer("dim", dim), static_integer("num_samples", num_samples)
-    degrees = jnp.asarray(max(dim, num_samples), jnp.result_type(float) if dtype is None else dtype)
+    degrees = jnp.asarray(max(dim, num_samples), jnp.result_type(float))
     return sample_laguerre_spectrum(key, min(dim, num_samples), degrees) / num_samples
 
 

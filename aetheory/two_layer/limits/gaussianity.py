@@ -1,17 +1,15 @@
 """How far the projections of data are from Gaussian, and the excess risk of a two-layer autoencoder from it."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Num, PRNGKeyArray
 
-from aetheory.core.checks import check_samples
 from aetheory.core.precision import exact_products
 from aetheory.sources.images import whiten
 from aetheory.two_layer.limits.gaussian import gaussian
 from aetheory.two_layer.limits.minimisers import minimiser
-from aetheory.two_layer.network import normalised
 
 
 class Gaussianity(NamedTuple):
@@ -35,7 +33,6 @@ def gaussianity(
     num_units: int,
     key: PRNGKeyArray,
     *,
-    encoder: Any = None,
     smallest_variance: float = 0.0,
 ) -> Gaussianity:
     """Expected excess over the Gaussian limit on these samples, and the statistics behind it.
@@ -49,16 +46,11 @@ def gaussianity(
         samples: shape (num_samples, input_dim), whitened here.
         num_units: n, the number of random rows, those of `minimiser` for isotropic inputs.
         key: random key of the rows.
-        encoder: rows in place of random ones, such as trained ones, shape (n, dimension after whitening).
         smallest_variance: directions of less variance are dropped, see `aetheory.sources.whiten`.
     """
     white, _ = whiten(samples, smallest_variance=smallest_variance)
     dim = white.shape[1]
-    if encoder is None:
-        rows = minimiser(key, jnp.ones(dim, white.dtype), num_units).encoder
-    else:
-        given = check_samples("encoder", encoder, dim, shape="(num_units, dimension after whitening)")
-        rows = normalised(given, None)[0]
+    rows = minimiser(key, jnp.ones(dim, white.dtype), num_units).encoder
     projected = white @ rows.T
     power = jnp.mean(projected**2, axis=0)
     share = jnp.mean(jnp.abs(projected), axis=0) / jnp.sqrt(power * 2 / math.pi)

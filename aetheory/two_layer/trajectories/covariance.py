@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from aetheory.core.checks import common_float_dtype, fail, is_concrete, static_integer
+from aetheory.core.checks import common_float_dtype, fail, is_concrete
 from aetheory.core.curve import Curve, Values
 from aetheory.core.schedule import Schedule
 from aetheory.core.solve import DEFAULT_MAX_STEPS, SolverStats
@@ -31,6 +31,8 @@ from aetheory.two_layer.network import normalised
 from aetheory.two_layer.trajectories.spectrum import Numbers, checked_step
 from aetheory.two_layer.trajectories.theories import DERIVED, over_batch, require_method
 
+_SIZE, _NUM_ROTATIONS = 64, 4
+"""Dimension of the matrices of random rows, and number of their rotations, the same in every call."""
 _SIZE_ERROR = 4.0
 """Error that the size of the matrices leaves where rotations agree, in units of 1/size² of the zero map's risk."""
 
@@ -136,8 +138,6 @@ class MatrixDescent(AbstractTheory):
         times: Any,
         *,
         flow: bool = False,
-        size: int = 64,
-        rotations: int = 4,
         rtol: float | Float[Array, ""] = 1e-6,
         max_steps: int = DEFAULT_MAX_STEPS,
         adjoint: diffrax.AbstractAdjoint | None = None,
@@ -145,16 +145,14 @@ class MatrixDescent(AbstractTheory):
     ) -> Curve:
         """Risk, second moment and overlap after these numbers of steps.
 
-        With a `start`, for that encoder, by its own d × d matrix and without a bracket. Otherwise the mean over random
-        rotations of small matrices; the bracket `lower`, `upper` is two standard deviations of a rotation and, added in
-        squares, the error of their size.
+        With a `start`, for that encoder, by its own d × d matrix and without a bracket. Otherwise the mean over four
+        random rotations of matrices of dimension at most 64, whose variances are means of equal shares; the bracket
+        `lower`, `upper` is two standard deviations of a rotation and, added in squares, the error of their size.
 
         Arguments:
             problem: alternating, with an activation that is odd and not linear.
             times: numbers of steps.
             flow: predict the flow that small steps follow, at these times t = 2 · step_size · steps.
-            size: dimension of the matrices, whose variances are means of equal shares of the variances of the inputs.
-            rotations: number of rotations, at least 2; the same in every call, so that curves are smooth.
             rtol: relative tolerance of the flow.
             max_steps: largest number of solver steps of the flow.
             adjoint: how Diffrax differentiates the flow; reverse mode when omitted.
@@ -166,9 +164,6 @@ class MatrixDescent(AbstractTheory):
             RuntimeError: the flow ran out of steps (with `throw`).
         """
         require_method(self.name, "alternating", problem)
-        size, rotations = static_integer("size", size), static_integer("rotations", rotations)
-        if rotations < 2:
-            raise fail("rotations", "at least 2, because the bracket is their spread", rotations)
         dtype = common_float_dtype(times, problem.encoder, problem.covariance, *problem.numbers)
         numbers = Numbers.of(problem, dtype)
         schedule = Schedule.of(times, not flow, dtype, rtol, max_steps, adjoint)
@@ -179,10 +174,12 @@ class MatrixDescent(AbstractTheory):
             values, stats = over_batch(trained, numbers, *_encoder_coordinates(problem, dtype), schedule)
         else:
             variances = problem.deviations.astype(dtype) ** 2
-            variances = equal_shares(variances, size) if len(variances) > size else variances
+            variances = equal_shares(variances, _SIZE) if len(variances) > _SIZE else variances
             rank = len(variances) * np.asarray(numbers.rate) if is_concrete(numbers.rate) else 0.5
             whole = bool(np.all((rank == np.floor(rank)) | (rank > len(variances))))
-            values, spread, stats = over_batch(_random_rows_trained, numbers, variances, schedule, rotations, whole)
+            values, spread, stats = over_batch(
+                _random_rows_trained, numbers, variances, schedule, _NUM_ROTATIONS, whole
+            )
             error = _SIZE_ERROR / len(variances) ** 2
             errors = Values(risk=error * jnp.mean(variances), second_moment=error, overlap=error)
             width = jax.tree.map(lambda one, error: jnp.hypot(2 * one, error), spread, errors)
