@@ -105,9 +105,18 @@ def draw(rng: np.random.Generator, case: Case, spread: Any) -> tuple[Any, Any, A
 
 
 def velocity(weights: Any, spectrum: Any) -> Any:
-    """dW/dt = −[(M−I)S + S(M−I)] W."""
-    scaled, transposed = spectrum[..., None] * weights, np.swapaxes(weights, -1, -2)
-    return 2 * scaled - weights @ (transposed @ scaled) - scaled @ (transposed @ weights)
+    """dW/dt = −[(M−I)S + S(M−I)] W, M = W Wᴴ."""
+    scaled, adjoint = spectrum[..., None] * weights, np.conj(np.swapaxes(weights, -1, -2))
+    return 2 * scaled - weights @ (adjoint @ scaled) - scaled @ (adjoint @ weights)
+
+
+def runge_kutta(weights: Any, spectrum: Any, step: Any) -> Any:
+    """W after one step of the classical method of order 4."""
+    first = velocity(weights, spectrum)
+    second = velocity(weights + step / 2 * first, spectrum)
+    third = velocity(weights + step / 2 * second, spectrum)
+    last = velocity(weights + step * third, spectrum)
+    return weights + step / 6 * (first + 2 * second + 2 * third + last)
 
 
 def traces(weights: Any, spectrum: Any, population: Any) -> list[Any]:
@@ -153,11 +162,7 @@ def simulate(rng: np.random.Generator, case: Case, time: float) -> tuple[Any, An
     for count in range(_STEPS + 1):
         if count in _TIMES:
             curves.append(risks(traces(weights, spectrum, population), case, spread.sum()))
-        first = velocity(weights, spectrum)
-        second = velocity(weights + step / 2 * first, spectrum)
-        third = velocity(weights + step / 2 * second, spectrum)
-        last = velocity(weights + step * third, spectrum)
-        weights = weights + step / 6 * (first + 2 * second + 2 * third + last)
+        weights = runge_kutta(weights, spectrum, step)
     return corrected(np.stack(curves, axis=-1), controls(start, case, spread))
 
 

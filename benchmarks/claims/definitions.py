@@ -34,39 +34,22 @@ detail = pytest.mark.claim
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim.
+    """A statement of a paper or of this library, and what is needed to judge it."""
 
-    Arguments:
-        name: "system/subject/statement".
-        sources: where it is claimed.
-        statement: what is claimed, in one sentence of Markdown; the docstring of the test.
-        verdict: what we found. It stands as long as the deviation is within the tolerance; of `DIFFERS`, beyond it.
-        tolerance: of the deviation, the largest of all rows.
-        why: the reason for this tolerance.
-        cost: "quick" takes seconds, "default" up to minutes, "full" as long as the paper took.
-        published: printed values by label, with which ours of the same label are compared.
-        relative: whether deviations are shares of "each" expected value, of the "largest", or absolute.
-        against: what ours is compared with; where nothing else is said, published values, or 0 where there are none.
-        axis: the name of the numbers in labels "series @ number", for a figure.
-        log: whether the figure's values are on a logarithmic axis.
-        note: what a reader should know besides.
-        stored: the command that made stored values, where recomputing them takes hours.
-    """
-
-    name: str
-    sources: tuple[Citation, ...]
-    statement: str
-    verdict: Verdict
-    tolerance: float
-    why: str
-    cost: Cost = "quick"
-    published: Mapping[str, float] | None = None
-    relative: Literal["each", "largest"] | None = None
-    against: str = "0"
-    axis: str = ""
-    log: bool = False
-    note: str = ""
-    stored: str = ""
+    name: str  # "system/subject/statement"
+    sources: tuple[Citation, ...]  # where it is claimed
+    statement: str  # what is claimed, in one sentence of Markdown; the docstring of the test
+    verdict: Verdict  # what we found; it stands while the deviation is within the tolerance, of `DIFFERS` beyond it
+    tolerance: float  # of the largest deviation of all rows
+    why: str  # the reason for this tolerance
+    cost: Cost = "quick"  # seconds; "default": minutes; "full": as long as the paper took
+    published: Mapping[str, float] | None = None  # printed values by label, with which ours of that label are compared
+    relative: Literal["each", "largest"] | None = None  # deviations are shares of each expected value or the largest
+    against: str = "0"  # what ours is compared with; "published" where published values are given
+    axis: str = ""  # the name of the numbers in labels "series @ number", for a figure
+    log: bool = False  # whether the values of the figure are on a logarithmic axis
+    note: str = ""  # what a reader should know besides
+    stored: str = ""  # the command that made stored values, where recomputing them takes hours
 
     @property
     def system(self) -> str:
@@ -101,6 +84,11 @@ def as_claim(function: Callable[..., Any], marks: list[pytest.Mark]) -> Claim:
     if "published" in fields:
         fields.setdefault("against", "published")
     return Claim(**fields)
+
+
+def along(series: str, numbers: Any, expected: Any, ours: Any) -> dict[str, tuple[Any, Any]]:
+    """Pairs of an expected value and ours, labelled by the series and a number of the axis."""
+    return {f"{series} @ {number:.4g}": pair for number, *pair in zip(numbers, expected, ours, strict=True)}
 
 
 def all_claims() -> dict[str, tuple[Claim, Callable[[], Mapping[str, Any]]]]:

@@ -5,36 +5,32 @@ import numpy as np
 from aetheory import LinearRatios, predict
 from benchmarks.claims.definitions import claim, verdict
 from benchmarks.claims.prism import OWN
+from benchmarks.locate import runge_kutta
 
-_DIM, _DRAWS, _RISKS = 48, 32, ("train", "population")
-_STEPS = ((0.0, 0.25, 10), (0.25, 0.5, 8), (0.5, 1.0, 12), (1.0, 2.0, 20), (2.0, 4.0, 36))
+DIM, DRAWS, RISKS = 48, 32, ("train", "population")
+STEPS = ((0.0, 0.25, 10), (0.25, 0.5, 8), (0.5, 1.0, 12), (1.0, 2.0, 20), (2.0, 4.0, 36))
 """Stretches of the time, in natural times, and the steps of the classical Runge–Kutta method on each."""
 
 
 def complex_factor(rng, columns):
-    """G of `_DIM` rows with standard complex Gaussian entries, or where it is wide a square one of the same G Gᴴ."""
-    normal = rng.standard_normal((2, _DIM, min(columns, _DIM)))
+    """G of `DIM` rows with standard complex Gaussian entries, or where it is wide a square one of the same G Gᴴ."""
+    normal = rng.standard_normal((2, DIM, min(columns, DIM)))
     entries = (normal[0] + 1j * normal[1]) / np.sqrt(2)
-    if columns < _DIM:
+    if columns < DIM:
         return entries
-    diagonal = np.sqrt(rng.chisquare(2 * (columns - np.arange(_DIM))) / 2)
+    diagonal = np.sqrt(rng.chisquare(2 * (columns - np.arange(DIM))) / 2)
     return np.tril(entries, -1) + np.diag(diagonal)
 
 
-def _traces(matrices):
+def traces(matrices):
     return np.trace(matrices, axis1=-2, axis2=-1).real
 
 
-def _both_risks(weights, spectrum):
+def both_risks(weights, spectrum):
     adjoint = np.conj(np.swapaxes(weights, -1, -2))
     gram, energy = adjoint @ weights, adjoint @ (spectrum * weights)
-    train = _traces(energy @ gram) - 2 * _traces(energy) + spectrum.sum((-2, -1))
-    return np.stack([train, _traces(gram @ gram) - 2 * _traces(gram) + _DIM], axis=-1) / _DIM
-
-
-def _velocity(weights, spectrum):
-    adjoint, scaled = np.conj(np.swapaxes(weights, -1, -2)), spectrum * weights
-    return 2 * scaled - weights @ (adjoint @ scaled) - scaled @ (adjoint @ weights)
+    train = traces(energy @ gram) - 2 * traces(energy) + spectrum.sum((-2, -1))
+    return np.stack([train, traces(gram @ gram) - 2 * traces(gram) + DIM], axis=-1) / DIM
 
 
 def complex_draws(rng, scale, latent_dim, num_samples, unit):
@@ -42,32 +38,27 @@ def complex_draws(rng, scale, latent_dim, num_samples, unit):
 
     The latter are traces less their means, shape (draws, 6).
     """
-    variance, starts, spectra = scale / _DIM, [], []
-    for _ in range(_DRAWS):
+    variance, starts, spectra = scale / DIM, [], []
+    for _ in range(DRAWS):
         samples = complex_factor(rng, num_samples) / np.sqrt(num_samples)
         values, vectors = np.linalg.eigh(samples @ samples.conj().T)
         spectra.append(np.maximum(values, 0)[:, None])
         starts.append(vectors.conj().T @ (np.sqrt(variance) * complex_factor(rng, latent_dim)))
     weights, spectrum = np.stack(starts), np.stack(spectra)
-    adjoint, size = np.conj(np.swapaxes(weights, -1, -2)), _DIM * latent_dim
+    adjoint, size = np.conj(np.swapaxes(weights, -1, -2)), DIM * latent_dim
     gram, energy = adjoint @ weights, adjoint @ (spectrum * weights)
-    quartic = variance**2 * size * (_DIM + latent_dim)
+    quartic = variance**2 * size * (DIM + latent_dim)
     known = [
-        *(_traces(one) - variance * size for one in (gram, energy)),
-        *(_traces(one @ gram) - quartic for one in (gram, energy)),
-        spectrum.sum((-2, -1)) - _DIM,
-        (spectrum**2).sum((-2, -1)) - _DIM * (1 + _DIM / num_samples),
+        *(traces(one) - variance * size for one in (gram, energy)),
+        *(traces(one @ gram) - quartic for one in (gram, energy)),
+        spectrum.sum((-2, -1)) - DIM,
+        (spectrum**2).sum((-2, -1)) - DIM * (1 + DIM / num_samples),
     ]
-    found = [_both_risks(weights, spectrum)]
-    for start, end, number in _STEPS:
-        step = unit * (end - start) / number
+    found = [both_risks(weights, spectrum)]
+    for start, end, number in STEPS:
         for _ in range(number):
-            first = _velocity(weights, spectrum)
-            second = _velocity(weights + step / 2 * first, spectrum)
-            third = _velocity(weights + step / 2 * second, spectrum)
-            last = _velocity(weights + step * third, spectrum)
-            weights = weights + step / 6 * (first + 2 * second + 2 * third + last)
-        found.append(_both_risks(weights, spectrum))
+            weights = runge_kutta(weights, spectrum[..., 0], unit * (end - start) / number)
+        found.append(both_risks(weights, spectrum))
     return np.stack(found, axis=1), np.stack(known, axis=1)
 
 
@@ -86,15 +77,15 @@ def outside(number):
     rng, missed, worst = np.random.default_rng(8), 0, 0.0
     for _ in range(number):
         x, y, z = 10 ** rng.uniform((-1, -0.5, -0.5), (1, 0.5, 0.5))
-        latent_dim, num_samples = round(y * _DIM), round(_DIM / z)
-        y, z = latent_dim / _DIM, _DIM / num_samples
+        latent_dim, num_samples = round(y * DIM), round(DIM / z)
+        y, z = latent_dim / DIM, DIM / num_samples
         unit = 1 / ((1 + np.sqrt(z)) ** 2 * max(1, x * (1 + np.sqrt(y)) ** 2))
         mean, error = controlled_mean(*complex_draws(rng, x, latent_dim, num_samples, unit))
-        times = unit * np.array([0.0, *(end for _, end, _ in _STEPS)])
+        times = unit * np.array([0.0, *(end for _, end, _ in STEPS)])
         curve = predict(LinearRatios(x, y, z), times, "interior")
-        lower, upper = (np.stack([end[risk] for risk in _RISKS], axis=-1) for end in (curve.lower, curve.upper))
+        lower, upper = (np.stack([end[risk] for risk in RISKS], axis=-1) for end in (curve.lower, curve.upper))
         start = 1 - 2 * x * y + x**2 * y * (1 + y)
-        allowed = 2 * error + start / min(_DIM, latent_dim, num_samples) ** 2
+        allowed = 2 * error + start / min(DIM, latent_dim, num_samples) ** 2
         excess = float((np.maximum(lower - mean, mean - upper) - allowed).max()) / start
         missed, worst = missed + (excess > 0), max(worst, excess)
     return {f"outside, of {number}": (0, missed / number), "farthest, as a share of R(0)": (0, worst)}

@@ -51,6 +51,14 @@ def statements(every=1):
     )
 
 
+def shares(what, failed, chosen):
+    """The share of all statements that fail, and of those about the chosen face."""
+    return {
+        f"{what}, of {len(failed)} statements": (0, failed.mean()),
+        f"{what}, of {int(chosen.sum())} about the chosen face": (0, failed[chosen == 1].mean()),
+    }
+
+
 @claim("library/locate/coverage", OWN)
 @verdict("beyond the papers", 0.05, "stated for 95 %")
 @detail(
@@ -66,11 +74,7 @@ def test_locate_coverage():
     problems, p from 20 to 400, x, y and z from .01 to 100, one in three with a power law, blocks or the spectrum of
     digits."""
     stated, beyond, _, chosen = statements().T
-    exceeded = beyond > stated
-    return {
-        f"exceeded, of {len(stated)} statements": (0, exceeded.mean()),
-        f"exceeded, of {int(chosen.sum())} about the chosen face": (0, exceeded[chosen == 1].mean()),
-    }
+    return shares("exceeded", beyond > stated, chosen)
 
 
 @claim("library/locate/sharpness", OWN, note="An error below twice its standard error counts as that.")
@@ -78,11 +82,7 @@ def test_locate_coverage():
 def test_locate_sharpness():
     """And it is within a factor of 5 of the measured error: the same problems."""
     stated, _, largest, chosen = statements().T
-    far = stated > 5 * largest
-    return {
-        f"farther, of {len(stated)} statements": (0, far.mean()),
-        f"farther, of {int(chosen.sum())} about the chosen face": (0, far[chosen == 1].mean()),
-    }
+    return shares("farther", stated > 5 * largest, chosen)
 
 
 INFERRED = {

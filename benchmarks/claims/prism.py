@@ -9,7 +9,7 @@ from scipy.stats import ks_2samp
 from aetheory import LinearProblem, LinearRatios, predict, simulate
 from aetheory.core.theory import Citation
 from aetheory.linear.theories import THEORIES
-from benchmarks.claims.definitions import claim, detail, verdict
+from benchmarks.claims.definitions import along, claim, detail, verdict
 
 SIMULATIONS = "the mean of simulations"
 PRISM = Citation("golikov2026prism")
@@ -128,9 +128,8 @@ def deviations(problem, times, theory, repeats, data=None):
     limit = predict(problem, times, theory, **given)
     found = {}
     for risk in ("train", "population"):
-        start = float(run.values[risk][0])
-        for time, theirs, ours in zip(times, run.values[risk], limit.values[risk], strict=True):
-            found[f"{risk} @ {time:.4g}"] = (float(theirs) / start, float(ours) / start)
+        start = run.values[risk][0]
+        found |= along(risk, times, run.values[risk] / start, limit.values[risk] / start)
     return found
 
 

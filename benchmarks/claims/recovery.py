@@ -12,7 +12,7 @@ from aetheory.core.theory import Citation
 from aetheory.group_sparse import basin
 from aetheory.reproduce.clustering import PUBLISHED
 from aetheory.reproduce.recovery_theory import PUBLISHED_DISTANCES, PUBLISHED_SPARSE, stored_runs
-from benchmarks.claims.definitions import claim, detail, verdict
+from benchmarks.claims.definitions import along, claim, detail, verdict
 
 KEY = "theodosis2021convergence"
 SIMULATION, TABLE = Citation(KEY, "Fig. 3a–d"), Citation(KEY, "Table 1 (MNIST)")
@@ -96,10 +96,7 @@ def test_trajectories_independent():
     """Plain descent at the published size by the order-parameter map."""
     problem = RecoveryProblem(optimizer="sgd", learning_rate=2.0, batch_size=2500)
     known = {0: 880.6, 12: 225.1, 24: 52.6, 38: 18.5, 50: 14.9, 100: 14.3}
-    return {
-        f"descent @ {step}": pair
-        for step, *pair in zip(known, known.values(), predict(problem, [*known]).distance, strict=True)
-    }
+    return along("descent", known, known.values(), predict(problem, [*known]).distance)
 
 
 def followed(sizes, num_steps, **changes):
@@ -107,8 +104,7 @@ def followed(sizes, num_steps, **changes):
     problem, steps = RecoveryProblem(*sizes, batch_size=2500, **changes), range(0, num_steps + 1, 10)
     with jax.enable_x64(False):
         run = simulate(problem, steps, jax.random.key(0)).distance
-    pairs = zip(steps, run / run[0], predict(problem, steps).distance / run[0], strict=True)
-    return {f"{sizes} @ {step}": tuple(pair) for step, *pair in pairs}
+    return along(sizes, steps, run / run[0], predict(problem, steps).distance / run[0])
 
 
 SIMULATED = "one simulation, as shares of its start"

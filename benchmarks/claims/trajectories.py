@@ -8,7 +8,7 @@ import numpy as np
 from aetheory import TwoLayerProblem, limits, predict, simulate
 from aetheory.core.theory import Citation
 from aetheory.two_layer.network import random_encoder
-from benchmarks.claims.definitions import claim, verdict
+from benchmarks.claims.definitions import along, claim, verdict
 from benchmarks.claims.limits import blocks
 
 OWN = Citation("shevchenko2023fundamental", derived=True)
@@ -16,30 +16,22 @@ TIMES = {"tied": np.linspace(0, 8, 9), "alternating": np.arange(0, 61, 6), "join
 SIMULATION = "a simulation of the same problem"
 
 
-def followed(problem, times, label):
-    """The risk predicted, beside one simulation."""
+def followed(problem, label):
+    """The risk of one simulation, and the predicted one."""
+    times = TIMES[problem.method]
     options = {"tolerance": 0.0} if problem.method == "alternating" else {}
     run = simulate(problem, times, jax.random.key(0), **options)
-    pairs = zip(times, run.risk, predict(problem, times).risk, strict=True)
-    return {f"{label} @ {time:.4g}": tuple(pair) for time, *pair in pairs}
+    return along(label, times, run.risk, predict(problem, times).risk)
 
 
-def one_encoder(method, rates, activation="sign", dim=100):
-    """Followed from its own spectrum."""
-    found = {}
-    for rate in rates:
-        start = random_encoder(jax.random.key(0), dim, round(rate * dim))
-        problem = TwoLayerProblem(dim, len(start), activation, method, start=start)
-        found |= followed(problem, TIMES[method], f"{activation}, r = {rate:g}")
-    return found
-
-
-def random_rows(method, rates, activation="sign", dim=200):
-    """Of a simulation's own draw, beside the limit."""
+def trained(method, rates, activation="sign", dim=200, one_encoder=False):
+    """Trainings from random rows beside the limit; of one encoder, followed from its own spectrum."""
     found = {}
     for rate in rates:
         problem = TwoLayerProblem(dim, round(rate * dim), activation, method)
-        found |= followed(problem, TIMES[method], f"{activation}, r = {rate:g}")
+        if one_encoder:
+            problem = dataclasses.replace(problem, start=random_encoder(jax.random.key(0), dim, problem.num_units))
+        found |= followed(problem, f"{activation}, r = {rate:g}")
     return found
 
 
@@ -47,7 +39,7 @@ def random_rows(method, rates, activation="sign", dim=200):
 @verdict("beyond the papers", 0.004, "the draw, mostly at the start", against=SIMULATION)
 def test_trajectories_alternating():
     """Alternating descent is a map of the spectrum at any step size: random rows, d = 200, r = .5, 1, 1.5."""
-    return random_rows("alternating", (0.5, 1, 1.5))
+    return trained("alternating", (0.5, 1, 1.5))
 
 
 @claim("two-layer/trajectories/tied", OWN, cost="default", against=SIMULATION, axis="flow time")
@@ -56,14 +48,14 @@ def test_trajectories_alternating():
 )
 def test_trajectories_tied():
     """The tied flow, d = 200, r = .5, 1."""
-    return random_rows("tied", (0.5, 1))
+    return trained("tied", (0.5, 1))
 
 
 @claim("two-layer/trajectories/joint", OWN, cost="default", axis="flow time")
 @verdict("beyond the papers", 0.006, "the draw, .0047 at this size", against=SIMULATION)
 def test_trajectories_joint():
     r"""The joint flow from \(A(0)=0\), erf, d = 100, r = .5, 1."""
-    return random_rows("joint", (0.5, 1), "erf", 100)
+    return trained("joint", (0.5, 1), "erf", 100)
 
 
 @claim("two-layer/trajectories/settings", OWN, cost="full")
@@ -74,7 +66,7 @@ def test_trajectories_settings():
         f"{method}, {label}": pair
         for method in TIMES
         for activation in ("sign", "erf", "tanh", "hard_tanh")
-        for label, pair in random_rows(method, (0.5, 1, 2), activation).items()
+        for label, pair in trained(method, (0.5, 1, 2), activation).items()
     }
 
 
@@ -82,7 +74,7 @@ def test_trajectories_settings():
 @verdict("beyond the papers", 2e-4, "what f(K) has beyond its linear part at finite n; measured up to 5e-5 at d = 100")
 def test_trajectories_one_encoder():
     """One encoder is followed from its own spectrum: alternating descent, d = 60, r = .5, 1."""
-    return one_encoder("alternating", (0.5, 1), dim=60)
+    return trained("alternating", (0.5, 1), dim=60, one_encoder=True)
 
 
 @claim("two-layer/trajectories/one-encoder-flows", OWN, cost="default")
@@ -92,7 +84,7 @@ def test_trajectories_one_encoder_flows():
     return {
         f"{method}, {label}": pair
         for method in ("tied", "joint")
-        for label, pair in one_encoder(method, (0.5, 1)).items()
+        for label, pair in trained(method, (0.5, 1), dim=100, one_encoder=True).items()
     }
 
 
@@ -109,7 +101,7 @@ def corrections(rate, num_encoders):
     runs = jax.lax.map(follow, jax.random.split(jax.random.key(0), num_encoders), batch_size=50)
     measured = dim * (np.asarray(runs).mean(axis=0) - np.asarray(limit.risk))
     predicted = dim * (np.asarray(corrected.risk) - np.asarray(limit.risk))
-    return {f"r = {rate} @ {step}": pair for step, *pair in zip(steps, measured, predicted, strict=True)}
+    return along(f"r = {rate}", steps, measured, predicted)
 
 
 @claim("two-layer/finite-size/alternating", OWN, axis="step")
@@ -156,4 +148,4 @@ def test_stationary_descent():
 def test_trajectories_covariance():
     """Any covariance: a d × d map; three blocks, sign, d = 200, r = .5, four rotations of size 64."""
     problem = TwoLayerProblem(200, 100, "sign", "alternating", blocks(200))
-    return followed(problem, TIMES["alternating"], "blocks")
+    return followed(problem, "blocks")
