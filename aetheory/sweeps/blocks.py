@@ -10,14 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from aetheory.sweeps.grid import Grid
-from aetheory.sweeps.programs import Evaluations, OutputError, Results, Runner
+from aetheory.sweeps.programs import MAX_BYTES, MAX_EVALUATIONS, Evaluations, OutputError, Results, Runner
 from aetheory.sweeps.tasks import Group, Program, Task
 
 FAILED = "failed"
 _SUCCEEDED = "succeeded"
-
-BLOCK_EVALUATIONS, BLOCK_BYTES = 1024, 64_000_000
-"""Evaluations and bytes of results that a block has at most."""
 
 MIN_BLOCKS = 64
 """A sweep of flows on a CPU has at least this many blocks, so that cores share them and a stop loses little."""
@@ -76,7 +73,7 @@ class Plan:
 
     def block_size(self, bytes_each: int, platform: str) -> int:
         """How many evaluations a block has: about 1000, and fewer where results are large or flows are few."""
-        size = min(BLOCK_EVALUATIONS, BLOCK_BYTES // bytes_each)
+        size = min(MAX_EVALUATIONS, MAX_BYTES // bytes_each)
         if platform == "cpu" and all(group.cpu_batch == 1 for group in self.groups):
             size = min(size, -(-self.size // MIN_BLOCKS))
         return max(1, size)

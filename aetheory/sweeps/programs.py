@@ -18,8 +18,8 @@ from aetheory.core.memory import device_memory
 from aetheory.sweeps.grid import derive_key
 from aetheory.sweeps.tasks import Group, OverTime, Program
 
-MAX_CALL_EVALUATIONS, MAX_CALL_BYTES = 1024, 64_000_000
-"""A call of a compiled program returns at most this many results and bytes."""
+MAX_EVALUATIONS, MAX_BYTES = 1024, 64_000_000
+"""Evaluations and bytes of results that a block has at most, and a call of a compiled program returns at most."""
 
 _COPIES = 32
 """Arrays as large as the largest that an evaluation on an accelerator is assumed to need."""
@@ -190,7 +190,7 @@ class Runner:
         group = evaluations.group
         is_cpu = self.devices[0].platform == "cpu"
         width = group.cpu_batch if is_cpu else self._accelerator_width(evaluations)
-        capacity = max(1, min(MAX_CALL_EVALUATIONS, MAX_CALL_BYTES // self.bytes_each) // width) * width
+        capacity = max(1, min(MAX_EVALUATIONS, MAX_BYTES // self.bytes_each) // width) * width
         lowered = self._lower(evaluations, width, capacity)
         try:
             return _Compiled(lowered.compile(dict(group.compiler_options) if is_cpu else {}), width, capacity)
@@ -205,7 +205,7 @@ class Runner:
                 arrays = [variable.aval for variable in equation.outvars]
                 sizes += [array.size * getattr(array.dtype, "itemsize", 8) for array in arrays]
         fitting = device_memory(self.devices[0]) // (2 * _COPIES * max(sizes))
-        width = max(1, min(MAX_CALL_EVALUATIONS, fitting, self._num_evaluations[evaluations.group.program]))
+        width = max(1, min(MAX_EVALUATIONS, fitting, self._num_evaluations[evaluations.group.program]))
         return int(1 << width.bit_length() - 1)
 
     def _lower(self, evaluations: Evaluations, width: int, capacity: int) -> Any:

@@ -5,6 +5,13 @@ import os
 import subprocess
 import sys
 
+import jax
+import numpy as np
+import pytest
+
+from aetheory.sweeps import programs
+from aetheory.sweeps.run import prepare
+
 PROGRAM = """
 import hashlib, json
 import jax
@@ -28,6 +35,22 @@ text = sweep.runner.compile(next(iter(sweep.programs.values()))).call.as_text()
 print(json.dumps({"devices": len(jax.devices()), "one": digest(jax.devices()[:1]), "two": digest(jax.devices()),
                   "text": text}))
 """
+
+SCALES = np.linspace(1, 2, 300)
+
+
+@pytest.mark.parametrize(("memory", "repeats", "width"), [(2**40, 1, 256), (2**40, 8, 1024), (2**20, 8, 32), (1, 8, 1)])
+def test_an_accelerator_runs_together_what_is_estimated_to_fit(memory, repeats, width, monkeypatch):
+    """The largest array of the program has 128 × 4 bytes, and 32 such arrays may take half of the memory."""
+
+    def function(parameters, key):
+        return parameters["x"] * jax.random.uniform(key, (128,)).sum()
+
+    monkeypatch.setattr(programs, "device_memory", lambda device: memory)
+    sweep = prepare(function, {"x": SCALES}, jax.random.key(0), repeats)
+    (evaluations,) = sweep.programs.values()
+    assert sweep.runner._accelerator_width(evaluations) == width
+
 
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter", "collective-broadcast")
 
