@@ -19,7 +19,7 @@ import numpy as np
 
 import aetheory as ae
 from aetheory.linear.ensembles import reduction
-from aetheory.sweeps.run import prepare
+from aetheory.sweeps.run import Sweep
 
 mpl.use("agg")
 import matplotlib.pyplot as plt
@@ -48,7 +48,7 @@ def measure(dims: tuple[int, int, int], repeats: int = 4) -> Cost:
     """Time `repeats` flows in one call."""
     names = ("input_dim", "latent_dim", "num_samples")
     grid = {**{name: [size] for name, size in zip(names, dims, strict=True)}, "init_scale": [1.0]}
-    sweep = prepare(ae.sweeps.Simulation(TIMES), grid, jax.random.key(0), repeats, devices=jax.devices()[:1])
+    sweep = Sweep(ae.sweeps.Simulation(TIMES), grid, jax.random.key(0), repeats, devices=jax.devices()[:1])
     (one,) = sweep.programs.values()
     evaluations = sweep.plan.evaluations_of(one.group, np.zeros(repeats, int), np.arange(repeats))
     runner = sweep.runner

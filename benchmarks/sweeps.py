@@ -29,7 +29,7 @@ from torchdiffeq import odeint
 import aetheory as ae
 from aetheory.linear.ensembles import Dimensions, gaussian, reduction
 from aetheory.linear.flow import evolve
-from aetheory.sweeps.run import prepare
+from aetheory.sweeps.run import Sweep
 
 SHAPES = (
     (50, 25, 100),
@@ -277,7 +277,7 @@ def sweep_against_peers(dtype: Any, fraction: float, only: list[str]) -> dict[st
 
 def compilation() -> float:
     """Seconds to trace and compile the programs of all shapes, one after the other."""
-    sweep = prepare(ae.sweeps.Simulation(TIMES, rtol=TOLERANCE), grid(), jax.random.key(0), REPEATS)
+    sweep = Sweep(ae.sweeps.Simulation(TIMES, rtol=TOLERANCE), grid(), jax.random.key(0), REPEATS)
     for evaluations in sweep.programs.values():
         sweep.runner.compile(evaluations)
     return sweep.runner.compile_seconds
@@ -288,7 +288,7 @@ def overhead(dtype: Any) -> dict[str, float]:
     task = ae.sweeps.Simulation(TIMES, rtol=TOLERANCE)
     axes = {"input_dim": [100], "latent_dim": [50], "num_samples": [200], "init_scale": np.geomspace(0.05, 2, 250)}
     key = jax.random.key(0)
-    sweep = prepare(task, axes, key, REPEATS, devices=jax.devices()[:1])
+    sweep = Sweep(task, axes, key, REPEATS, devices=jax.devices()[:1])
     plan, runner = sweep.plan, sweep.runner
     evaluations = plan.evaluations(tuple(slice(0, size) for size in plan.shape), np.ones(plan.shape, bool))
     runner.compile(evaluations)

@@ -5,7 +5,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,7 +109,7 @@ def sweep(
     """
     check_choice("on_error", on_error, ("raise", "record"))
     block_size = None if block_size is None else static_integer("block_size", block_size)
-    run = prepare(function, grid, key, num_repeats, devices=devices, static=static, dims=dims)
+    run = Sweep(function, grid, key, num_repeats, devices, static=static, dims=dims)
     where = environment(run.runner.devices[0]) if client is None else cluster_environment(client)
     run.find_outputs(on_error == "raise")
     results = run.open_store(None if store is None else Path(store), block_size, where, version)
@@ -126,52 +125,35 @@ def explain(
 ) -> str:
     """How many programs, seconds and bytes a sweep would take, from a few evaluations of three of its programs.
 
-    Arguments:
-        function: as for `sweep`.
-        grid: as for `sweep`.
-        key: as for `sweep`.
-        num_repeats: as for `sweep`.
-        options: static, dims and devices, as for `sweep`.
+    The arguments are as for `sweep`; the options are static, dims and devices.
     """
-    return prepare(function, grid, key, num_repeats, **options).explanation()
+    return Sweep(function, grid, key, num_repeats, **options).explanation()
 
 
-def prepare(
-    function: Any,
-    grid: Any,
-    key: PRNGKeyArray,
-    num_repeats: int | None = None,
-    *,
-    devices: Sequence[jax.Device] | None = None,
-    **options: Any,
-) -> "Sweep":
-    """A sweep whose arguments are checked; see `sweep`."""
-    num_repeats = None if num_repeats is None else static_integer("num_repeats", num_repeats)
-    used = list(devices) if devices is not None else jax.devices()
-    if not used or len({device.platform for device in used}) != 1:
-        raise fail("devices", "devices of one kind", devices)
-    check_key(key)
-    key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
-    plan = Plan(as_task(function, **options), make_grid(grid), num_repeats)
-    runner = Runner(key, plan.grid.dtype, used, plan.num_evaluations())
-    return Sweep(plan, runner, plan.programs(), _num_threads(used))
-
-
-@dataclass
 class Sweep:
     """The evaluations of a sweep, and what computes them in this process.
 
-    Arguments:
+    The arguments are as for `sweep`.
+
+    Attributes:
         plan: cells and their programs.
         runner: compiles and runs the programs.
         programs: a few evaluations of each, with the costliest program first.
-        num_threads: how many blocks run at a time.
     """
 
-    plan: Plan
-    runner: Runner
-    programs: dict[Program, Evaluations]
-    num_threads: int
+    def __init__(
+        self, function: Any, grid: Any, key: PRNGKeyArray, num_repeats: Any = None, devices: Any = None, **options: Any
+    ) -> None:
+        num_repeats = None if num_repeats is None else static_integer("num_repeats", num_repeats)
+        used = list(devices) if devices is not None else jax.devices()
+        if not used or len({device.platform for device in used}) != 1:
+            raise fail("devices", "devices of one kind", devices)
+        check_key(key)
+        key = key if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else jax.random.wrap_key_data(key)
+        self.plan = Plan(as_task(function, **options), make_grid(grid), num_repeats)
+        self.runner = Runner(key, self.plan.grid.dtype, used, self.plan.num_evaluations())
+        self.programs = self.plan.programs()
+        self.num_threads = _num_threads(used)
 
     def find_outputs(self, stop_at_failure: bool) -> None:
         """Determine names and shapes of the results by the costliest program that does not raise."""

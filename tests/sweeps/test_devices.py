@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from aetheory.sweeps import programs
-from aetheory.sweeps.run import prepare
+from aetheory.sweeps.run import Sweep
 
 PROGRAM = """
 import hashlib, json
 import jax
 jax.config.update("jax_enable_x64", True)
 import aetheory as ae
-from aetheory.sweeps.run import prepare
+from aetheory.sweeps.run import Sweep
 
 def task(cell, key):
     start = cell["scale"] * jax.random.normal(key, (8, 8))
@@ -30,7 +30,7 @@ def digest(devices):
     dataset = ae.sweep(task, grid, key, 3, devices=devices)
     return hashlib.sha256(dataset.value.values.tobytes()).hexdigest()
 
-sweep = prepare(task, grid, key, 3)
+sweep = Sweep(task, grid, key, 3)
 text = sweep.runner.compile(next(iter(sweep.programs.values()))).call.as_text()
 print(json.dumps({"devices": len(jax.devices()), "one": digest(jax.devices()[:1]), "two": digest(jax.devices()),
                   "text": text}))
@@ -47,7 +47,7 @@ def test_an_accelerator_runs_together_what_is_estimated_to_fit(memory, repeats, 
         return parameters["x"] * jax.random.uniform(key, (128,)).sum()
 
     monkeypatch.setattr(programs, "device_memory", lambda device: memory)
-    sweep = prepare(function, {"x": SCALES}, jax.random.key(0), repeats)
+    sweep = Sweep(function, {"x": SCALES}, jax.random.key(0), repeats)
     (evaluations,) = sweep.programs.values()
     assert sweep.runner._accelerator_width(evaluations) == width
 
