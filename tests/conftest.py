@@ -72,6 +72,13 @@ def x64():
 
 
 @pytest.fixture
+def standard_promotion():
+    """Let Optax mix precisions, as it does with Python numbers."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
+
+
+@pytest.fixture
 def mnist_folder():
     """The folder with MNIST's IDX files; skips where there is none."""
     folder = os.path.join(os.environ.get("AETHEORY_DATA", ""), "mnist")

@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,16 +9,11 @@ from sklearn.utils.estimator_checks import check_estimator
 import aetheory as ae
 from aetheory.sklearn import GroupSparseCoder
 
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 RNG = np.random.default_rng(0)
 ATOMS = np.linalg.qr(RNG.standard_normal((12, 6)))[0]
 CHOSEN = RNG.integers(3, size=300)
 SAMPLES = np.einsum("nid,nd->ni", ATOMS.reshape(12, 3, 2)[:, CHOSEN].swapaxes(0, 1), RNG.standard_normal((300, 2)) + 3)
-
-
-@pytest.fixture(autouse=True)
-def standard_promotion():
-    with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
-        yield
 
 
 @pytest.mark.slow

@@ -32,10 +32,6 @@ class _Weights(eqx.Module):
     encoder: Float[Array, "latent_dim input_dim"]
     decoder: Float[Array, "input_dim latent_dim"] | None
 
-    def risk(self, statistics: EncoderStatistics) -> Float[Array, ""]:
-        """R(A, B), or R at the best multiple of Bᵀ."""
-        return statistics.tied()[1] if self.decoder is None else statistics.risk(self.decoder)
-
 
 class RiskFlow(AbstractExperiment):
     """Gradient flow of L = (d/2) R in B on spheres, and in A or with the best tied decoder A = β Bᵀ.
@@ -89,58 +85,14 @@ class RiskFlow(AbstractExperiment):
         return Outcome(run.values, run.stats, TwoLayerAutoencoder(final.rows, decoder, self.setting.activation))
 
 
-class RiskDescent(AbstractExperiment):
-    """Gradient descent of A and B on the L of `RiskFlow`, rows of B scaled back after each step."""
+class Descent(AbstractExperiment):
+    """Gradient descent of A and B, on the risk or on fresh samples, rows of B scaled back after every step.
 
-    times: Int[Array, " times"]
-    setting: Setting
-    step_size: Float[Array, ""]
-    steps: tuple[int, ...] = eqx.field(static=True)
-
-    @classmethod
-    def of(cls, problem: Any, times: Any) -> "RiskDescent":
-        """Descent of a joint problem with a step size, with A(0) = 0 where its start has none."""
-        steps, setting = check_steps(times), Setting.of(problem, problem.step_size)
-        return cls(jnp.asarray(steps), setting, as_float(problem.step_size).astype(setting.dtype), steps)
-
-    def run(self, key: PRNGKeyArray) -> Outcome:
-        """Draw the start and descend."""
-        setting, num_steps = self.setting, max(1, self.steps[-1])
-        rows = normalised(setting.first(key), setting.covariance)[0]
-        decoder = jnp.zeros_like(rows.T) if setting.decoder is None else setting.decoder
-        run = gradient_descent(
-            _Weights(rows, decoder),
-            _loss,
-            optax.chain(optax.sgd(self.step_size), _project_rows(setting.covariance)),
-            num_steps,
-            (setting, rows),
-            metrics=_measured,
-            record_at=self.steps,
-            throw=False,
-        )
-        trained = TwoLayerAutoencoder(run.module.encoder, run.module.decoder, setting.activation)
-        return Outcome(run.values, steps_taken(num_steps), trained)
-
-
-def _loss(weights: _Weights, data: tuple[Setting, Rows]) -> Float[Array, ""]:
-    """L = (d/2) R."""
-    return weights.encoder.shape[1] / 2 * weights.risk(data[0].statistics(weights.encoder))
-
-
-def _measured(weights: Any, data: tuple[Setting, Rows]) -> Values:
-    setting, start = data
-    statistics = setting.statistics(weights.encoder)
-    return setting.measured(statistics, weights.risk(statistics), start)
-
-
-class SampleDescent(AbstractExperiment):
-    """Stochastic gradient descent of A and B on fresh samples, rows of B scaled back after every step.
-
-    Each step draws a batch from the source, differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation (for
-    the sign through its surrogate), and rescales the rows so that pre-activations keep unit variance. By default Adam,
-    with a learning rate that decreases to 0 along a cosine until the last of `times`. With a step size η plain steps of
-    d·η on L, which are steps of η on ½ mean ‖x − x̂‖². The recorded risk is the exact risk of Gaussian inputs with the
-    source's covariance.
+    The method "joint" takes plain steps of η on the L of `RiskFlow`. The method "sgd" draws a batch from the source for
+    each step and differentiates L = ½ mean ‖x − A σ(B x)‖² / d through the activation (for the sign through its
+    surrogate): by default with Adam, whose learning rate decreases to 0 along a cosine until the last of `times`; with
+    a step size η by plain steps of d·η on L, which are steps of η on ½ mean ‖x − x̂‖². Rows are rescaled so that
+    pre-activations keep unit variance. The recorded risk is that of Gaussian inputs with the source's covariance.
     """
 
     times: Int[Array, " times"]
@@ -152,10 +104,12 @@ class SampleDescent(AbstractExperiment):
     steps: tuple[int, ...] = eqx.field(static=True)
 
     @classmethod
-    def of(cls, problem: Any, times: Any) -> "SampleDescent":
-        """Descent of a problem, with batches of 256 and A(0) = (c₁/f(1)) Bᵀ where it gives none."""
+    def of(cls, problem: Any, times: Any) -> "Descent":
+        """Descent of a problem; without a given decoder, A(0) is 0 ("joint") or (c₁/f(1)) Bᵀ ("sgd")."""
         steps, setting, source = check_steps(times), Setting.of(problem, problem.step_size), problem.source
-        if source is None:
+        if problem.method == "joint":
+            source = None
+        elif source is None:
             variances = jnp.ones(setting.shape[1], setting.dtype)
             source = GaussianSource(variances if setting.covariance is None else setting.covariance)
         step = None if problem.step_size is None else as_float(problem.step_size).astype(setting.dtype)
@@ -163,25 +117,27 @@ class SampleDescent(AbstractExperiment):
         return cls(jnp.asarray(steps), setting, source, step, problem.optimizer, size, steps)
 
     def run(self, key: PRNGKeyArray) -> Outcome:
-        """Draw the start and descend on fresh batches."""
-        setting, num_steps = self.setting, max(1, self.steps[-1])
-        activation = setting.activation
-        key_start, key_batches = jax.random.split(key)
-
-        def measured(model: TwoLayerAutoencoder, _: Any) -> Values:
-            return _measured(_Weights(model.encoder, model.decoder), (setting, rows))
-
+        """Draw the start and descend."""
+        setting, activation, num_steps = self.setting, self.setting.activation, max(1, self.steps[-1])
+        by_samples = self.source is not None
+        key_start, key_batches = jax.random.split(key) if by_samples else (key, None)
         rows = normalised(setting.first(key_start), setting.covariance)[0]
-        tied = activation.linear_coefficient / activation.second_moment * rows.T
-        optimizer = self._optimizer(num_steps)
+        scale = activation.linear_coefficient / activation.second_moment if by_samples else 0.0
+        decoder = scale * rows.T if setting.decoder is None else setting.decoder
+
+        def sample(step_key: PRNGKeyArray) -> Float[Array, "batch input_dim"]:
+            drawn: Float[Array, "batch input_dim"] = self.source.sample(step_key, self.batch_size)
+            return drawn.astype(setting.dtype)
+
         run = gradient_descent(
-            TwoLayerAutoencoder(rows, tied if setting.decoder is None else setting.decoder, activation),
-            _sample_loss,
-            optax.chain(optimizer, _project_rows(setting.covariance)),
+            TwoLayerAutoencoder(rows, decoder, activation),
+            _sample_loss if by_samples else _loss,
+            optax.chain(self._optimizer(num_steps), _project_rows(setting.covariance)),
             num_steps,
-            sample=lambda step_key: self.source.sample(step_key, self.batch_size).astype(setting.dtype),
+            None if by_samples else (setting, rows),
+            sample=sample if by_samples else None,
             key=key_batches,
-            metrics=measured,
+            metrics=lambda model, _: _measured(model, (setting, rows)),
             record_at=self.steps,
             throw=False,
         )
@@ -189,12 +145,29 @@ class SampleDescent(AbstractExperiment):
 
     def _optimizer(self, num_steps: int) -> optax.GradientTransformation:
         if self.step_size is not None:
-            return optax.sgd(self.setting.shape[1] * self.step_size)
+            return optax.sgd(self.step_size if self.source is None else self.setting.shape[1] * self.step_size)
         return self.optimizer or optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, num_steps))
+
+
+def _loss(model: Any, data: tuple[Setting, Rows]) -> Float[Array, ""]:
+    """L = (d/2) R."""
+    half: Float[Array, ""] = model.encoder.shape[1] / 2 * _risk(model, data[0].statistics(model.encoder))
+    return half
 
 
 def _sample_loss(autoencoder: TwoLayerAutoencoder, batch: Float[Array, "batch input_dim"]) -> Float[Array, ""]:
     return reconstruction_loss(autoencoder, batch) / batch.shape[1]
+
+
+def _risk(model: Any, statistics: EncoderStatistics) -> Float[Array, ""]:
+    """R(A, B), or R at the best multiple of Bᵀ where there is no decoder."""
+    return statistics.tied()[1] if model.decoder is None else statistics.risk(model.decoder)
+
+
+def _measured(model: Any, data: tuple[Setting, Rows]) -> Values:
+    setting, start = data
+    statistics = setting.statistics(model.encoder)
+    return setting.measured(statistics, _risk(model, statistics), start)
 
 
 def _project_rows(sigma: Covariance) -> optax.GradientTransformation:

@@ -24,7 +24,7 @@ from aetheory.core.problem import AbstractExperiment, AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.activations import as_activation
 from aetheory.two_layer.alternating import STEP_SIZE, AlternatingDescent
-from aetheory.two_layer.descent import RiskDescent, RiskFlow, SampleDescent
+from aetheory.two_layer.descent import Descent, RiskFlow
 from aetheory.two_layer.limits.gaussian import limit_alpha
 from aetheory.two_layer.network import Covariance, Rows, TwoLayerAutoencoder, checked_encoder
 from aetheory.two_layer.theories import GAUSSIAN, STATIONARY, THEORIES, WATER_FILLING
@@ -34,7 +34,7 @@ from aetheory.two_layer.trajectories.theories import ALTERNATING, JOINT, TIED
 Real = float | int | np.number | Real_[Array, "..."] | Real_[np.ndarray, "..."]
 
 _EXPERIMENTS: dict[str, Any] = {
-    "tied": RiskFlow, "joint": RiskFlow, "alternating": AlternatingDescent, "sgd": SampleDescent,
+    "tied": RiskFlow, "joint": RiskFlow, "alternating": AlternatingDescent, "sgd": Descent,
 }  # fmt: skip
 METHODS = tuple(_EXPERIMENTS)
 _TRAJECTORIES: dict[str, AbstractTheory] = {"tied": TIED, "joint": JOINT, "alternating": ALTERNATING}
@@ -53,9 +53,9 @@ class TwoLayerProblem(AbstractProblem):
     | --- | --- | --- | --- |
     | "tied" | B by gradient flow on spheres, A = β Bᵀ with the best β | flow times | `RiskFlow` |
     | "joint" | A and B by that flow | flow times | `RiskFlow` |
-    | "joint", `step_size` | A and B by steps of one size | step numbers | `RiskDescent` |
+    | "joint", `step_size` | A and B by steps of one size | step numbers | `Descent` |
     | "alternating" | B by steps, each after the best A | step numbers | `AlternatingDescent` |
-    | "sgd" | A and B by steps on fresh samples | step numbers | `SampleDescent` |
+    | "sgd" | A and B by steps on fresh samples | step numbers | `Descent` |
 
     Flow times are in units of the flow of L = (d/2) R. The options of `simulate` are those of `of` of the class on the
     right.
@@ -225,7 +225,7 @@ class TwoLayerProblem(AbstractProblem):
 
     @property
     def _experiment(self) -> Any:
-        return RiskDescent if self.method == "joint" and self.is_descent else _EXPERIMENTS[self.method]
+        return Descent if self.method == "joint" and self.is_descent else _EXPERIMENTS[self.method]
 
     def experiment(self, times: Any, **options: Any) -> AbstractExperiment:
         """Experiment of the method, with its options.

@@ -13,15 +13,10 @@ from tolerance import assert_rounded, rounding
 import aetheory as ae
 from aetheory.core.bibliography import bibliography
 
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 KEY = jax.random.key(3)
 TINY = ae.RecoveryProblem(20, 6, num_active=1, signal_to_noise=20.0, batch_size=40, learning_rate=0.01)
 STEPS = [0, 2, 5]
-
-
-@pytest.fixture(autouse=True)
-def standard():
-    with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
-        yield
 
 
 def test_the_defaults_are_the_published_simulation():

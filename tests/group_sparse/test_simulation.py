@@ -9,16 +9,11 @@ from tolerance import rounding
 
 import aetheory as ae
 
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 KEY = jax.random.key(0)
 SCALED = ae.RecoveryProblem(signal_to_noise=10.0).scaled(5)
 DISTANCES = [174.179, 90.383, 41.266]
 """Of the group network after 0, 20 and 40 steps, as the first version of the library trained it."""
-
-
-@pytest.fixture(autouse=True)
-def standard():
-    with jax.numpy_dtype_promotion("standard"):  # Optax's own arithmetic mixes types
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -136,16 +136,6 @@ def test_from_gaussian_rows_it_ends_at_the_limit(rate, x64):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_units", [20, 50, 100, 150, 200])
-def test_general_covariance_ends_at_water_filling(num_units, x64):
-    variances = np.repeat([2.5, 0.7, 0.1], [30, 30, 40])
-    variances = variances / variances.mean()
-    lowest, last = ends(TwoLayerProblem(100, num_units, method="alternating", covariance=variances), 1000)
-    assert lowest > -BELOW
-    assert last < 0.002
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("activation", ["erf", "tanh", "hard_tanh", "sine"])
 def test_other_activations_never_go_below_their_limit(activation, x64):
     for covariance in (np.ones(60), GaussianSource(full_covariance())):
