@@ -10,7 +10,7 @@ the contour rule is derived here.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -44,6 +44,20 @@ class ContourRule(eqx.Module):
     weights: Complex[Array, " nodes"]
     population: Complex[Array, " nodes"]
     correction: Complex[Array, " nodes"]
+
+
+class SpectrumTable(NamedTuple):
+    """A law F of S on a grid.
+
+    Arguments:
+        points: eigenvalues s, in falling order, shape (points,).
+        levels: 1 − F(s).
+        variances: δ(s), the population's variance along eigenvectors of eigenvalue s.
+    """
+
+    points: Float[Array, " points"]
+    levels: Float[Array, " points"]
+    variances: Float[Array, " points"]
 
 
 class SampleCovariance(eqx.Module):
@@ -146,31 +160,41 @@ class SampleCovariance(eqx.Module):
         return jax.lax.stop_gradient(jnp.maximum(jnp.round(size * (1 - self.atom)), 1))
 
     @eqx.filter_jit
-    def atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
+    def tabulate(self) -> SpectrumTable:
+        """The distribution function of F and δ on a grid of points, which `atoms` of any size are computed from."""
+        law = SampleCovariance(self.variances, jnp.where(self._ratio > 0, self._ratio, 1))
+        low = jnp.maximum(law.edges[0] / 2, 1e-8 * jnp.minimum(law._smallest, jnp.mean(law.variances)))
+        # from the top, where float32 has to resolve shares of 1/p
+        points = jnp.geomspace(1.02 * law.top, low, _NUM_TABULATED)
+        m = law.boundary(points)
+        return SpectrumTable(points, jax.lax.cummax(law._above(points, m)), 1 / (points * jnp.abs(m) ** 2))
+
+    @eqx.filter_jit
+    def atoms(
+        self, size: int, rank: Float[Array, ""], table: SpectrumTable | None = None
+    ) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         """Eigenvalues of S and population variances along its eigenvectors, as means over equal shares of F.
 
         Arguments:
             size: number of entries.
             rank: number of entries that share the continuous part, at most `size`; an integer near size·(1 − atom). The
                 others are 0 in S, and share the rest of the variance in the population.
+            table: of `tabulate`, which takes nearly all of the time; computed where omitted.
 
         Returns:
             The means of s over each share, in increasing order before the zeros, and the means of δ; both have mean τ̄.
             At z = 0 both are the shares of Σ, for any rank.
         """
         size, positive = static_integer("size", size), self._ratio > 0
-        law = SampleCovariance(self.variances, jnp.where(positive, self._ratio, 1))
-        spectrum, population = law._atoms(size, rank)
+        spectrum, population = self._atoms(size, rank, self.tabulate() if table is None else table)
         shares = equal_shares(self.variances, size)  # at z = 0, where S = Σ
         return jnp.where(positive, spectrum, shares), jnp.where(positive, population, shares)
 
-    def _atoms(self, size: int, rank: Float[Array, ""]) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
+    def _atoms(
+        self, size: int, rank: Float[Array, ""], table: SpectrumTable
+    ) -> tuple[Float[Array, " size"], Float[Array, " size"]]:
         total = jnp.mean(self.variances) * size
-        low = jnp.maximum(self.edges[0] / 2, 1e-8 * jnp.minimum(self._smallest, jnp.mean(self.variances)))
-        # from the top, where float32 has to resolve shares of 1/p
-        points = jnp.geomspace(1.02 * self.top, low, _NUM_TABULATED)
-        m = self.boundary(points)
-        levels = jax.lax.cummax(self._above(points, m))
+        points, levels, variances = table
         ends = levels[-1] * jnp.clip(1 - jnp.arange(size + 1, dtype=points.dtype) / rank, 0, 1)
 
         def means(values: Float[Array, " points"]) -> Float[Array, " size"]:
@@ -178,7 +202,7 @@ class SampleCovariance(eqx.Module):
             cumulative = jnp.cumsum(jnp.diff(levels, prepend=0) * between)
             return -size * jnp.diff(jnp.interp(ends, levels, cumulative))
 
-        spectrum, population = means(points), means(1 / (points * jnp.abs(m) ** 2))
+        spectrum, population = means(points), means(variances)
         rest = jnp.maximum(total - jnp.sum(population), 0) / jnp.maximum(size - rank, 1)
         outside = jnp.arange(size, dtype=points.dtype) >= rank
         inside = jnp.where(rank < size, population, population * total / jnp.sum(population))

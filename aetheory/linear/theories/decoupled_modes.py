@@ -1,5 +1,6 @@
 """Decoupled modes: so anisotropic inputs that each direction of S is learnt like one sample on the small-data face."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -15,7 +16,7 @@ from aetheory.linear.parameters import AbstractLinear, of_covariance
 from aetheory.linear.theories.small_data import SMALL_DATA
 from aetheory.linear.theories.small_data import isotropic_risks as one_sample
 from aetheory.linear.theories.theory import Estimate, LinearTheory, Solver, Times
-from aetheory.spectra.covariance import SampleCovariance
+from aetheory.spectra.covariance import SampleCovariance, SpectrumTable
 
 _LATEST = 100.0
 """In time s·t of one mode, by which it is learnt."""
@@ -31,27 +32,49 @@ def general_risks(
     times: Times, ratios: AbstractLinear, num_nodes: int, corrected: bool, solver: Solver
 ) -> tuple[Estimate, SolverStats]:
     """With as many shares of the spectrum of S as there are dimensions, up to a number."""
-    values, stats = decoupled_risks(times, ratios, min(num_nodes, len(ratios.covariance)), solver)
+    size, table = min(num_nodes, len(ratios.covariance)), sample_covariance(ratios).tabulate()
+    [values], stats = decoupled_risks(times, ratios, [size], table, solver)
     return Estimate(values), stats
 
 
+def sample_covariance(ratios: AbstractLinear) -> SampleCovariance:
+    """The law of S."""
+    return SampleCovariance(ratios.covariance, ratios.sample_ratio)
+
+
 def decoupled_risks(
-    times: Times, ratios: AbstractLinear, size: int, solver: Solver, target_free: bool = False
-) -> tuple[Values, SolverStats]:
+    times: Times,
+    ratios: AbstractLinear,
+    sizes: Sequence[int],
+    table: SpectrumTable,
+    solver: Solver,
+    target_free: bool = False,
+) -> tuple[list[Values], SolverStats]:
     """R_tr = ∫ s R̂(st) dF and R = ∫ δ(s) R̂(st) dF, R̂ the train curve of isotropic small data at the same x and y.
 
     While few modes are learnt (far fewer than p and H), e_iᵀ M(0)ᵏ e_j → 0 for i ≠ j: every eigenvector e_i of S moves
     M on a Krylov space of its own, as a single sample does. H/p → ∞ gives mean-field back. The limit to H modes of what
     can be learnt, and what modes take from each other, are missing.
 
+    Arguments:
+        times: flow times.
+        ratios: x, y, z and Σ.
+        sizes: numbers of shares of the spectrum; one result for each.
+        table: of the law of S.
+        solver: of the curve of one mode.
+        target_free: leave out the target I.
+
     Source: derived here from arXiv:2606.05335, small-data regime.
     """
-    law = SampleCovariance(ratios.covariance, ratios.sample_ratio)
-    spectrum, seen = law.atoms(size, law.rank(size))
-    warped = jnp.minimum(spectrum[None, :] * times[:, None], _LATEST)
-    knots, learnt, stats = one_mode(jnp.max(warped), ratios, solver, target_free)
-    error = jnp.interp(warped, knots, learnt)
-    return Values(train=error @ spectrum / size, population=error @ seen / size), stats
+    law = sample_covariance(ratios)
+    shares = [law.atoms(size, law.rank(size), table) for size in sizes]
+    latest = jnp.minimum(jnp.max(jnp.stack([jnp.max(spectrum) for spectrum, _ in shares])) * times[-1], _LATEST)
+    knots, learnt, stats = one_mode(latest, ratios, solver, target_free)
+    found = []
+    for spectrum, seen in shares:
+        error = jnp.interp(jnp.minimum(spectrum[None, :] * times[:, None], _LATEST), knots, learnt)
+        found.append(Values(train=error @ spectrum / len(spectrum), population=error @ seen / len(spectrum)))
+    return found, stats
 
 
 def one_mode(

@@ -23,9 +23,9 @@ from aetheory.core.solve import SolverStats, combine_stats
 from aetheory.linear.flow import Ensemble, evolve, risks, untied_risks
 from aetheory.linear.parameters import AbstractLinear
 from aetheory.linear.theories.balanced_rotations import balanced_rotations, rotation_sizes
-from aetheory.linear.theories.decoupled_modes import decoupled_risks
+from aetheory.linear.theories.decoupled_modes import decoupled_risks, sample_covariance
 from aetheory.linear.theories.theory import Estimate, Solver, Times
-from aetheory.spectra.covariance import SampleCovariance
+from aetheory.spectra.covariance import SpectrumTable
 from aetheory.spectra.marchenko_pastur import MarchenkoPastur, free_poisson, square_root
 
 _FINEST = 1024
@@ -113,7 +113,8 @@ def rotated_risks(
     rows = size if ratios.tied else size // 2
     resolved = _resolve(ratios, size)
     ranks = _integer_ranks(resolved.ratios, size)
-    spectra = jax.lax.map(lambda rank: sample_shares(rows, resolved.ratios, rank), ranks.pairs[:, 1])
+    table = None if ratios.covariance is None else sample_covariance(resolved.ratios).tabulate()
+    spectra = jax.lax.map(lambda rank: sample_shares(rows, resolved.ratios, rank, table), ranks.pairs[:, 1])
     neighbours = min(_NUM_NEIGHBOURS, number)
 
     def one(inputs: tuple[Array, Array]) -> tuple[Values, SolverStats]:
@@ -138,10 +139,14 @@ def rotated_risks(
     combined = {name: combine(curves) for name, curves in found.items()}
     mean = Values(**{name: curve for name, (curve, _) in combined.items()})
     width = Values(**{name: half for name, (_, half) in combined.items()})
-    if ratios.covariance is not None and ratios.penalty is None and ratios.tied:
+    if table is not None and ratios.penalty is None and ratios.tied:
         sizes = (min(_FINEST, len(ratios.covariance)), size)
-        whole, shared = (decoupled_risks(times, ratios, one, solver, target_free)[0] for one in sizes)
-        missed = jax.tree.map(jnp.subtract, whole, shared)
+        own_times = resolved.time_scale * times
+        (whole, shared), _ = decoupled_risks(own_times, resolved.ratios, sizes, table, solver, target_free)
+        missed = Values(
+            train=resolved.latent_share * (whole.train - shared.train),
+            population=resolved.latent_share * (whole.population - shared.population) / resolved.time_scale,
+        )
         mean = jax.tree.map(jnp.add, mean, missed)
         width = jax.tree.map(lambda own, more: jnp.hypot(own, jax.lax.stop_gradient(more) / 4), width, missed)
     mean = jax.tree.map(lambda risk: jnp.maximum(risk, 0), mean)
@@ -223,7 +228,7 @@ def _integer_ranks(ratios: AbstractLinear, size: int) -> _Ranks:
     """
     occupied = 1 / jnp.maximum(ratios.sample_ratio, 1)
     if ratios.covariance is not None:
-        occupied = 1 - SampleCovariance(ratios.covariance, ratios.sample_ratio).atom
+        occupied = 1 - sample_covariance(ratios).atom
     if ratios.tied:
         latent_ratio, largest = jnp.asarray(ratios.latent_ratio), jnp.full(2, float(size))
     else:
@@ -238,7 +243,7 @@ def _integer_ranks(ratios: AbstractLinear, size: int) -> _Ranks:
 
 
 def sample_shares(
-    size: int, ratios: AbstractLinear, rank: Float[Array, ""]
+    size: int, ratios: AbstractLinear, rank: Float[Array, ""], table: SpectrumTable | None = None
 ) -> tuple[Float[Array, " size"], Float[Array, " size"] | None]:
     """Equal shares of the law of S, and of the population's variance beside them: `None` for Σ = I.
 
@@ -246,10 +251,11 @@ def sample_shares(
         size: number of entries.
         ratios: z, and Σ.
         rank: how many eigenvalues of S are not 0; a whole number near size·min(1, 1/z).
+        table: of the law of S, for any Σ; computed where omitted.
     """
     if ratios.covariance is None:
         return MarchenkoPastur(ratios.sample_ratio).shares(size, rank), None
-    atoms: tuple[Array, Array] = SampleCovariance(ratios.covariance, ratios.sample_ratio).atoms(size, rank)
+    atoms: tuple[Array, Array] = sample_covariance(ratios).atoms(size, rank, table)
     return atoms
 
 
