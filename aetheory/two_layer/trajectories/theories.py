@@ -35,24 +35,6 @@ _MIN_EDGE = 0.1
 edge 0. At d = 50 the correction is right to its noise at r = .9 and 1.1 (.13), and wrong by all of it at r = 1."""
 
 
-class Task(eqx.Module):
-    """The arguments of one prediction.
-
-    Arguments:
-        schedule: times and solver.
-        encoder: B(0); `None` for random rows.
-        decoder: s of A(0) = (s/c₁) B(0)ᵀ; `None` for 0.
-        levels: levels of recorded quantiles of K; `None` for none.
-        finite_size: whether the law of random rows is corrected for their number.
-    """
-
-    schedule: Schedule
-    encoder: Float[Array, "latent_dim input_dim"] | None
-    decoder: Float[Array, ""] | None
-    levels: Float[Array, " levels"] | None
-    finite_size: bool = eqx.field(static=True)
-
-
 @eqx.filter_jit
 def over_batch(training: Callable[..., Any], numbers: Numbers, *arguments: Any) -> Any:
     """A training of one problem, or of each in a batch of any shape."""
@@ -125,17 +107,14 @@ class Trajectory(AbstractTheory):
         self._check(problem, finite_size, quantiles)
         stepwise = problem.is_descent and not flow
         dtype = common_float_dtype(times, problem.encoder, problem.decoder, *problem.numbers)
-        task = Task(
-            schedule=Schedule.of(times, stepwise, dtype, rtol, max_steps, adjoint),
-            encoder=None if problem.encoder is None else problem.encoder.astype(dtype),
-            decoder=_tied_decoder(problem, dtype),
-            levels=None if quantiles is None else check_levels(quantiles).astype(dtype),
-            finite_size=finite_size,
-        )
-        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self, task)
+        schedule = Schedule.of(times, stepwise, dtype, rtol, max_steps, adjoint)
+        encoder = None if problem.encoder is None else problem.encoder.astype(dtype)
+        levels = None if quantiles is None else check_levels(quantiles).astype(dtype)
+        start = (encoder, _tied_decoder(problem, dtype), finite_size)
+        values, stats = over_batch(_trained, Numbers.of(problem, dtype), self, schedule, start, levels)
         if throw:
-            values = task.schedule.require(values, stats, "step_size", problem.step_size)
-        shown = jnp.asarray(times) if stepwise else task.schedule.times
+            values = schedule.require(values, stats, "step_size", problem.step_size)
+        shown = jnp.asarray(times) if stepwise else schedule.times
         return Curve.predicted(self, problem, shown, values, stats=stats)
 
     def _check(self, problem: Any, finite_size: bool, quantiles: Any) -> None:
@@ -156,26 +135,33 @@ class Trajectory(AbstractTheory):
                 warnings.warn(f"The rate {problem.rate} {message}.", stacklevel=4)
 
 
-def _trained(numbers: Numbers, theory: Trajectory, task: Task) -> tuple[Values, SolverStats]:
-    """Values along the flow, or along the descent where the method has steps."""
-    if task.encoder is None:
-        start = Spectrum.random_rows(numbers.rate, numbers.num_units if task.finite_size else None, _NUM_NODES)
+def _trained(
+    numbers: Numbers, theory: Trajectory, schedule: Schedule, given: tuple[Any, Any, bool], levels: Any
+) -> tuple[Values, SolverStats]:
+    """Values along the flow, or along the descent where the method has steps.
+
+    The start is `given` by B(0) (`None` for random rows), the factor s of A(0) = (s/c₁) B(0)ᵀ (`None` for 0) and
+    whether the law of random rows is corrected for their number; quantiles of K are recorded at the `levels`.
+    """
+    encoder, decoder, finite_size = given
+    if encoder is None:
+        start = Spectrum.random_rows(numbers.rate, numbers.num_units if finite_size else None, _NUM_NODES)
     else:
-        start = Spectrum.encoder(task.encoder)
+        start = Spectrum.encoder(encoder)
     first: Any = start.lengths
     if theory.method == "joint":
-        scale = jnp.zeros_like(start.inverse_units) if task.decoder is None else task.decoder
+        scale = jnp.zeros_like(start.inverse_units) if decoder is None else decoder
         first = isotropic.SingularValues(scale * first, first)
 
     def observe(state: Any) -> Values:
         encoder = state.encoder if theory.method == "joint" else state
         moment, overlap = start.mean(encoder**4), start.mean(encoder * start.lengths)
-        spectrum = {} if task.levels is None else {"spectrum": start.quantiles(encoder, task.levels)}
+        spectrum = {} if levels is None else {"spectrum": start.quantiles(encoder, levels)}
         return Values(risk=theory.risk(start, numbers, state), second_moment=moment, overlap=overlap, **spectrum)
 
-    if task.schedule.rtol is None and theory.step is not None:
-        return task.schedule.descend(checked_step(partial(theory.step, start, numbers), observe), first)
-    return task.schedule.follow(partial(theory.velocity, start, numbers), observe, first)
+    if schedule.rtol is None and theory.step is not None:
+        return schedule.descend(checked_step(partial(theory.step, start, numbers), observe), first)
+    return schedule.follow(partial(theory.velocity, start, numbers), observe, first)
 
 
 def require_method(theory: str, method: str, problem: Any) -> None:
