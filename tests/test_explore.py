@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import aetheory as ae
 from aetheory.cli import app
 from aetheory.explore.controls import SYSTEMS, controls, made, source
-from aetheory.explore.question import OWN, Question, answer, figures
+from aetheory.explore.state import OWN, State, compute, figures
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 WAIT = {"timeout": 60_000}
@@ -59,11 +59,11 @@ def test_another_word_makes_room_for_other_fields():
     ],
 )
 def test_the_lines_make_what_is_shown(system, chosen, theories, tmp_path, monkeypatch):
-    question = Question(begun(system), chosen, SYSTEMS[system][1], theories, num_repeats=2)
+    state = State(begun(system), chosen, SYSTEMS[system][1], theories, num_repeats=2)
     done = []
-    simulation = question.simulate(done.append) if system == "linear" else None
+    simulation = state.simulate(done.append) if system == "linear" else None
     assert done == ([1, 2] if simulation else [])
-    shown = answer(question, simulation)
+    shown = compute(state, simulation)
     assert [curve.label for curve in shown.curves][-1] == ("simulation" if simulation else theories[-1])
     monkeypatch.chdir(tmp_path)
     made = {}
@@ -80,8 +80,8 @@ def test_the_lines_make_what_is_shown(system, chosen, theories, tmp_path, monkey
 
 
 def test_what_refuses_says_so_in_its_own_words():
-    question = Question(begun("linear"), {"weight_decay": 0.1}, 2.0, ("mean-field", "decoupled-modes"))
-    found = answer(question)
+    state = State(begun("linear"), {"weight_decay": 0.1}, 2.0, ("mean-field", "decoupled-modes"))
+    found = compute(state)
     drawn = figures(found)
     assert [curve.label for curve in found.curves] == ["mean-field"]
     assert list(drawn) == ["Spectrum of the data"]
@@ -89,19 +89,19 @@ def test_what_refuses_says_so_in_its_own_words():
     assert "decoupled-modes: Arguments `weight_decay` and `input_noise` must be None" in said
     assert "Prism: Argument `problem` must have neither weight decay nor input noise" in said
     with pytest.raises(ValueError, match="`max_norm`"):
-        answer(Question(begun("recovery"), {"max_norm": 0.1}, 40.0))
+        compute(State(begun("recovery"), {"max_norm": 0.1}, 40.0))
 
 
 def test_quantiles_are_drawn_from_a_curve_that_has_them():
-    question = Question(begun("two-layer"), {}, 3.0)
-    (figure,) = figures(answer(question)).values()
+    state = State(begun("two-layer"), {}, 3.0)
+    (figure,) = figures(compute(state)).values()
     bands = figure.axes[0].collections
     median = figure.axes[0].lines[0].get_ydata()
-    spectrum = question.predict("tied flow", quantiles=(0.05, 0.25, 0.5, 0.75, 0.95)).spectrum
+    spectrum = state.predict("tied flow", quantiles=(0.05, 0.25, 0.5, 0.75, 0.95)).spectrum
     assert len(bands) == 2
     np.testing.assert_array_equal(median, spectrum[:, 2])
     with pytest.raises(ValueError, match="`quantiles`"):
-        ae.plotting.plot_quantiles(question.predict("tied flow"))
+        ae.plotting.plot_quantiles(state.predict("tied flow"))
 
 
 def test_without_panel_the_command_names_the_extra(monkeypatch):

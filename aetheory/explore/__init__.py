@@ -1,1 +1,1 @@
-"""The explorer: a local page on which problems are moved by sliders; `page.serve` needs the extra `explore`."""
+"""The explorer: a local page that sets the fields of problems by sliders; `page.serve` needs the extra `explore`."""

@@ -1,4 +1,4 @@
-"""What can be moved on a page: the fields of a problem, with the values that the problem itself accepts."""
+"""The controls of a page: the fields of a problem, with the values that the problem accepts."""
 
 import inspect
 import math
@@ -17,19 +17,19 @@ SYSTEMS: dict[str, tuple[Callable[[], Any], float]] = {
     "two-layer": (lambda: ae.TwoLayerProblem(100, 50), 10.0),
     "recovery": (lambda: replace(ae.RecoveryProblem().scaled(5), **_RECOVERY), 40.0),
 }
-"""The problem at which the page of each system starts, and its last time."""
+"""The first problem on the page of each system, and its last time."""
 
 _GIVEN = {
     "activation": ae.two_layer.ACTIVATIONS, "method": METHODS, "network": NETWORKS, "optimizer": OPTIMIZERS,
     "covariance": (None, 0.5, 1.0, 1.5, 2.0),
 }  # fmt: skip
-"""Words, and the exponents of power laws."""
+"""Options of fields that are not numbers; for the covariance, exponents of power laws."""
 _STEPS = 12
-"""Of a slider, either way."""
+"""Steps of a slider in each direction."""
 
 
 class Control(NamedTuple):
-    """One field of a problem: what to call it, and the values that it may take."""
+    """One field of a problem, its label, and the values that it may take."""
 
     name: str
     label: str
@@ -38,14 +38,14 @@ class Control(NamedTuple):
 
 
 def made(start: Any, chosen: dict[str, Any]) -> Any:
-    """The problem with other values of some fields; raises ValueError where it does not accept them."""
+    """The problem with other values of some fields; raises ValueError where it refuses them."""
     exponent, dim = chosen.get("covariance"), chosen.get("input_dim", start.input_dim)
     law = {} if exponent is None else {"covariance": ae.GaussianSource.power_law(dim, exponent)}
     return replace(start, **chosen | law)
 
 
 def accepts(start: Any, chosen: dict[str, Any]) -> bool:
-    """Whether there is such a problem."""
+    """Whether the problem accepts these values."""
     try:
         made(start, chosen)
     except (TypeError, ValueError):
@@ -54,38 +54,38 @@ def accepts(start: Any, chosen: dict[str, Any]) -> bool:
 
 
 def controls(start: Any, chosen: dict[str, Any]) -> list[Control]:
-    """A control for each field of which the problem accepts several values, the others being as they are chosen."""
+    """A control for each field for which the problem accepts several values, given the other chosen ones."""
     found = []
     for field in fields(start):
-        name, begun = field.name, getattr(start, field.name)
-        begun = getattr(begun, "name", begun)  # an activation is known by its name
-        value = chosen.get(name, begun)
-        values = tuple(one for one in _values(field, begun) if one == value or accepts(start, chosen | {name: one}))
+        name, first = field.name, getattr(start, field.name)
+        first = getattr(first, "name", first)  # an activation is known by its name
+        value = chosen.get(name, first)
+        values = tuple(one for one in _values(field, first) if one == value or accepts(start, chosen | {name: one}))
         if len(values) > 1:
-            said = re.search(rf"^ +{name}: (\S{{1,2}})[,;:] ", inspect.getdoc(type(start)) or "", re.MULTILINE)
-            found.append(Control(name, f"{name} ({said[1]})" if said else name, values, value))
+            symbol = re.search(rf"^ +{name}: (\S{{1,2}})[,;:] ", inspect.getdoc(type(start)) or "", re.MULTILINE)
+            found.append(Control(name, f"{name} ({symbol[1]})" if symbol else name, values, value))
     return found
 
 
-def _values(field: Any, begun: Any) -> tuple[Any, ...]:
+def _values(field: Any, first: Any) -> tuple[Any, ...]:
     kinds = get_args(field.type) or (field.type,)
-    if field.name in _GIVEN or isinstance(begun, bool):
+    if field.name in _GIVEN or isinstance(first, bool):
         return tuple(_GIVEN.get(field.name, (True, False)))
     if not {int, float} & {*kinds}:
         return ()
-    if begun is None:
+    if first is None:
         return (None, *ladder(0.1 if float in kinds else 100, 2))
-    return (*(one for one in (None,) if type(None) in kinds), *ladder(begun), math.inf)
+    return (*(one for one in (None,) if type(None) in kinds), *ladder(first), math.inf)
 
 
 def ladder(middle: float | int, decades: float | int = 1) -> list[Any]:
-    """Numbers of three digits, evenly spaced on a logarithmic scale around one; whole ones around a whole one."""
+    """Numbers of three digits, evenly spaced on a logarithmic scale around one; integers around an integer."""
     around = (middle * 10 ** (decades * step / _STEPS) for step in range(-_STEPS, _STEPS + 1) if step)
     return sorted({middle, *(type(middle)(round(one, 2 - math.floor(math.log10(one)))) for one in around)})
 
 
 def source(start: Any, chosen: dict[str, Any]) -> str:
-    """The Python expression that makes the problem: arguments that are no defaults."""
+    """The Python expression that makes the problem: all arguments that differ from their defaults."""
     given = []
     for field in fields(start):
         value = chosen.get(field.name, getattr(start, field.name))

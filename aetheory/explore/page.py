@@ -1,4 +1,4 @@
-"""The page: controls on one side, on the other what they ask for. Drawn in this process, for this machine alone."""
+"""The page: controls on one side, results on the other; computed in this process and served to this machine only."""
 
 import html
 import io
@@ -12,21 +12,21 @@ from matplotlib.figure import Figure
 
 import aetheory as ae
 from aetheory.explore.controls import SYSTEMS, accepts, controls, ladder
-from aetheory.explore.question import OWN, Answer, Question, answer, figures
+from aetheory.explore.state import OWN, Results, State, compute, figures
 
 _FRAME, _STYLE = ((Path(__file__).parent / name).read_text(encoding="utf-8") for name in ("page.html", "page.css"))
 _WIDE: dict[str, Any] = {"sizing_mode": "stretch_width", "margin": (2, 8)}
 _THREADS = 6
-"""In which what the page asks for is computed, while it listens to what is moved."""
+"""Threads that compute results while the page reacts to its controls."""
 
 
 class Page:
-    """What one visitor sees: `layout`."""
+    """The page of one visitor; `layout` is its content."""
 
     def __init__(self) -> None:
         self.lock, self.is_stale = threading.Lock(), False
         self.simulations: dict[tuple[str, ...], ae.Curve] = {}
-        self.answer: Answer | None = None
+        self.results: Results | None = None
         self.fields: dict[str, Any] = {}
         self.system = pn.widgets.RadioButtonGroup(options=list(SYSTEMS), value="linear", **_WIDE)
         self.sliders, self.others = _column(), _column(css_classes=["others"])
@@ -42,26 +42,26 @@ class Page:
         self.remarks, self.curves, self.code = _content(), _content(), _content()
         self.choose()
         self.system.param.watch(self.choose, "value")
-        own = (self.last, self.theories, self.shown, self.scale)
-        for one in own:
+        settings = (self.last, self.theories, self.shown, self.scale)
+        for one in settings:
             one.param.watch(self.refresh, "value")
-        asked = _column(
-            self.system, self.sliders, *own, self.repeats, self.button, self.progress, css_classes=["controls"]
+        inputs = _column(
+            self.system, self.sliders, *settings, self.repeats, self.button, self.progress, css_classes=["controls"]
         )
         curves = _column("### Curves", self.remarks, self.curves, css_classes=["curves"])
         saved = pn.FlexBox(*map(self._download, ("csv", "png", "svg", "py")))
         code = _column("### The same in Python", self.code, saved)
-        self.layout = _column(asked, curves, self.others, code, css_classes=["page"])
+        self.layout = _column(inputs, curves, self.others, code, css_classes=["page"])
 
     @property
-    def question(self) -> Question:
-        """What the controls ask."""
+    def state(self) -> State:
+        """The values of the controls."""
         chosen = {name: widget.value for name, widget in self.fields.items()}
         shown, theories = tuple(self.shown.value), tuple(self.theories.value)
-        return Question(self.start, chosen, self.last.value, theories, shown, self.repeats.value, self.scale.value)
+        return State(self.start, chosen, self.last.value, theories, shown, self.repeats.value, self.scale.value)
 
     def choose(self, *_: Any) -> None:
-        """Begin with the problem of a system."""
+        """Start with the problem of the chosen system."""
         make, last = SYSTEMS[self.system.value]
         self.start = make()
         self.fields.clear()
@@ -71,14 +71,14 @@ class Page:
         self.build()
 
     def build(self, *_: Any) -> None:
-        """A control for each field, anew when a word makes room for other fields, or leaves none for some."""
+        """Make a control for each field; called again when an option changes which fields apply."""
         chosen = {name: widget.value for name, widget in self.fields.items()}
         if not accepts(self.start, chosen):
             chosen = {name: value for name, value in chosen.items() if getattr(self.start, name) is not None}
         self.fields.clear()
         for name, label, values, value in controls(self.start, chosen):
             is_word = isinstance(value, bool | str)
-            unit = "j^-" if name == "covariance" else ""  # a power law, of which the values are exponents
+            unit = "j^-" if name == "covariance" else ""  # the values are exponents of power laws
             options = {"none" if one is None else one if is_word else f"{unit}{one:g}": one for one in values}
             kind = pn.widgets.Select if is_word else pn.widgets.DiscreteSlider
             self.fields[name] = kind(label=label, options=options, value=value, **_WIDE)
@@ -87,7 +87,7 @@ class Page:
         self.refresh()
 
     def refresh(self, *_: Any) -> None:
-        """Draw what is asked now; of what is asked meanwhile, the last is drawn after it."""
+        """Draw the present state; of changes made meanwhile, only the last is drawn afterwards."""
         self.is_stale = True
         while self.is_stale and self.lock.acquire(blocking=False):
             try:
@@ -99,24 +99,24 @@ class Page:
     def _draw(self) -> None:
         self.remarks.object = "<p class='busy'>computing …</p>"
         try:
-            question = self.question
-            self.answer = found = answer(question, self.simulations.get(question.simulation))
+            state = self.state
+            self.results = found = compute(state, self.simulations.get(state.simulation))
             others = [_column(f"### {title}", _content(_svg(one))) for title, one in figures(found).items()]
             self.curves.object, self.code.object = _svg(found.figure), f"<pre>{html.escape(found.code)}</pre>"
             self.shown.options = list(dict.fromkeys(name for curve in found.curves for name in curve.values))
             self.others[:], remarks = others, found.remarks
-        except Exception as error:  # a combination that the problem refuses, in its own words
-            self.answer, self.curves.object, self.code.object, self.others[:], remarks = None, "", "", [], [str(error)]
+        except Exception as error:  # the problem refuses this combination
+            self.results, self.curves.object, self.code.object, self.others[:], remarks = None, "", "", [], [str(error)]
         self.remarks.object = "".join(f"<p>{html.escape(one)}</p>" for one in remarks)
 
     def simulate(self, *_: Any) -> None:
-        """Run the simulation that is asked now, and draw it beside the theories."""
+        """Simulate the present state, and draw the simulation beside the theories."""
         self.button.disabled, self.progress.visible, self.progress.value = True, True, -1
         try:
-            question = self.question
-            share = 100 / question.num_repeats
-            curve = question.simulate(lambda done: self.progress.param.update(value=round(share * done)))
-            self.simulations = {question.simulation: curve}
+            state = self.state
+            share = 100 / state.num_repeats
+            curve = state.simulate(lambda done: self.progress.param.update(value=round(share * done)))
+            self.simulations = {state.simulation: curve}
             self.refresh()
         except Exception as error:
             self.remarks.object = f"<p>simulation: {html.escape(str(error))}</p>"
@@ -125,11 +125,11 @@ class Page:
 
     def _download(self, kind: str) -> pn.widgets.FileDownload:
         def file() -> io.BytesIO:
-            if self.answer is None:
+            if self.results is None:
                 return io.BytesIO()
             is_image = kind in ("png", "svg")
-            text = self.answer.csv if kind == "csv" else self.answer.code
-            return io.BytesIO(_image(self.answer.figure, kind) if is_image else text.encode())
+            text = self.results.csv if kind == "csv" else self.results.code
+            return io.BytesIO(_image(self.results.figure, kind) if is_image else text.encode())
 
         return pn.widgets.FileDownload(callback=file, filename=f"curves.{kind}", label=kind.upper(), width=70)
 
@@ -154,19 +154,19 @@ def _image(figure: Figure, kind: str) -> bytes:
 
 
 def _svg(figure: Figure) -> str:
-    """A figure as part of a page."""
+    """A figure as SVG elements for a page."""
     drawing = _image(figure, "svg").decode()
     return drawing[drawing.index("<svg") :]
 
 
 def page() -> pn.Template:
-    """A page for each visitor."""
+    """Make the page of a visitor."""
     frame = pn.Template(_FRAME)
     frame.add_panel("page", Page().layout)
     return frame
 
 
 def serve(port: int, show: bool) -> None:
-    """Serve the page on 127.0.0.1 until it is interrupted; a `port` of 0 is one that is free."""
+    """Serve the page on 127.0.0.1 until it is interrupted; with a `port` of 0, on a free one."""
     pn.extension(nthreads=_THREADS)
     pn.serve(page, port=port, address="127.0.0.1", show=show, title="aetheory")

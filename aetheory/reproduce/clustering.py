@@ -6,7 +6,6 @@ and batch size are not published; here they are chosen on validation images with
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ from scipy.spatial.distance import cdist
 
 import aetheory as ae
 from aetheory.plotting import COLOURS, plot_atoms, plot_distances
-from aetheory.reproduce.panel import Lines, Panel, Sheet, Size
+from aetheory.reproduce.panel import Panel, Rows, Sheet, Size
 
 PUBLISHED = {
     "raw": (0.545, 0.630),
@@ -29,19 +28,20 @@ PUBLISHED = {
     "group": (0.745, 0.794),
     "group+": (0.801, 0.803),
 }
-"""MNIST, accuracy of k-means and of spectral clustering, arXiv:2102.07003; + is nonnegative, summing to 1."""
+"""Published accuracy of k-means and of spectral clustering on MNIST; + marks nonnegative codes that sum to 1."""
 
 CODE_NORM = 0.9
-"""What a subspace of 16 dimensions keeps of an image of norm 1."""
+"""Norm of the projection of an image of norm 1 onto a subspace of 16 dimensions."""
 
 METHODS = ("k-means", "spectral", "largest group")
 
-_MAX_ACTIVE = 2.0  # groups an image on average that may still be called one
-_NUM_COMPONENTS = 100  # principal ones, in which the subspaces of an initialisation are found
-_NUM_CLUSTERED = 10_000  # training images behind them
+_MAX_ACTIVE = 2.0  # largest mean number of active groups of an image that is accepted
+_NUM_COMPONENTS = 100  # principal components in which the clusters of an initialisation are found
+_NUM_CLUSTERED = 10_000  # training images from which these clusters are found
 _NUM_TRIAL_IMAGES = 20_000
-_SHOWN = ("raw", "sparse", "group")  # features whose distances are drawn, of so many images
-_NUM_SHOWN = 400
+_SHOWN = ("raw", "sparse", "group")  # features whose distances are drawn
+_NUM_SHOWN = 400  # images whose distances are drawn
+_SCORES = ae.recovery.ClusteringScores._fields
 
 Clusters = Int[np.ndarray, " num_images"]
 Dictionary = Float[Array, "input_dim latent_dim"]
@@ -50,9 +50,9 @@ Parts = tuple[ae.ImageSource, ae.ImageSource, ae.ImageSource]
 
 
 class Network(NamedTuple):
-    """An encoder to try: unfolded with columns of norm 1, or of one iteration with columns of free norm.
+    """A candidate encoder: unfolded with columns of norm 1, or of one iteration with columns of free norm.
 
-    With one iteration the norm has to be free, for only it can undo the shrinkage; see `recovery.fixed_point_norm`.
+    With one iteration only a free norm can undo the shrinkage; see `recovery.fixed_point_norm`.
     """
 
     num_iterations: int
@@ -66,7 +66,7 @@ _CANDIDATES = (
 
 
 class Clustering(NamedTuple):
-    """One table. What the paper leaves open is chosen among candidates, without labels; see `choose`."""
+    """Settings of one table; what the paper does not publish is chosen among candidates without labels by `choose`."""
 
     data: str = "digits"
     num_groups: int = 10
@@ -94,29 +94,23 @@ def tables(size: Size) -> list[Clustering]:
 
 
 class Trial(NamedTuple):
-    """A candidate and how it did on the validation images: share of their squared norm lost, active groups."""
+    """A candidate and its results on the validation images: lost share of their squared norm, active groups."""
 
-    num_iterations: int
-    threshold: float
+    network: Network
     initialisation: str
     validation_lost: float
     validation_num_active: float
 
-    @property
-    def network(self) -> Network:
-        """What was tried."""
-        return Network(self.num_iterations, self.threshold)
-
 
 def clustering_panel(setting: Clustering) -> Panel:
-    """The held-out images clustered by each kind of feature, seed by seed."""
-    name, seeds = f"clusters-{setting.data}", range(setting.num_seeds)
+    """The held-out images clustered by each kind of feature."""
     draw: dict[str, Any] = {
-        name: _draw_clusters,
+        f"clusters-{setting.data}": _draw_clusters,
         f"atoms-{setting.data}": functools.partial(_draw_atoms, size=setting.group_size),
     }
-    compute, lines = functools.partial(_clustered, setting=setting), functools.partial(_lines, setting.data)
-    return Panel(name, seeds, compute, draw, _summarise, lines, dim="seed")
+    summary = ("feature", "algorithm", "seed", *_SCORES, "num_active")
+    rows = functools.partial(_summary_rows, setting.data)
+    return Panel(f"clusters-{setting.data}", functools.partial(cluster_all, setting), draw, summary, rows)
 
 
 def sheets(setting: Clustering) -> dict[str, Sheet]:
@@ -126,12 +120,11 @@ def sheets(setting: Clustering) -> dict[str, Sheet]:
     return {f"clusters-{setting.data}": clusters, f"atoms-{setting.data}": Sheet((1, 1), (6.0, 6.0))}
 
 
-@functools.lru_cache(maxsize=1)
 def load(setting: Clustering) -> Parts:
-    """Images of norm 1: to train, to validate, and held out. These alone are clustered, and scored by their labels.
+    """Images of norm 1: for training, for validation, and held out; only the last are clustered and scored by labels.
 
     Raises:
-        FileNotFoundError: the data are neither here nor can they be downloaded.
+        FileNotFoundError: the data can neither be found nor be downloaded.
     """
     if setting.data == "digits":
         rest, held_out = ae.load_images("digits").split(setting.num_held_out, jax.random.key(0))
@@ -158,31 +151,24 @@ def find_clusters(setting: Clustering, images: ae.ImageSource, seed: int) -> Clu
     return ae.recovery.k_subspaces(components, setting.num_groups, setting.group_size, seed=100 * seed).assignments
 
 
-@functools.lru_cache(maxsize=1)
-def _choices(setting: Clustering) -> tuple[dict[str, Trial], list[Trial]]:
-    """The chosen network with signed codes and that with nonnegative ones, and all that were tried."""
-    tried = {name: trials(setting, name == "group+") for name in ("group", "group+")}
-    return {name: choose(some) for name, some in tried.items()}, [one for some in tried.values() for one in some]
-
-
-def trials(setting: Clustering, nonnegative: bool) -> list[Trial]:
+def trials(setting: Clustering, images: ae.ImageSource, validation: ae.ImageSource, nonnegative: bool) -> list[Trial]:
     """Every candidate after a short training."""
-    (images, validation, _), tried = load(setting), []
     clusters, samples = find_clusters(setting, images, seed=0), images.samples[:_NUM_TRIAL_IMAGES]
+    tried = []
     for initialisation in setting.initialisations:
         dictionary = start(setting, images, clusters, initialisation, nonnegative, seed=0)
         for network in setting.group_networks:
             built = build(network, dictionary, setting.group_size, nonnegative)
             trained = train(built, samples, setting, setting.num_trial_epochs, seed=0)
             lost = 2 * float(ae.reconstruction_loss(trained, validation.samples))
-            tried.append(Trial(*network, initialisation, lost, num_active(trained, validation)))
+            tried.append(Trial(network, initialisation, lost, num_active(trained, validation)))
     return tried
 
 
 def choose(tried: Sequence[Trial]) -> Trial:
-    """The candidate that reconstructs the validation images best from two groups or fewer an image.
+    """The candidate that reconstructs the validation images best from at most two groups an image.
 
-    That is what a mixture of subspaces asks for, and needs no labels. Where none is so sparse, the sparsest.
+    This describes a mixture of subspaces and needs no labels. Where no candidate is so sparse, the sparsest.
     """
     alive = [trial for trial in tried if trial.validation_num_active > 0 and trial.validation_lost < 1]
     sparse_enough = [trial for trial in alive if trial.validation_num_active <= _MAX_ACTIVE]
@@ -228,7 +214,7 @@ def build(network: Network, dictionary: Dictionary, group_size: int, nonnegative
 
 
 _optimizer = functools.cache(optax.adam)
-"""The same object for equal settings, which saves compilations."""
+"""The same object for equal settings, so that programs are compiled once."""
 
 
 def train(network: Autoencoder, samples: Array, setting: Clustering, num_epochs: int, seed: int) -> Any:
@@ -243,7 +229,7 @@ def train(network: Autoencoder, samples: Array, setting: Clustering, num_epochs:
 
 
 def num_active(network: Autoencoder, images: ae.ImageSource) -> float:
-    """Active groups of an image, on average."""
+    """Mean number of active groups of an image."""
     found = ae.recovery.active_groups(network.encode(images.samples), network.group_size)
     return float(jnp.mean(jnp.sum(found, axis=1)))
 
@@ -259,65 +245,76 @@ def clusters_of(
     return ae.recovery.cluster(features, setting.num_groups, **options)
 
 
-def _clustered(seed: int, store: Path, setting: Clustering) -> xarray.Dataset:
-    """The scores of one seed over (feature, algorithm, seed), NaN where one does not apply, and what is drawn of it."""
-    (images, _, held_out), (choices, tried), size = load(setting), _choices(setting), setting.group_size
+def cluster_all(setting: Clustering) -> xarray.Dataset:
+    """The scores over (feature, algorithm, seed), NaN where an algorithm does not apply; distances and atoms.
+
+    Distances and atoms are those of the first seed.
+    """
+    parts = load(setting)
+    tried = {name: trials(setting, *parts[:2], nonnegative=name == "group+") for name in ("group", "group+")}
+    choices = {name: choose(some) for name, some in tried.items()}
+    seeds = [cluster_by_codes(setting, parts, choices, seed) for seed in range(setting.num_seeds)]
+    data = xarray.concat(seeds, "seed", data_vars="minimal", coords="minimal", compat="override", join="override")
+    settings: dict[str, Any] = {
+        name: value for name, value in setting._asdict().items() if isinstance(value, str | int | float)
+    }
+    settings |= {f"{name}_choice": str(choice) for name, choice in choices.items()}
+    settings["trials"] = [str(trial) for some in tried.values() for trial in some]
+    return data.assign_attrs(settings, image_shape=parts[0].image_shape)
+
+
+def trained_networks(
+    setting: Clustering, images: ae.ImageSource, choices: dict[str, Trial], seed: int
+) -> tuple[dict[str, Autoencoder], dict[str, Dictionary]]:
+    """A trained network for each kind of codes, and the dictionaries at the start."""
     begin = functools.partial(start, setting, images, find_clusters(setting, images, seed), seed=seed)
-    features, active, networks = {"raw": np.asarray(held_out.samples)}, {}, {}
+    size, networks, starts = setting.group_size, {}, {}
     for name in ("sparse", "sparse+"):
-        networks[name] = build(setting.sparse_network, begin("random", name == "sparse+"), 1, name == "sparse+")
+        starts[name] = begin("random", name == "sparse+")
+        networks[name] = build(setting.sparse_network, starts[name], 1, name == "sparse+")
     for name, choice in choices.items():
-        dictionary = begin(choice.initialisation, name == "group+")
-        if choice.initialisation == "clusters" and name == "group":
-            features["start of group"] = np.asarray(held_out.samples @ dictionary)
-        networks[name] = build(choice.network, dictionary, size, name == "group+")
-    networks["group, supervised start"] = build(choices["group"].network, begin("classes", False), size)
+        starts[name] = begin(choice.initialisation, name == "group+")
+        networks[name] = build(choice.network, starts[name], size, name == "group+")
+    starts["group, supervised start"] = begin("classes", False)
+    networks["group, supervised start"] = build(choices["group"].network, starts["group, supervised start"], size)
+    trained = {name: train(one, images.samples, setting, setting.num_epochs, seed) for name, one in networks.items()}
+    return trained, starts
+
+
+def cluster_by_codes(setting: Clustering, parts: Parts, choices: dict[str, Trial], seed: int) -> xarray.Dataset:
+    """The scores of one seed over (feature, algorithm, seed), the distances of some features, and the atoms."""
+    images, _, held_out = parts
+    networks, starts = trained_networks(setting, images, choices, seed)
+    features = {"raw": np.asarray(held_out.samples)}
+    if choices["group"].initialisation == "clusters":
+        features["start of group"] = np.asarray(held_out.samples @ starts["group"])
     for name, network in networks.items():
-        networks[name] = train(network, images.samples, setting, setting.num_epochs, seed)
-        codes = np.asarray(networks[name].encode(held_out.samples))
+        codes = np.asarray(network.encode(held_out.samples))
         features[name] = ae.recovery.sum_to_one(codes) if network.nonnegative else codes
-        active[name] = num_active(networks[name], held_out)
-    labels, fields = np.asarray(held_out.labels), ae.recovery.ClusteringScores._fields
-    scores = np.full((len(features), len(METHODS), len(fields)), np.nan)
+    labels = np.asarray(held_out.labels)
+    scores = np.full((len(features), len(METHODS), len(_SCORES)), np.nan)
     for row, (name, values) in enumerate(features.items()):
         for column, method in enumerate(METHODS):
             if method != "largest group" or "group" in name:
                 found = clusters_of(values, method, setting, seed)
                 scores[row, column] = ae.recovery.clustering_scores(labels, found)
     by_class = np.argsort(labels[:_NUM_SHOWN], kind="stable")
-    distances = [cdist(features[name][by_class], features[name][by_class]) for name in _SHOWN]
-    dims = ("feature", "algorithm", "seed")
+    active = [num_active(networks[name], held_out) if name in networks else np.nan for name in features]
     variables: dict[str, Any] = {
-        name: (dims, values[..., None]) for name, values in zip(fields, np.moveaxis(scores, -1, 0), strict=True)
+        name: (("feature", "algorithm", "seed"), scores[:, :, index, None]) for index, name in enumerate(_SCORES)
     }
-    variables["num_active"] = (("feature", "seed"), [[active.get(name, np.nan)] for name in features])
-    variables["distances"] = (("shown", "image", "other_image"), distances)
+    variables["num_active"] = (("feature", "seed"), np.asarray(active)[:, None])
+    shown = [features[name][by_class] for name in _SHOWN]
+    variables["distances"] = (("shown", "image", "other_image"), [cdist(one, one) for one in shown])
     variables["atoms"] = (("pixel", "atom"), np.asarray(networks["group"].atoms))
     coordinates = {"feature": list(features), "algorithm": list(METHODS), "seed": [seed], "shown": list(_SHOWN)}
-    settings = {name: value for name, value in setting._asdict().items() if isinstance(value, str | int | float)}
-    settings |= {f"{kind}_{name}": value for kind, one in choices.items() for name, value in one._asdict().items()}
-    more = {"trials": [str(one._asdict()) for one in tried], "image_shape": images.image_shape}
-    return xarray.Dataset(variables, coordinates, settings | more)
+    return xarray.Dataset(variables, coordinates)
 
 
-def _summarise(table: xarray.Dataset) -> dict[str, Any]:
-    """Mean and deviation over seeds of each accuracy, beside the published one on MNIST."""
-    told: dict[str, Any] = {}
-    for feature in table.feature.values.tolist():
-        row, scores = table.sel(feature=feature), {}
-        for method in table.algorithm.values.tolist():
-            found = {name: row[name].sel(algorithm=method) for name in ae.recovery.ClusteringScores._fields}
-            if np.isfinite(found["accuracy"]).all():
-                scores[method] = {k: {"mean": float(one.mean()), "std": float(one.std())} for k, one in found.items()}
-        mean = float(row.num_active.mean())
-        active = mean if np.isfinite(mean) else None
-        told[feature] = {"scores": scores, "mean_active": active, "published_mnist": PUBLISHED.get(feature)}
-    return told | {"settings": table.attrs}
-
-
-def _lines(name: str, told: dict[str, Any]) -> Lines:
+def _summary_rows(name: str, table: xarray.Dataset) -> Rows:
+    means = table.accuracy.sel(algorithm="k-means").mean("seed")
     for feature in _SHOWN:
-        yield f"{name}: k-means accuracy, {feature}", f"{told[feature]['scores']['k-means']['accuracy']['mean']:.1%}"
+        yield f"{name}: k-means accuracy, {feature}", f"{float(means.sel(feature=feature)):.1%}"
 
 
 def _draw_clusters(axes: Sequence[Axes], table: xarray.Dataset) -> None:

@@ -21,28 +21,37 @@ from matplotlib.axes import Axes
 import aetheory as ae
 from aetheory.plotting import COLOURS
 from aetheory.reproduce import trajectories
-from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
+from aetheory.reproduce.panel import Draw, Job, Panel, Rows, Sheet, Size
 from aetheory.sources.images import DATA_FOLDER_VARIABLE
 
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 AMPLITUDES = ("rademacher", "gaussian")
 _SETS = ("digits", "mnist", "fashion-mnist", "cifar-10")
 _SAMPLED_RATES = (0.5, 1.0, 2.0)
-_SHOWN_RATE = 0.5  # whose structure is drawn
-_SLOW_SGD_RATES = (0.5,)  # of the larger sets, for they take the time
+_SHOWN_RATE = 0.5  # the rate at which the structure of the encoder is drawn
+_SLOW_SGD_RATES = (0.5,)  # rates of SGD on the larger sets, which take the most time
 _RAW_RATES_OF_MANY_PIXELS = (0.03, 0.06, 0.125, 0.25)
-_TOLD = ("rate", "raw_rate", "sparsity", "limit", "critical_sparsity")
+_SUMMARY = ("rate", "raw_rate", "sparsity", "limit", "critical_sparsity")
+_DESCENT_SUMMARY = (
+    *_SUMMARY, "alternating_mean_excess", "alternating_largest_excess", "alternating_smallest_excess_of_any_step",
+    "minimiser_excess", "sample_descent_excess",
+    *(f"{name}_excess_over_prediction" for name in ("alternating", *trajectories.FLOWS)),
+)  # fmt: skip
+_IMAGE_SUMMARY = (
+    *_SUMMARY, "whitened_trained_excess", "whitened_sample_descent_excess", "whitened_rotation_excess",
+    "raw_gaussian_excess", "raw_held_out_excess",
+)  # fmt: skip
 _CURVE = np.linspace(0.05, 3.0, 60)
-_SMALLEST_VARIANCE = 1e-3  # as a share of the largest: other directions of images are left out of their whitened form
+_SMALLEST_VARIANCE = 1e-3  # share of the largest; directions of smaller variance are left out of whitened images
 
-Rows = Float[Array, "units dim"]
+Encoder = Float[Array, "units dim"]
 Images = ae.ImageSource
 
 
 class Scale(NamedTuple):
-    """How large and how long: dimension, initialisations, steps of either descent, samples, images of each set.
+    """Dimension, number of starts, steps of alternating descent and of SGD, samples, and images of each set.
 
-    At `image_rates` images are coded, at `flow_rates` the tied and the joint flow are followed too.
+    Images are coded at `image_rates`; the tied and the joint flow are simulated at `flow_rates`.
     """
 
     dim: int
@@ -66,35 +75,37 @@ _SCALES: dict[Size, Scale] = {
 def job(size: Size, seed: int) -> Job:
     """Three spectra, sets of images, and sparse sources.
 
-    The larger sets are no quick job, and what is not at hand is asked for in the full size only.
+    The standard size takes the larger sets of images from the data folder where they are there; the full size also
+    downloads them.
     """
-    scale = _SCALES[size]
-    dim, local = scale.dim, Path(os.environ.get(DATA_FOLDER_VARIABLE, "/nowhere"))
+    scale, dim = _SCALES[size], _SCALES[size].dim
+    local = Path(os.environ.get(DATA_FOLDER_VARIABLE, "/nowhere"))
     sets = [
         one for one in _SETS if one == "digits" or size == "full" or (size == "standard" and (local / one).exists())
     ]
-    power_law = ae.GaussianSource.power_law(dim, 1.0).variances
-    spectra = {
+    spectra: dict[str, tuple[Any, Draw]] = {
         "isotropic": (jnp.ones(dim), _draw_isotropic),
         "blocks": (block_variances(dim), partial(_draw_spectrum, colour=COLOURS[0], label="blocks")),
-        "power-law": (power_law, partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$")),
+        "power-law": (
+            ae.GaussianSource.power_law(dim, 1.0).variances,
+            partial(_draw_spectrum, colour=COLOURS[1], label="power law $1/j$"),
+        ),
     }
     panels: list[Panel] = []
 
-    def add(name: str, problem: Any, compute: Any, draw: Any, what: str, entry: str) -> None:
+    def add(name: str, compute: Any, draw: Draw, summary: Sequence[str], text: str, variable: str) -> None:
         key = jax.random.fold_in(jax.random.key(seed), len(panels))
-        lines = partial(_lines, f"{name}: {what}, at most", entry)
-        work = partial(compute, scale=scale, key=key)
-        panels.append(Panel(name, [problem], work, {"figure": draw}, _summarise, lines))
+        rows = partial(_summary_rows, f"{name}: {text}, at most", variable)
+        panels.append(Panel(name, partial(compute, scale=scale, key=key), {"figure": draw}, summary, rows))
 
     for name, (variances, draw) in spectra.items():
-        units = [round(rate * dim) for rate in scale.rates]
-        problems = [ae.TwoLayerProblem(dim, number, "sign", "alternating", variances) for number in units]
-        add(name, problems, _descents, draw, "alternating descent above the limit", "alternating_mean_excess")
+        text = "alternating descent above the limit"
+        add(name, partial(descents, variances), draw, _DESCENT_SUMMARY, text, "alternating_mean_excess")
     for name, colour in zip(sets, COLOURS, strict=False):
-        draw = partial(_draw_images, name=name, colour=colour)
-        add(name, name, _images, draw, "whitened images off the Gaussian limit", "whitened_rotation_excess")
-    add("sparse", 4 * dim, _sparse, _draw_sparse, "inputs, denoised: simulated off predicted", "denoised_excess")
+        draw_images, text = partial(_draw_images, name=name, colour=colour), "whitened images off the Gaussian limit"
+        add(name, partial(coded_images, name), draw_images, _IMAGE_SUMMARY, text, "whitened_rotation_excess")
+    text = "inputs, denoised: simulated off predicted"
+    add("sparse", sparse_inputs, _draw_sparse, (*_SUMMARY, "denoised_excess"), text, "denoised_excess")
     return Job("limits", panels, {"figure": Sheet((2, 4), (16.5, 8.2), decorate=_decorate)})
 
 
@@ -105,51 +116,49 @@ def block_variances(dim: int) -> Float[Array, " dim"]:
     return variances / jnp.mean(variances)
 
 
-def _descents(problems: Sequence[ae.TwoLayerProblem], _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
+def descents(variances: Float[Array, " dim"], scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Alternating descent, constructed minimisers, and on isotropic inputs SGD, beside the limits, over the rate."""
-    variances, dim, units = problems[0].covariance, int(problems[0].input_dim), [int(one.num_units) for one in problems]
-    rows, structure, flows = [], {}, []
+    dim, units = scale.dim, [round(rate * scale.dim) for rate in scale.rates]
+    problems = [ae.TwoLayerProblem(dim, number, "sign", "alternating", variances) for number in units]
+    alternating, minimisers, sampled, flows, structure = [], [], [], [], {}
     for problem, num_units in zip(problems, units, strict=True):
         keys = jax.random.split(jax.random.fold_in(key, num_units), scale.num_seeds)
         starts = [ae.two_layer.random_encoder(one, dim, num_units) for one in keys]
-        runs = [_descended(problem, start, scale) for start in starts]
+        runs = [_descend(problem, start, scale) for start in starts]
+        alternating.append([run.risk for run in runs])
         built = ae.limits.minimiser(keys[0], variances, num_units).encoder
-        minimiser = ae.two_layer.optimal_risk(built, "sign", variances)
-        sampled = math.nan
-        if problem.is_isotropic and problem.rate in _SAMPLED_RATES:
-            sampled = _by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1]
+        minimisers.append(float(ae.two_layer.optimal_risk(built, "sign", variances)))
+        sampled.append(math.nan)
         if problem.is_isotropic:
-            flows.append(trajectories.followed(problem, starts[0], scale.flow_rates))
-        rows.append(([run.risk for run in runs], float(minimiser), float(sampled)))
+            flows.append(trajectories.simulate_flows(problem, starts[0], scale.flow_rates))
+            if problem.rate in _SAMPLED_RATES:
+                sampled[-1] = float(_by_samples(ae.GaussianSource(variances), starts[0], keys[0], scale).risk[-1])
         if problem.rate == _SHOWN_RATE:
             structure = _structure(variances, before=starts[0], after=runs[0].module.encoder)
-    alternating, minimisers, by_samples = zip(*rows, strict=True)
 
     def limit(number: Any) -> Float[np.ndarray, " rates"]:
         problem = dataclasses.replace(problems[0], num_units=jnp.asarray(number))
         return np.asarray(ae.predict(problem, [0], "water-filling").risk[:, 0])
 
-    trained = trajectories.predicted(problems, flows, scale.num_steps) if flows else {}
     linear = ae.limits.principal_components(variances, dim * _CURVE)
     shannon = ae.limits.rate_distortion(variances, _CURVE)
     data = xarray.Dataset(
-        _over("rate", minimiser=minimisers, sample_descent=by_samples, limit=limit(units))
+        _over("rate", minimiser=minimisers, sample_descent=sampled, limit=limit(units))
         | _over("curve_rate", limit_curve=limit(dim * _CURVE), principal_components=linear, rate_distortion=shannon)
         | _over(("rate", "seed", "step"), alternating=alternating)
-        | structure
-        | trained,
+        | structure,
         {"rate": np.asarray(units) / dim, "curve_rate": _CURVE, "step": np.arange(scale.num_steps + 1)},
         {"input_dim": dim},
     )
-    data = data.assign(trajectories.deviations(data) if flows else {})
     last = data.alternating.isel(step=-1)
-    return data.assign(
+    data = data.assign(
         alternating_mean_excess=last.mean("seed") - data.limit,
         alternating_largest_excess=last.max("seed") - data.limit,
         alternating_smallest_excess_of_any_step=data.alternating.min(("seed", "step")) - data.limit,
         minimiser_excess=data.minimiser - data.limit,
         sample_descent_excess=data.sample_descent - data.limit,
     )
+    return trajectories.with_predictions(data, problems, flows) if flows else data
 
 
 def _over(dims: Any, **values: Any) -> dict[str, Any]:
@@ -157,20 +166,20 @@ def _over(dims: Any, **values: Any) -> dict[str, Any]:
     return {name: (dims, np.asarray(array)) for name, array in values.items()}
 
 
-def _descended(problem: ae.TwoLayerProblem, start: Rows, scale: Scale) -> ae.Curve:
+def _descend(problem: ae.TwoLayerProblem, start: Encoder, scale: Scale) -> ae.Curve:
     """Alternating descent from a given encoder."""
     steps = np.arange(scale.num_steps + 1)
     return ae.simulate(dataclasses.replace(problem, start=start), steps, jax.random.key(0), return_module=True)
 
 
-def _by_samples(source: Any, start: Rows, key: PRNGKeyArray, scale: Scale) -> ae.Curve:
+def _by_samples(source: Any, start: Encoder, key: PRNGKeyArray, scale: Scale) -> ae.Curve:
     """SGD on samples from a given encoder."""
     num_units, dim = start.shape
     problem = ae.TwoLayerProblem(dim, num_units, "sign", "sgd", source=source, start=start)
     return ae.simulate(problem, [scale.num_sample_steps], key, return_module=True)
 
 
-def _structure(variances: Float[Array, " dim"], **encoders: Rows) -> dict[str, Any]:
+def _structure(variances: Float[Array, " dim"], **encoders: Encoder) -> dict[str, Any]:
     """|B̃ B̃ᵀ| and |B̃ᵀ B̃| of the rows B̃ = B Σ^{1/2} at unit length."""
     found = {}
     for when, encoder in encoders.items():
@@ -181,22 +190,12 @@ def _structure(variances: Float[Array, " dim"], **encoders: Rows) -> dict[str, A
     return found
 
 
-def _summarise(data: xarray.Dataset) -> dict[str, Any]:
-    """Attributes, and excesses with what they are over as nested lists, `None` for what was not computed."""
-
-    def plain(values: Any) -> Any:
-        return [plain(one) for one in values] if np.ndim(values) else None if np.isnan(values) else float(values)
-
-    told = [str(name) for name in data.variables if "_excess" in str(name) or name in _TOLD]
-    return data.attrs | {name: plain(data[name].values) for name in told}
+def _summary_rows(text: str, variable: str, data: xarray.Dataset) -> Rows:
+    """The largest absolute value of a variable."""
+    yield text, f"{float(abs(data[variable]).max()):.4f}"
 
 
-def _lines(what: str, entry: str, told: dict[str, Any]) -> Lines:
-    """The largest size of an entry's numbers."""
-    yield what, f"{np.nanmax(np.abs(np.asarray(told[entry], float))):.4f}"
-
-
-def _images(name: str, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
+def coded_images(name: str, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Held-out risks on whitened images (tied decoder) and on raw ones (best decoder), beside the Gaussian limits.
 
     Alternating descent sees the covariance: of all whitened images, the identity, and of the training half of the raw
@@ -240,7 +239,7 @@ def _whitened(
     start = ae.two_layer.random_encoder(key, dim, num_units)
     problem = ae.TwoLayerProblem(dim, num_units, "sign", "alternating", covariance=images.covariance)
     networks = {"rotation": ae.limits.minimiser(key, jnp.ones(dim), num_units)}
-    trained = {"trained": _descended(problem, start, scale)}
+    trained = {"trained": _descend(problem, start, scale)}
     if sampled:
         trained["sample_descent"] = _by_samples(training, start, key, scale)
     networks |= {name: ae.two_layer.tied_autoencoder(run.module.encoder) for name, run in trained.items()}
@@ -253,7 +252,7 @@ def _raw(
 ) -> dict[str, float]:
     start = ae.two_layer.random_encoder(key, images.input_dim, num_units)
     problem = ae.TwoLayerProblem(images.input_dim, num_units, "sign", "alternating", covariance=training.covariance)
-    trained = _descended(problem, start, scale).module
+    trained = _descend(problem, start, scale).module
     exact = float(ae.population_risk(trained, images.covariance))
     return {"raw_gaussian": exact, "raw_held_out": _sampled(trained, held_out.samples)}
 
@@ -262,9 +261,9 @@ def _sampled(network: Any, samples: Float[Array, "samples dim"]) -> float:
     return float(ae.two_layer.sampled_risk(network, samples).mean)
 
 
-def _sparse(dim: int, _: Path, scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
+def sparse_inputs(scale: Scale, key: PRNGKeyArray) -> xarray.Dataset:
     """Rotation, identity and denoiser at rate 1 over the sparsity: theory, and samples through a random rotation."""
-    limits = ae.limits
+    limits, dim = ae.limits, 4 * scale.dim
     risks = {"rotation": limits.rotation_risk, "identity": limits.identity_risk, "denoised": limits.denoised_risk}
     curve, rotation = np.linspace(0.05, 1.0, 39), limits.minimiser(key, jnp.ones(dim), dim)
 

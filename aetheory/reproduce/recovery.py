@@ -1,4 +1,4 @@
-"""Recovery by group-sparse autoencoders: trainings, phase diagrams, and (in `clustering`) clusters of images.
+"""Recovery by group-sparse autoencoders: training, phase diagrams, and clusters of images (in `clustering`).
 
 Source: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.07003.
 """
@@ -7,7 +7,6 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -20,18 +19,13 @@ import aetheory as ae
 from aetheory.group_sparse.problem import NETWORKS
 from aetheory.plotting import COLOURS, plot_phases
 from aetheory.reproduce.clustering import clustering_panel, sheets, tables
-from aetheory.reproduce.panel import Job, Lines, Panel, Sheet, Size
-from aetheory.reproduce.recovery_theory import (
-    PUBLISHED_DISTANCES,
-    basin_panel,
-    predictions,
-    published_panel,
-)
+from aetheory.reproduce.panel import Job, Panel, Rows, Sheet, Size
+from aetheory.reproduce.recovery_theory import basin_panel, predictions, published_panel
 
 _LEVELS = (1.0, 5.0, 10.0)
-_SILENCE = 1e4  # dB: noise of exactly no size, in the program that also takes noise
+_NOISELESS = 1e4  # dB: the noise is exactly zero in floating point
 _RECORDS = ("distance", "correlation", "column_norm", "found", "invented", "exact", "loss")
-_ENDS = ["lower", "upper"]
+_LAST = ("found", "invented", "exact", "column_norm")  # records whose last values are in the summary
 LINES = {"group": "-", "sparse": "--", "relu": ":"}
 NAMES = {"group": "group ReLU", "sparse": "soft threshold", "relu": "ReLU"}
 
@@ -75,34 +69,43 @@ def training_panel(
     problem: ae.RecoveryProblem, networks: Sequence[str], levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
 ) -> Panel:
     """Each network at each noise, one step of the optimiser an epoch."""
-    compute = partial(_train, problem=problem, levels=levels, num_epochs=num_epochs, key=key)
-    draw, summarise = partial(_draw_trainings, problem=problem), partial(_summarise_trainings, problem)
-    return Panel("runs", networks, compute, {"figure": draw}, summarise, _lines, dim="network")
+
+    def compute() -> xarray.Dataset:
+        runs = [train(problem, network, levels, range(num_epochs + 1), key) for network in networks]
+        data = xarray.concat(runs, "network").assign_coords(network=list(networks))
+        gap = abs(data.predicted_distance - data.distance).max("epoch", skipna=False)
+        data["largest_gap_to_theory"] = gap / data.distance.isel(epoch=0, drop=True)
+        data["fixed_point_norm"] = float(resting_norm(problem).column_norm[0])
+        for name in _LAST:
+            data[f"last_{name}"] = data[name].isel(epoch=-1, drop=True)
+        sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
+        return data.assign_attrs(sizes)
+
+    results = (*(f"last_{name}" for name in _LAST), "distance", "largest_gap_to_theory", "fixed_point_norm")
+    draw = {"figure": partial(_draw_trainings, problem=problem)}
+    return Panel("runs", compute, draw, ("network", "signal_to_noise", "epoch", *results), _summary_rows)
 
 
-def _train(
-    network: str, store: Path, problem: ae.RecoveryProblem, levels: Sequence[float], num_epochs: int, key: PRNGKeyArray
+def train(
+    problem: ae.RecoveryProblem, network: str, levels: Sequence[float], epochs: Sequence[int], key: PRNGKeyArray
 ) -> xarray.Dataset:
-    """The records of one network over (network, signal_to_noise, epoch); the sweep's store keeps each run."""
-    epochs, passes = range(num_epochs + 1), problem.batch_size if problem.batch_size <= 2000 else 1000
+    """Records of one network and its predictions over (signal_to_noise, epoch).
 
-    def trained(parameters: dict[str, Any], _: PRNGKeyArray) -> dict[str, Any]:
-        """Of the same key in every cell, so that all networks see the same dictionary, start and signals."""
-        one = dataclasses.replace(problem, network=network, **parameters)
-        return dict(one.experiment(epochs, examples_per_pass=passes).outcome(key).values.items())
-
-    runs = ae.sweep(
-        trained, {"signal_to_noise": list(levels)}, key, store=store / network, block_size=1,
-        dims=dict.fromkeys(_RECORDS, ("epoch",)),
-    )[list(_RECORDS)].assign_coords(epoch=list(epochs)).load()  # fmt: skip
-    theory = predictions(problem, network, levels, epochs)
-    runs = runs.merge(theory.rename({name: f"predicted_{name}" for name in theory.data_vars}), join="exact")
-    sizes = {name: value for name, value in vars(problem).items() if isinstance(value, int | float)}
-    return runs.drop_attrs().expand_dims(network=[network]).assign_attrs(sizes)
+    All networks and levels of noise have the same dictionary, start and signals.
+    """
+    passes = problem.batch_size if problem.batch_size <= 2000 else 1000
+    curves = []
+    for level in levels:
+        one = dataclasses.replace(problem, network=network, signal_to_noise=level)
+        curves.append(ae.simulate(one, epochs, key, examples_per_pass=passes))
+    records = {name: np.stack([curve.values[name] for curve in curves]) for name in _RECORDS}
+    data = predictions(problem, network, levels, epochs)
+    data = data.rename({name: f"predicted_{name}" for name in data.data_vars if name != "published"})
+    return data.assign({name: (("signal_to_noise", "epoch"), values) for name, values in records.items()})
 
 
 def resting_norm(problem: ae.RecoveryProblem) -> Any:
-    """The column norm at which the group network of a problem comes to rest, with its bracket."""
+    """The column norm at the fixed point of a problem's group network, with its bracket."""
     return ae.predict(dataclasses.replace(problem, network="group"), [0], "fixed-point norm")
 
 
@@ -112,37 +115,15 @@ def _each(runs: xarray.Dataset) -> Iterator[tuple[str, float, xarray.Dataset]]:
         yield network, level, runs.sel(network=network, signal_to_noise=level)
 
 
-def _summarise_trainings(problem: ae.RecoveryProblem, runs: xarray.Dataset) -> dict[str, Any]:
-    """The end of each run, its distances at the published epochs, and how far theory is from them."""
-    told = []
-    for network, level, records in _each(runs):
-        distances, predicted = records.distance.values, records.predicted_distance.values
-        published = PUBLISHED_DISTANCES.get(level, PUBLISHED_DISTANCES[1.0])
-        known = {str(epoch): value for epoch, value in published.items() if epoch < len(distances)}
-        one = {"network": network, "signal_to_noise": level}
-        one |= {"input_dim": problem.input_dim, "num_groups": problem.num_groups}
-        one["squared_distance_at"] = {epoch: float(distances[int(epoch)]) for epoch in known}
-        one["published_1000_columns"] = known
-        if network != "relu":
-            one["largest_gap_to_theory"] = float(np.abs(predicted - distances).max() / distances[0])
-            one["predicted_false_positives"] = float(records.predicted_false_positives.max())
-            one["largest_predicted_contraction"] = float(ae.recovery.measured_contraction(predicted).max())
-        one |= {name: float(records[name][-1]) for name in ("found", "invented", "exact", "column_norm")}
-        one["fixed_point_norm"] = float(resting_norm(problem).column_norm[0])
-        one["largest_measured_contraction"] = float(ae.recovery.measured_contraction(distances).max())
-        told.append(one)
-    return {"runs": told}
-
-
-def _lines(told: dict[str, Any]) -> Lines:
-    for run in told["runs"]:
-        first, *_, last = run["squared_distance_at"].values()
-        what = f"{run['network']}, {run['signal_to_noise']:g} dB: squared distance of the dictionary; support found"
-        yield what, f"{first:.1f} -> {last:.2f}; {run['found']:.1%}"
+def _summary_rows(runs: xarray.Dataset) -> Rows:
+    for network, level, one in _each(runs):
+        first, last = float(one.distance[0]), float(one.distance[-1])
+        text = f"{network}, {level:g} dB: squared distance of the dictionary; support found"
+        yield text, f"{first:.1f} -> {last:.2f}; {float(one.last_found):.1%}"
 
 
 def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.RecoveryProblem) -> None:
-    """Distance, support, contraction and column norms against epochs, with what theory says of each."""
+    """Distance, support, contraction and column norms against epochs, with theory for each."""
     distance, support, contraction, norms = axes[:4]
     colours = dict(zip(runs.signal_to_noise.values.tolist(), COLOURS, strict=False))
     worst, columns = min(colours), problem.num_groups * problem.group_size
@@ -181,11 +162,11 @@ def _draw_trainings(axes: Sequence[Axes], runs: xarray.Dataset, problem: ae.Reco
 
 
 def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str], columns: int) -> None:
-    """The key to all panels; the published values where the size is theirs."""
+    """Legend of all panels, and the published values at the published size."""
     if runs.attrs["input_dim"] == 950:
         for level, colour in colours.items():
-            published = PUBLISHED_DISTANCES.get(level, {})
-            ax.plot(list(published), np.asarray(list(published.values())) / columns, "+", color=colour, markersize=9)
+            published = runs.published.sel(network="group", signal_to_noise=level)
+            ax.plot(runs.epoch, published / columns, "+", color=colour, markersize=9)
         ax.plot([], [], "k+", label="published")
     most = float(runs.predicted_false_positives.max())
     reach = f" (too fast: up to {most:.1f} false positives)" if most > 1 else ""
@@ -203,14 +184,15 @@ def _finish_distances(ax: Axes, runs: xarray.Dataset, colours: dict[float, str],
 
 def phase_panel(phases: Phases, key: PRNGKeyArray) -> Panel:
     """Where one step of an encoder that knows the dictionary finds the active groups."""
-    compute = partial(_phases, key=key)
-    return Panel("phases", [phases], compute, {"phases": _draw_phases}, _summarise_phases)
+    summary = ("form", "num_active", "interval", "num_failures_inside")
+    return Panel("phases", partial(phase_diagrams, phases, key), {"phases": _draw_phases}, summary)
 
 
-def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
-    """The probability of exact recovery over (γ, noise) and over (γ, threshold), and the ends of three intervals.
+def phase_diagrams(phases: Phases, key: PRNGKeyArray) -> xarray.Dataset:
+    """Probability of exact recovery over (γ, noise) and over (γ, threshold), and the ends of three intervals.
 
-    These thresholds are over (γ, form, end): sound ones, published ones, and those from this very dictionary.
+    The intervals of thresholds, over (γ, form, end), are the sound ones, the published ones, and those computed from
+    this dictionary; with each form stands how many simulated thresholds inside its intervals missed a support.
     """
     dictionary_key, noise_key, threshold_key = jax.random.split(key, 3)
     dictionary = ae.orthonormal_groups_dictionary(dictionary_key, phases.input_dim, 2 * phases.num_groups, 2)
@@ -223,43 +205,37 @@ def _phases(phases: Phases, _: Path, key: PRNGKeyArray) -> xarray.Dataset:
         codes = ae.group_relu(samples.observations @ dictionary, threshold, 2)
         return ae.recovery.support_recovery(ae.recovery.active_groups(codes, 2), samples.active).exact
 
-    def shares(key: PRNGKeyArray, cells: Sequence[tuple[float, float]]) -> Any:
-        """With equal signals for equal γ, so that the noise or the threshold alone differs."""
-        keys = [(active, jax.random.fold_in(key, place)) for place, active in enumerate(phases.num_active)]
-        return np.array([[recovered(*own, *cell) for cell in cells] for own in keys], float)
-
-    coherence, intervals = ae.recovery.block_coherence(dictionary, 2), []
-    for active in phases.num_active:
+    coherence = ae.recovery.block_coherence(dictionary, 2)
+    noise, threshold, intervals = [], [], []
+    for place, active in enumerate(phases.num_active):
+        # signals are equal for equal γ, so that only the noise or the threshold differs
+        keys = [jax.random.fold_in(one, place) for one in (noise_key, threshold_key)]
+        noise.append([float(recovered(active, keys[0], level, 2.0)) for level in phases.signal_to_noise])
+        threshold.append([float(recovered(active, keys[1], _NOISELESS, one)) for one in phases.thresholds])
         codes: dict[str, Any] = {"group_size": 2, "num_active": active, **norms}
         three = [ae.recovery.threshold_interval(coherence, 0.0, form=form, **codes) for form in ("sound", "published")]
         three.append(ae.recovery.support_guarantee(dictionary, dictionary, **codes))
         intervals.append([[float(one.lower), float(one.upper)] for one in three])
-    axes = {"signal_to_noise": [*phases.signal_to_noise], "threshold": [*phases.thresholds]}
-    noise = shares(noise_key, [(level, 2.0) for level in axes["signal_to_noise"]])
-    threshold = shares(threshold_key, [(_SILENCE, threshold) for threshold in axes["threshold"]])
-    return xarray.Dataset(
-        {
-            "recovery_noise": (("num_active", "signal_to_noise"), noise),
-            "recovery_threshold": (("num_active", "threshold"), threshold),
-            "interval": (("num_active", "form", "end"), intervals),
-        },
-        {**axes, "num_active": [*phases.num_active], "form": ["sound", "published", "dictionary"], "end": _ENDS},
-        {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)},
-    )
+    axes = {name: list(getattr(phases, name)) for name in ("num_active", "signal_to_noise")}
+    axes |= {
+        "threshold": list(phases.thresholds),
+        "form": ["sound", "published", "dictionary"],
+        "end": ["lower", "upper"],
+    }
+    variables = {
+        "recovery_noise": (("num_active", "signal_to_noise"), noise),
+        "recovery_threshold": (("num_active", "threshold"), threshold),
+        "interval": (("num_active", "form", "end"), intervals),
+    }
+    attributes = {"input_dim": phases.input_dim, "num_groups": phases.num_groups, "block_coherence": float(coherence)}
+    return count_failures(xarray.Dataset(variables, axes, attributes))
 
 
-def _summarise_phases(diagrams: xarray.Dataset) -> dict[str, Any]:
-    """For which γ each kind of interval is empty, and how many simulated thresholds inside missed a support."""
-    told = {}
-    for form in diagrams.form.values.tolist():
-        ends = diagrams.interval.sel(form=form)
-        inside = (diagrams.threshold >= ends.sel(end="lower")) & (diagrams.threshold < ends.sel(end="upper"))
-        pairs = zip(diagrams.num_active.values.tolist(), ends.values.tolist(), strict=True)
-        told[form] = {
-            "intervals": {str(active): pair if pair[0] < pair[1] else "empty" for active, pair in pairs},
-            "thresholds_inside_that_failed": int((inside & (diagrams.recovery_threshold < 1)).sum()),
-        }
-    return told
+def count_failures(data: xarray.Dataset) -> xarray.Dataset:
+    """The diagrams with the number of simulated thresholds inside each form's intervals that missed a support."""
+    lower, upper = data.interval.sel(end="lower"), data.interval.sel(end="upper")
+    inside = (data.threshold >= lower) & (data.threshold < upper)
+    return data.assign(num_failures_inside=(inside & (data.recovery_threshold < 1)).sum(("num_active", "threshold")))
 
 
 def _draw_phases(axes: Sequence[Axes], diagrams: xarray.Dataset) -> None:

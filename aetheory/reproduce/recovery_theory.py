@@ -1,15 +1,12 @@
-"""What theory says of the recovery of dictionaries, beside the published simulation of the same size.
+"""Theory of the recovery of dictionaries, beside the published simulation of the same size.
 
 Source of the published numbers: E. Theodosis, B. Tolooshams, P. Tankala, A. Tasissa, D. Ba, arXiv:2102.07003.
 """
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Sequence
-from functools import partial
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
@@ -19,7 +16,7 @@ from matplotlib.axes import Axes
 
 import aetheory as ae
 from aetheory.plotting import COLOURS
-from aetheory.reproduce.panel import Lines, Panel
+from aetheory.reproduce.panel import Panel, Rows
 
 PUBLISHED_DISTANCES = {
     level: dict(zip((0, 20, 40, 60, 80, 100, 120, 140, 160, 200, 300), distances, strict=True))
@@ -32,31 +29,40 @@ PUBLISHED_DISTANCES = {
 """‖A − A*‖_F² of 1000 columns with groups by noise in dB and by epoch, arXiv:2102.07003."""
 
 PUBLISHED_SPARSE = {60: 85.5, 80: 38.0, 100: 23.3, 120: 19.7, 140: 19.6, 160: 20.7, 200: 24.1, 300: 33.2}
-"""The same of the soft threshold, at 1 dB."""
+"""‖A − A*‖_F² with the soft threshold, at 1 dB."""
 
 PUBLISHED_EPOCHS = range(0, 301, 5)
-"""As many as those of a quick training, so that both are predicted by one compiled program."""
+"""The same number of epochs as in a quick training, so that one compiled program predicts both."""
 
 _NAMES = ("distance", "column_norm", "found", "false_positives")
-_THRESHOLDS, _NOISES, _BUDGET = (2.0, 3.0), (1.0, 10.0), 2.0
+_BASIN_THRESHOLDS, _BASIN_NOISES = (2.0, 3.0), (1.0, 10.0)
+_BASIN_BUDGET = 2.0  # time in units of 1/p within which recovery counts as fast
 
 
 def predictions(
     problem: ae.RecoveryProblem, network: str, levels: Sequence[float], epochs: Sequence[int]
 ) -> xarray.Dataset:
-    """The predicted curves of one network over (signal_to_noise, epoch); NaN for the one that has none.
+    """Predicted and published curves of one network over (signal_to_noise, epoch), with NaN where there are none.
 
-    What they leave out is among them, `false_positives`, in place of a warning.
+    The neglected false positives are one of the variables, in place of a warning.
     """
-    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
-    if network == "relu":
-        values = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
-    else:
-        # one level after the other, which share a program
+    values: dict[str, Any] = dict.fromkeys(_NAMES, np.full((len(levels), len(epochs)), np.nan))
+    if network != "relu":  # has no theory
         problems = [dataclasses.replace(problem, network=network, signal_to_noise=level) for level in levels]
-        curves = [ae.predict(one, epochs) for one in problems]
+        curves = [ae.predict(one, epochs) for one in problems]  # by one program
         values = {name: np.stack([curve.values[name] for curve in curves]) for name in _NAMES}
+    values["published"] = np.array(
+        [[_published(network, level).get(epoch, np.nan) for epoch in epochs] for level in levels]
+    )
+    axes = {"signal_to_noise": list(levels), "epoch": list(epochs)}
     return xarray.Dataset({name: (tuple(axes), value) for name, value in values.items()}, axes)
+
+
+def _published(network: str, level: float) -> dict[int, float]:
+    """The published distances by epoch."""
+    if network == "group":
+        return PUBLISHED_DISTANCES.get(level, {})
+    return PUBLISHED_SPARSE if (network, level) == ("sparse", 1.0) else {}
 
 
 def stored_runs() -> xarray.Dataset:
@@ -66,54 +72,34 @@ def stored_runs() -> xarray.Dataset:
 
 
 def published_panel(networks: Sequence[str], levels: Sequence[float]) -> Panel:
-    """The theory at the published size, and what was published."""
+    """Theory at the published size beside the published simulations."""
 
-    def compute(problem: ae.RecoveryProblem, _: Path) -> xarray.Dataset:
-        curves = [predictions(problem, network, levels, PUBLISHED_EPOCHS) for network in networks]
-        return xarray.concat(
-            [one.expand_dims(network=[name]) for one, name in zip(curves, networks, strict=True)], "network"
+    def compute() -> xarray.Dataset:
+        curves = [predictions(ae.RecoveryProblem(), network, levels, PUBLISHED_EPOCHS) for network in networks]
+        data = xarray.concat(curves, "network").assign_coords(network=list(networks))
+        difference = abs(data.distance - data.published).max("epoch") / data.distance.isel(epoch=0, drop=True)
+        return data.assign(largest_difference=difference, found_at_end=data.found.isel(epoch=-1, drop=True))
+
+    summary = ("network", "signal_to_noise", "largest_difference", "found_at_end")
+    return Panel("published", compute, {"figure": _draw_published}, summary, _published_rows)
+
+
+def _published_rows(data: xarray.Dataset) -> Rows:
+    for one in data.largest_difference.stack(case=("network", "signal_to_noise")).dropna("case"):
+        curve = f"{one.network.item()}, {one.signal_to_noise.item():g} dB"
+        yield (
+            f"{curve}: largest deviation of theory from the published distances, share of the start",
+            f"{one.item():.1%}",
         )
-
-    return Panel("published", [ae.RecoveryProblem()], compute, {"figure": _draw_published}, _compare, _lines)
-
-
-def _published(network: str, level: float) -> dict[int, float]:
-    """By epoch."""
-    if network == "sparse":
-        return PUBLISHED_SPARSE if level == 1 else {}
-    return PUBLISHED_DISTANCES.get(level, {}) if network == "group" else {}
-
-
-def _compare(curves: xarray.Dataset) -> dict[str, Any]:
-    """Predicted and published distances, and the largest difference as a share of the start."""
-    told = []
-    for network, level in itertools.product(curves.network.values.tolist(), curves.signal_to_noise.values.tolist()):
-        one = curves.sel(network=network, signal_to_noise=level)
-        published = {str(epoch): value for epoch, value in _published(network, level).items()}
-        predicted = {epoch: float(one.distance.sel(epoch=int(epoch))) for epoch in published}
-        gaps = [abs(predicted[epoch] - value) for epoch, value in published.items()]
-        entry = {"network": network, "signal_to_noise": level, "predicted": predicted, "published": published}
-        if published:
-            share = max(gaps) / float(one.distance[0])
-            told.append(entry | {"largest_difference": share, "found": float(one.found[-1])})
-    return {"curves": told}
-
-
-def _lines(told: dict[str, Any]) -> Lines:
-    for one in told["curves"]:
-        what = f"{one['network']}, {one['signal_to_noise']:g} dB: theory from the published distances, of the start"
-        yield what, f"{one['largest_difference']:.1%}"
 
 
 def _draw_published(axes: Sequence[Axes], curves: xarray.Dataset) -> None:
     ax = axes[4]
-    for network, line in (("group", "-"), ("sparse", "--")):
+    for network, line, mark in (("group", "-", "+"), ("sparse", "--", "x")):
         for level, colour in zip(curves.signal_to_noise.values.tolist(), COLOURS, strict=False):
-            one = curves.distance.sel(network=network, signal_to_noise=level)
-            ax.plot(one.epoch, one, line, color=colour, linewidth=1.3)
-            if published := _published(network, level):
-                marks = "+" if network == "group" else "x"
-                ax.plot(list(published), list(published.values()), marks, color=colour, markersize=8)
+            one = curves.sel(network=network, signal_to_noise=level)
+            ax.plot(one.epoch, one.distance, line, color=colour, linewidth=1.3)
+            ax.plot(one.epoch, one.published, mark, color=colour, markersize=8)
     stored = stored_runs()
     for run, line in ((0, "-"), (1, "--")):
         ax.plot(stored.epoch, stored.distance[run], line, color="0.75", linewidth=3, zorder=0)
@@ -128,31 +114,22 @@ def _draw_published(axes: Sequence[Axes], curves: xarray.Dataset) -> None:
 
 
 def basin_panel(problem: ae.RecoveryProblem, num_starts: int = 20) -> Panel:
-    """How long recovery takes from which start, by the flow of the order parameters."""
-    compute = partial(_basin, num_starts=num_starts)
-    return Panel("basin", [problem], compute, {"figure": _draw_basin}, _tell_basin)
-
-
-def _basin(problem: ae.RecoveryProblem, _: Path, num_starts: int) -> xarray.Dataset:
-    """Times in units of 1/p over (threshold, signal_to_noise, start)."""
+    """Time of recovery against the start, by the flow of the order parameters."""
     starts = np.linspace(0.12, 0.88, num_starts)
-    axes = {"threshold": list(_THRESHOLDS), "signal_to_noise": list(_NOISES), "start": starts.tolist()}
-    threshold, level, start = map(jnp.asarray, np.meshgrid(*axes.values(), indexing="ij"))
-    grid = dataclasses.replace(
-        problem, network="group", threshold=threshold, signal_to_noise=level, start_correlation=start
-    )
-    times = np.asarray(ae.recovery.recovery_time(grid))
-    return xarray.Dataset({"time": (tuple(axes), times)}, axes, {"input_dim": problem.input_dim})
 
+    def compute() -> xarray.Dataset:
+        """Times in units of 1/p over (threshold, signal_to_noise, start), and the least start within the budget."""
+        axes: dict[str, Any] = {"threshold": _BASIN_THRESHOLDS, "signal_to_noise": _BASIN_NOISES, "start": starts}
+        threshold, level, start = map(jnp.asarray, np.meshgrid(*axes.values(), indexing="ij"))
+        grid = dataclasses.replace(
+            problem, network="group", threshold=threshold, signal_to_noise=level, start_correlation=start
+        )
+        data = xarray.Dataset(coords={name: list(values) for name, values in axes.items()})
+        data["time"] = (tuple(axes), np.asarray(ae.recovery.recovery_time(grid)))
+        data["least_start"] = data.start.where(data.time <= _BASIN_BUDGET).min("start")
+        return data.assign_attrs(input_dim=problem.input_dim, budget=_BASIN_BUDGET)
 
-def _tell_basin(basin: xarray.Dataset) -> dict[str, Any]:
-    """The least start on the grid from which recovery takes no more than the budget."""
-    told = []
-    for threshold, level in itertools.product(basin.threshold.values.tolist(), basin.signal_to_noise.values.tolist()):
-        enough = basin.start.values[basin.time.sel(threshold=threshold, signal_to_noise=level) <= _BUDGET]
-        least = float(enough.min()) if enough.size else None
-        told.append({"threshold": threshold, "signal_to_noise": level, "least_start": least})
-    return {"budget": _BUDGET, "starts": told}
+    return Panel("basin", compute, {"figure": _draw_basin}, ("threshold", "signal_to_noise", "least_start"))
 
 
 def _draw_basin(axes: Sequence[Axes], basin: xarray.Dataset) -> None:
@@ -162,7 +139,7 @@ def _draw_basin(axes: Sequence[Axes], basin: xarray.Dataset) -> None:
             time = basin.time.sel(threshold=threshold, signal_to_noise=level)
             label = rf"$\lambda={threshold:g}$, {level:g} dB"
             ax.plot(basin.start, time.where(np.isfinite(time)), line, color=colour, label=label)
-    ax.axhline(_BUDGET, color="0.6", linewidth=0.8, linestyle=":")
+    ax.axhline(_BASIN_BUDGET, color="0.6", linewidth=0.8, linestyle=":")
     ax.set(yscale="log", ylim=(0.05, 1e4), xlabel=r"start correlation $c_0$")
     ax.set_ylabel(r"time to correlation .9, in units of $\Gamma/\gamma$")
     ax.set_title(rf"basin, flow of the order parameters, $n={basin.attrs['input_dim']}$")

@@ -18,25 +18,31 @@ import aetheory as ae
 from aetheory.plotting import COLOURS
 
 FLOWS = {"tied": "s", "joint": "^"}
-"""The methods that are followed beside alternating descent, and their marks."""
-_STEP = 0.1  # of alternating descent
+"""The flows that are simulated beside alternating descent, and their marks."""
+_STEP_SIZE = 0.1  # of alternating descent
 _RATES = (0.5, 1.0, 2.0)
 _TIMES, _LINE = np.geomspace(0.1, 20.0, 12), np.geomspace(0.05, 20.0, 100)
 
 
-def followed(problem: ae.TwoLayerProblem, start: Float[Array, "units dim"], rates: Sequence[float]) -> dict[str, Any]:
-    """The risks of the tied and of the joint flow from a given encoder; NaN but for these rates."""
+def simulate_flows(
+    problem: ae.TwoLayerProblem, start: Float[Array, "units dim"], rates: Sequence[float]
+) -> dict[str, Any]:
+    """Risks of the tied and of the joint flow from a given encoder; NaN at other rates than these."""
     if problem.rate not in rates:
         return {name: np.full(len(_TIMES), np.nan) for name in FLOWS}
     flows = {name: dataclasses.replace(problem, method=name, start=start) for name in FLOWS}
     return {name: ae.simulate(flow, _TIMES, jax.random.key(0), rtol=1e-4).risk for name, flow in flows.items()}
 
 
-def predicted(problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, Any]], num_steps: int) -> Any:
-    """The flows that were followed, each beside its prediction, and the predicted descents: variables of a dataset."""
+def with_predictions(
+    data: xarray.Dataset, problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, Any]]
+) -> xarray.Dataset:
+    """The dataset with flows, predictions of flows and descents, and the largest deviations over the times."""
     units = jnp.asarray([float(one.num_units) for one in problems])
-    every = dataclasses.replace(problems[0], num_units=units)
-    found = {"predicted_alternating": (("rate", "step"), ae.predict(every, np.arange(num_steps + 1)).risk)}
+    descents = dataclasses.replace(problems[0], num_units=units)
+    predicted = np.asarray(ae.predict(descents, data.step.values).risk)
+    gap = np.abs(data.alternating.mean("seed") - predicted).max("step")
+    data = data.assign(predicted_alternating=(("rate", "step"), predicted), alternating_excess_over_prediction=gap)
     times, places = np.unique(np.concatenate([_TIMES, _LINE]), return_inverse=True)
     for name in FLOWS:
         simulated = np.asarray([one[name] for one in flows])
@@ -46,21 +52,15 @@ def predicted(problems: Sequence[ae.TwoLayerProblem], flows: Sequence[dict[str, 
         for index in np.flatnonzero(~np.isnan(simulated).any(axis=1)):
             risk[index] = ae.predict(dataclasses.replace(problems[int(index)], method=name), times).risk
         points, line = np.split(risk[:, places], [len(_TIMES)], axis=1)
-        found |= {f"predicted_{name}": (("rate", "flow_time"), points), name: (("rate", "flow_time"), simulated)}
-        found[f"{name}_line"] = (("rate", "line_time"), line)
-    return {name: (dims, np.asarray(array)) for name, (dims, array) in found.items()}
-
-
-def deviations(data: xarray.Dataset) -> dict[str, Any]:
-    """The largest |simulated − predicted| over the times, at every rate."""
-    pairs = {"alternating": data.alternating.mean("seed"), **{name: data[name] for name in FLOWS if name in data}}
-    off = {name: np.abs(simulated - data[f"predicted_{name}"]) for name, simulated in pairs.items()}
-    return {f"{name}_excess_over_prediction": one.max(one.dims[-1]) for name, one in off.items()}
+        data[name] = (("rate", "flow_time"), simulated)
+        data[f"{name}_line"] = (("rate", "line_time"), line)
+        data[f"{name}_excess_over_prediction"] = ("rate", np.abs(simulated - points).max(axis=1))
+    return data
 
 
 def draw(ax: Axes, data: xarray.Dataset) -> None:
     """All trainings in the time of their flow: marks on the predicted lines, and the limit of each rate (dashed)."""
-    times = 2 * _STEP * data.step.values
+    times = 2 * _STEP_SIZE * data.step.values
     steps = np.unique(np.geomspace(1, len(times) - 1, 12).round().astype(int))
     for colour, rate in zip(COLOURS, _RATES, strict=False):
         runs = data.sel(rate=rate, method="nearest")

@@ -47,13 +47,13 @@ class OutputFolder:
         """What `write_dataset` has stored; raises FileNotFoundError where it has not."""
         return xarray.load_dataset(self.path / "curves.zarr", group=name, engine="zarr", consolidated=False)
 
-    def write_figure(self, figure: Figure, name: str = "figure", *, early: bool = False) -> None:
-        """`name`.png and `name`.svg; while more is to come, as an `early` view, the first alone."""
-        for suffix in ("png",) if early else ("png", "svg"):
+    def write_figure(self, figure: Figure, name: str = "figure") -> None:
+        """Write `name`.png and `name`.svg."""
+        for suffix in ("png", "svg"):
             temporary = self.path / f".{name}.{suffix}"
             figure.savefig(temporary, format=suffix, dpi=200)
             os.replace(temporary, self.path / f"{name}.{suffix}")
-            figure.set_layout_engine("none")  # which the first has set, at half the cost of a figure
+            figure.set_layout_engine("none")  # computed for the first file, which is half the cost of a figure
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """`content` as a readable JSON file."""

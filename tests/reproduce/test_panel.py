@@ -9,34 +9,33 @@ from aetheory.sweeps.output import OutputFolder
 
 
 def job_of(calls, fail_at=None):
-    """Two panels that share a figure, the first of three problems, and one whose data are missing."""
+    """Two panels that share a figure, and one whose data are missing."""
 
-    def compute(number, scratch):
-        if number == fail_at:
-            raise KeyboardInterrupt
-        if number == "absent":
-            raise FileNotFoundError("no such data")
-        calls.append(number)
-        (scratch / f"sweep-{number}").mkdir(parents=True)
-        (scratch / f"sweep-{number}").rmdir()
-        return xarray.Dataset(
-            {"found": (("case", "time"), [[number, 2.0 * number]])}, {"name": ("case", [f"n{number}"])}
-        )
+    def panel(name, numbers, place):
+        def compute():
+            if name == fail_at:
+                raise KeyboardInterrupt
+            if name == "third":
+                raise FileNotFoundError("no such data")
+            calls.append(name)
+            values = np.array(numbers, float)
+            names = [f"n{number}" for number in numbers]
+            found = {
+                "found": (("case", "time"), np.stack([values, 2 * values], axis=1)),
+                "gap": ("case", np.where(values, values, np.nan)),
+            }
+            return xarray.Dataset(found, {"name": ("case", names)}, {"count": len(numbers)})
 
-    def panel(name, problems, place):
         def draw(axes, data):
             axes[place].plot(data.found.T)
             axes[place].set_title(name)
 
-        def told(data):
-            return {"largest": float(data.found.max()), "names": data.name.values.tolist()}
+        def rows(data):
+            yield f"{name}: largest", f"{float(data.found.max()):g}"
 
-        def lines(summary):
-            yield f"{name}: largest", f"{summary['largest']:g}"
+        return Panel(name, compute, {"figure": draw}, ("name", "gap", "found", "absent"), rows)
 
-        return Panel(name, problems, compute, {"figure": draw}, told, lines, dim="case")
-
-    panels = [panel("first", [1, 2, 3], 0), panel("second", [4], 1), panel("third", ["absent"], 2)]
+    panels = [panel("first", [0, 2], 0), panel("second", [4], 1), panel("third", [], 2)]
     return lambda size, seed: Job(
         "test", panels, {"figure": Sheet((1, 3), (6.0, 2.0)), "empty": Sheet((1, 1), (2.0, 2.0))}
     )
@@ -49,33 +48,31 @@ def test_a_job_leaves_figure_summary_and_data(tmp_path, capsys):
     assert json.loads((folder / "summary.json").read_text()) == summary
     assert (summary["system"], summary["size"], summary["seed"]) == ("test", "default", 3)
     assert {"versions", "dtype", "device"} <= summary.keys()
-    assert summary["panels"]["first"] == {"largest": 6.0, "names": ["n1", "n2", "n3"]}
-    assert summary["lines"] == {"first: largest": "6", "second: largest": "8", "third: left out": "no such data"}
+    expected = {"count": 2, "name": ["n0", "n2"], "gap": [None, 2.0], "found": [[0.0, 0.0], [2.0, 4.0]]}
+    assert summary["panels"]["first"] == expected
+    assert summary["rows"] == {"first: largest": "4", "second: largest": "8", "third: left out": "no such data"}
     assert "no such data" in capsys.readouterr().out
     assert len(overview({"test": summary, "again": summary}).splitlines()) == 7
     stored = xarray.open_zarr(folder / "curves.zarr", group="first", consolidated=False, chunks=None)
-    np.testing.assert_array_equal(stored.found, [[1, 2], [2, 4], [3, 6]])
+    np.testing.assert_array_equal(stored.found, [[0, 0], [2, 4]])
 
 
-def test_a_job_goes_on_where_it_stopped_and_begins_anew_once_finished(tmp_path, monkeypatch):
-    monkeypatch.setattr("aetheory.reproduce.panel._SECONDS_BETWEEN_VIEWS", 0.0)
-    for name in ("_AT_A_TIME", "_AHEAD"):  # for the order of the calls
-        monkeypatch.setattr(f"aetheory.reproduce.panel.{name}", 1)
+def test_an_interrupted_job_keeps_finished_panels_and_a_finished_job_starts_again(tmp_path, monkeypatch):
+    monkeypatch.setattr("aetheory.reproduce.panel._NUM_THREADS", 1)  # for the order of the calls
     calls = []
     with pytest.raises(KeyboardInterrupt):
-        run(job_of(calls, fail_at=3), "default", tmp_path, seed=0)
-    assert calls == [1, 2]
+        run(job_of(calls, fail_at="second"), "default", tmp_path, seed=0)
+    assert calls == ["first"]
     assert not (tmp_path / "summary.json").exists()
-    assert (tmp_path / "figure.png").exists()
     summary = run(job_of(calls), "default", tmp_path, seed=0)
-    assert calls == [1, 2, 3, 4]
-    assert summary["panels"]["first"]["names"] == ["n1", "n2", "n3"]
+    assert calls == ["first", "second"]
+    assert summary["panels"]["first"]["name"] == ["n0", "n2"]
     run(job_of(calls), "default", tmp_path, seed=0)
-    assert calls == 2 * [1, 2, 3, 4]
+    assert calls == 2 * ["first", "second"]
     with pytest.raises(KeyboardInterrupt):
-        run(job_of(calls, fail_at=4), "default", tmp_path, seed=0)
+        run(job_of(calls, fail_at="second"), "default", tmp_path, seed=0)
     run(job_of(calls), "default", tmp_path, seed=1)  # another seed is another job
-    assert calls[8:] == [1, 2, 3, 1, 2, 3, 4]
+    assert calls[4:] == ["first", "first", "second"]
 
 
 def test_a_figure_shows_the_panels_that_are_there(tmp_path):
@@ -83,11 +80,11 @@ def test_a_figure_shows_the_panels_that_are_there(tmp_path):
     written = {}
 
     class Folder(OutputFolder):
-        def write_figure(self, figure, name="figure", *, early=False):
+        def write_figure(self, figure, name="figure"):
             written[name] = figure
 
     data = xarray.Dataset({"found": (("case", "time"), np.ones((1, 2)))})
-    job.write_figures(job.sheets, Folder(tmp_path), {"second": data})
+    job.write_figures(Folder(tmp_path), {"second": data})
     first, second, _ = written["figure"].axes
     assert second.get_title(loc="left") == "(b) second"
     assert not first.axison

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import jax
 import numpy as np
 import pytest
@@ -20,11 +18,11 @@ def test_samples_and_latents_against_their_own_sums(x64, key, monkeypatch):
     monkeypatch.setattr(scaling_laws, "_simulate", lambda *_: (np.ones(1), np.ones(1)))
     powers = power_law(100_000, 2.0)
     powers = powers / powers[0]
-    latents = scaling_laws.compare("latents", Path(), "default", key).isel(law=0)
+    latents = scaling_laws.compare("latents", "default", key).isel(law=0)
     np.testing.assert_allclose(latents.exact[0], powers[5:].sum(), rtol=1e-9)
     assert float(latents.x[-1] / latents.x[0]) == 1000
     assert float(latents.fitted_exponent) == pytest.approx(1, abs=0.01)
-    samples = scaling_laws.compare("samples", Path(), "default", key).isel(law=0)
+    samples = scaling_laws.compare("samples", "default", key).isel(law=0)
     kappa = brentq(lambda level: (powers / (powers + level)).sum() - 5, 1e-9, 1e3)
     np.testing.assert_allclose(samples.exact[0], 0.99**2 * 5 * kappa, rtol=1e-6)
     assert samples.sizes["dot"] == latents.sizes["dot"]
@@ -32,13 +30,12 @@ def test_samples_and_latents_against_their_own_sums(x64, key, monkeypatch):
 
 
 def test_a_flow_follows_the_exact_curve_and_is_drawn(x64, key):
-    data = scaling_laws.compare("time", Path(), "default", key)
-    told = scaling_laws._summarise(data)["time"]
-    assert told["fitted_exponent"] == pytest.approx(0.5, abs=0.005)
-    assert len(told["deviations"]) == 5
-    assert np.abs(told["deviations"]).max() < 0.005
+    data = scaling_laws.compare("time", "default", key)
+    assert data.fitted_exponent.item() == pytest.approx(0.5, abs=0.005)
+    assert data.relative_deviation.shape == (1, 5)
+    assert np.abs(data.relative_deviation).max() < 0.005
     ax = Figure().subplots()
     scaling_laws._draw([ax], data, place=0)
     assert ax.get_legend_handles_labels()[1] == [r"over $\tau_1t$: exponent 0.500 (predicted 0.5)"]
-    (line,) = scaling_laws._lines({"time": told})
+    (line,) = scaling_laws._summary_rows(data)
     assert line[1] == "time 0.500 (0.5)"

@@ -1,4 +1,4 @@
-"""What a page shows at one place of its controls: curves, figures, a table, and the Python lines that make them."""
+"""The state of a page and its results: curves, figures, a table, and the Python lines that make them."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,19 +19,19 @@ from aetheory.core.checks import keyword_only
 from aetheory.explore.controls import made, source
 
 OWN = "the problem's own choice"
-"""The theory that a problem means where none is named."""
+"""Option of the page that selects the problem's default theory."""
 
 _QUICK = {"method": ae.Rotations(32, 6)}
-"""Options of theories without a closed form: a tenth of a second for a curve, and a wider bracket."""
+"""Options of theories without a closed form, which take a tenth of a second for a curve."""
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 _WIDTH, _HEIGHT, _ROW = 4.8, 3.4, 0.18
 _LINES = (Path(__file__).parent / "lines.txt").read_text(encoding="utf-8")
 
 
-class Question(NamedTuple):
-    """A problem as `start` but for some `chosen` fields, followed until `last`, and what is drawn of it.
+class State(NamedTuple):
+    """The values of a page's controls: the problem `start` with `chosen` fields, the last time, and what is drawn.
 
-    The names of `theories` may be `OWN`; where no values are `shown`, they are those that `ae.plot` chooses.
+    `theories` are names, or `OWN`; where `shown` is empty, `ae.plot` chooses the values that are drawn.
     """
 
     start: Any
@@ -44,12 +44,12 @@ class Question(NamedTuple):
 
     @property
     def problem(self) -> Any:
-        """The problem; raises ValueError as its class does."""
+        """The problem; raises ValueError where its class refuses the fields."""
         return made(self.start, self.chosen)
 
     @property
     def span(self) -> tuple[str, tuple[Any, ...]]:
-        """A function of NumPy and its arguments, which make the flow times or the numbers of steps."""
+        """Name and arguments of the NumPy function that makes the flow times or the numbers of steps."""
         if not self.problem.is_descent:
             return "linspace", (0, self.last, 61)
         last = max(1, round(self.last))
@@ -62,7 +62,7 @@ class Question(NamedTuple):
 
     @property
     def simulation(self) -> tuple[str, ...]:
-        """All that a simulation depends on, as lines of Python."""
+        """Lines of Python that make the simulation; equal lines make equal simulations."""
         return (
             f"problem = {source(self.start, self.chosen)}",
             "times = np.{}{}".format(*self.span),
@@ -70,14 +70,14 @@ class Question(NamedTuple):
         )
 
     def simulate(self, progress: Callable[[int], None]) -> ae.Curve:
-        """The simulation, which tells how many of its repeats are done."""
+        """Simulate; `progress` is called with the number of finished repeats."""
         options: dict[str, Any] = {"num_repeats": self.num_repeats, "progress": progress}
         if getattr(self.problem, "tied", False):  # a linear map with a spectrum
             options["quantiles"] = _LEVELS
         return ae.simulate(self.problem, self.times, jax.random.key(0), **options)
 
     def predict(self, name: str, **more: Any) -> ae.Curve:
-        """The curve of a theory."""
+        """The curve of a theory, given by name."""
         return ae.predict(self.problem, self.times, name, **_options(self.problem.theories[name]), **more)
 
 
@@ -85,10 +85,10 @@ def _options(theory: Any) -> dict[str, Any]:
     return _QUICK if "method" in keyword_only(theory.curve) else {}
 
 
-class Answer(NamedTuple):
-    """Curves, the figure of them, what was said against them or others, and the simulation with its spectrum."""
+class Results(NamedTuple):
+    """Curves and their figure, remarks (errors and warnings), and the simulation with its spectrum."""
 
-    question: Question
+    state: State
     curves: list[ae.Curve]
     figure: Figure
     remarks: list[str]
@@ -103,7 +103,7 @@ class Answer(NamedTuple):
     @property
     def code(self) -> str:
         """The lines of Python that make the curves and the figure."""
-        *setting, simulated = self.question.simulation
+        *setting, simulated = self.state.simulation
         calls = [
             f'ae.predict(problem, times, "{one.label}"{_written(one)})' if one.theory else simulated
             for one in self.curves
@@ -113,8 +113,8 @@ class Answer(NamedTuple):
             setting="\n".join(setting),
             calls="".join(f"    {call},\n" for call in calls),
             size=tuple(self.figure.get_size_inches().round(2).tolist()),
-            values=f", values={self.question.shown}" if self.question.shown else "",
-            scale=self.question.scale,
+            values=f", values={self.state.shown}" if self.state.shown else "",
+            scale=self.state.scale,
         )
 
 
@@ -123,33 +123,33 @@ def _written(curve: ae.Curve) -> str:
     return "".join(f", {name}={'ae.' if name == 'method' else ''}{value!r}" for name, value in quick)
 
 
-def answer(question: Question, simulation: ae.Curve | None = None) -> Answer:
-    """The predicted curves, beside a simulation; what refuses or warns does so in the remarks.
+def compute(state: State, simulation: ae.Curve | None = None) -> Results:
+    """Predicted curves beside a simulation; errors and warnings of theories become remarks.
 
     Raises:
-        ValueError: as the problem does.
+        ValueError: the problem refuses its fields.
     """
     figure = Figure((_WIDTH, _HEIGHT), layout="constrained")
-    problem, found = question.problem, Answer(question, [], figure, [], simulation)
+    problem, found = state.problem, Results(state, [], figure, [], simulation)
     ax, curves = found.figure.subplots(), {}  # type: tuple[Any, dict[str, Callable[[], Any]]]
-    with heard(found.remarks, OWN):
-        names = (problem.default_theory().name if name == OWN else name for name in question.theories)
-        curves |= {name: partial(question.predict, name) for name in names}
+    with collect_remarks(found.remarks, OWN):
+        names = (problem.default_theory().name if name == OWN else name for name in state.theories)
+        curves |= {name: partial(state.predict, name) for name in names}
     if simulation is not None:
         curves["simulation"] = lambda: _risks(simulation)
     for name, make in curves.items():
-        with heard(found.remarks, name):
-            ae.plot(curve := make(), ax, values=question.shown or None)
+        with collect_remarks(found.remarks, name):
+            ae.plot(curve := make(), ax, values=state.shown or None)
             found.curves.append(curve)
     found.figure.set_figheight(_HEIGHT + _ROW * -(-len(ax.lines) // 2))
     if found.curves:
         found.figure.legend(loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    ax.set_yscale(question.scale)
+    ax.set_yscale(state.scale)
     return found
 
 
 def _risks(curve: ae.Curve) -> ae.Curve:
-    """Without the spectrum."""
+    """The curve without its spectrum."""
 
     def without(values: Any) -> Any:
         return values and ae.Values(**{name: one for name, one in values.items() if name != "spectrum"})
@@ -158,20 +158,20 @@ def _risks(curve: ae.Curve) -> ae.Curve:
 
 
 @contextmanager
-def heard(remarks: list[str], name: str) -> Iterator[None]:
-    """Goes on after an error, which becomes a remark, as warnings do."""
-    with warnings.catch_warnings(record=True) as said:
+def collect_remarks(remarks: list[str], name: str) -> Iterator[None]:
+    """Turn an error or a warning inside the block into a remark."""
+    with warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("always")
         try:
             yield
         except Exception as error:
             remarks.append(f"{name}: {error}")
-    remarks += [f"{name}: {one.message}" for one in said]
+    remarks += [f"{name}: {one.message}" for one in raised]
 
 
-def figures(found: Answer) -> dict[str, Figure]:
-    """What else there is to see of the problem, by title; what cannot be drawn is told in the remarks."""
-    problem, predict = found.question.problem, found.question.predict
+def figures(found: Results) -> dict[str, Figure]:
+    """Further figures of the problem, by title; figures that cannot be drawn become remarks."""
+    problem, predict = found.state.problem, found.state.predict
     draw: dict[str, Callable[[Any], Any]] = {}
     if isinstance(problem, ae.LinearProblem):
         draw["Prism"] = partial(ae.plotting.plot_prism, problem)
@@ -184,16 +184,16 @@ def figures(found: Answer) -> dict[str, Figure]:
     drawn = {}
     for title, into in draw.items():
         figure = Figure((_WIDTH, _HEIGHT), layout="constrained")
-        with heard(found.remarks, title):
+        with collect_remarks(found.remarks, title):
             into(figure.add_subplot(projection="3d" if title == "Prism" else None))
             drawn[title] = figure
     return drawn
 
 
 def _law(problem: Any) -> Any:
-    """Of the eigenvalues of the sample covariance."""
+    """The law of the eigenvalues of the sample covariance."""
     if problem.sample_ratio == 0:
-        raise ValueError("on the population itself (N = ∞) it is that of Σ")
+        raise ValueError("with the population covariance (N = ∞) it is the spectrum of Σ")
     if problem.covariance is None:
         return ae.spectra.MarchenkoPastur(problem.sample_ratio)
     return ae.spectra.SampleCovariance(problem.covariance, problem.sample_ratio)
