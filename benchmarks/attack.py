@@ -174,7 +174,6 @@ def calls() -> Calls:
                 "key": key,
                 "num_repeats": 1,
                 "on_error": "raise",
-                "memory": 10**8,
                 "block_size": 1,
                 "progress": False,
             },
