@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, Int, Shaped
 from scipy.optimize import linear_sum_assignment
 
-from aetheory.core.checks import check_real, check_samples, fail, static_integer
+from aetheory.core.checks import check_choice, check_real, check_samples, fail, static_integer
 from aetheory.group_sparse.dictionaries import Samples, subspace_dictionary
 
 _MAX_ROUNDS = 30
@@ -62,8 +62,7 @@ def cluster(
     num_clusters, num_starts = static_integer("num_clusters", num_clusters), static_integer("num_starts", num_starts)
     if num_clusters > len(rows):
         raise fail("num_clusters", f"at most the number of samples, {len(rows)}", num_clusters)
-    if method not in ("k-means", "spectral"):
-        raise fail("method", "one of 'k-means', 'spectral'", method)
+    check_choice("method", method, ("k-means", "spectral"))
     if method == "k-means":
         from sklearn.cluster import KMeans
 

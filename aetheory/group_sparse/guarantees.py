@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Num
 
-from aetheory.core.checks import as_float, check_real, fail, is_concrete, static_integer
+from aetheory.core.checks import as_float, check_choice, check_real, is_concrete, static_integer
 from aetheory.core.dictionary import check_group_size
 from aetheory.group_sparse.coherence import check_pair, group_blocks, group_products
 from aetheory.group_sparse.dictionaries import DictionaryLike
@@ -70,8 +70,7 @@ def threshold_interval(
 
     Source: arXiv:2102.07003, Lemma 1 with the thresholds (22)–(23), from Props. 1 (20) and 2 (21); the norms (15).
     """
-    if form not in ("sound", "published"):
-        raise fail("form", "one of 'sound', 'published'", form)
+    check_choice("form", form, ("sound", "published"))
     group_size = static_integer("group_size", group_size)
     for name, value in (("block_coherence", block_coherence), ("closeness", closeness)):
         check_real(name, value, "finite and nonnegative", minimum=0.0)

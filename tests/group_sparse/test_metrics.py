@@ -85,8 +85,8 @@ def test_a_support_probability_is_the_share_of_draws():
     network, key = ae.GroupSparseAutoencoder(atoms, 0.5, 2), jax.random.key(2)
     found = recovery.support_probability(network, source, key, 400)
     samples = source.draw(key, 400)
-    heard = np.linalg.norm((samples.observations @ atoms).reshape(400, 6, 2), axis=2) > 0.5
-    share = np.mean((heard == np.asarray(samples.active)).all(axis=1))
+    found_groups = np.linalg.norm((samples.observations @ atoms).reshape(400, 6, 2), axis=2) > 0.5
+    share = np.mean((found_groups == np.asarray(samples.active)).all(axis=1))
     assert 0.05 < share < 0.95
     assert found.value == pytest.approx(share, abs=2 / 400)  # a norm at the threshold
     ends = binomtest(round(400 * float(found.value)), 400).proportion_ci(0.95, "wilson")

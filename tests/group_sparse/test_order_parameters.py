@@ -124,7 +124,7 @@ def test_a_network_for_single_entries_has_more_and_weaker_groups(x64):
 
 
 def test_a_single_active_group_without_noise_has_a_finite_drift(x64):
-    quiet = MeanField.of(ae.RecoveryProblem(190, 50, num_active=1, signal_to_noise=None).as_arrays())
-    drift = quiet.drift(jnp.asarray(1.2), jnp.asarray(0.01))
+    field = MeanField.of(ae.RecoveryProblem(190, 50, num_active=1, signal_to_noise=None).as_arrays())
+    drift = field.drift(jnp.asarray(1.2), jnp.asarray(0.01))
     assert all(np.isfinite(drift))
     assert float(drift.found) == pytest.approx(1, rel=1e-5)

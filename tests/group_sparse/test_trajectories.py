@@ -137,7 +137,7 @@ def test_the_flow_of_traced_numbers_and_times_and_of_a_batch(x64):
 
 @pytest.mark.slow
 def test_sensitivities_are_differences(x64):
-    """In the noise and in the start, which fits are to tell."""
+    """Derivatives in the noise and in the start, which fits determine."""
     steps, change = [5, 30], 1e-4
     found = ae.sensitivities(SMALL, steps).derivatives
     for name in ("signal_to_noise", "start_correlation"):
@@ -151,7 +151,7 @@ def test_sensitivities_are_differences(x64):
 
 
 @pytest.mark.slow
-def test_a_fit_tells_start_and_noise():
+def test_a_fit_finds_start_and_noise():
     """Of a predicted curve exactly; of a simulated one the start, and the noise as far as theory is off by."""
     problem, steps = dataclasses.replace(SMALL, signal_to_noise=3.0), np.arange(0, 61, 4)
     known = {name: getattr(problem, name) for name in ("threshold", "min_norm", "max_norm", "learning_rate")}
@@ -190,7 +190,7 @@ def test_a_step_before_training_diverges_is_predicted():
     assert np.isfinite(curve.distance).all()
 
 
-def test_where_training_diverges_is_told_where_it_is_not_to_raise():
+def test_the_statistics_say_where_training_diverges():
     problem = dataclasses.replace(SMALL, learning_rate=jnp.array([1.0, 300.0]))
     curve = ae.predict(problem, range(6), throw=False)
     assert curve.stats.succeeded.tolist() == [True, False]
@@ -198,7 +198,7 @@ def test_where_training_diverges_is_told_where_it_is_not_to_raise():
 
 
 def test_traced_numbers_out_of_range_raise_when_the_program_runs():
-    """Or are told, where that is asked for."""
+    """With `throw=False` the statistics say so."""
 
     def end(start, **options):
         return ae.predict(dataclasses.replace(SMALL, start_correlation=start), [0, 2], **options)

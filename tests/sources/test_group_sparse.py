@@ -1,11 +1,11 @@
 import itertools
 import math
-import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refused
 from scipy import stats
 from tolerance import rounding
 
@@ -57,14 +57,16 @@ def test_samples_are_the_observations_of_a_draw_and_a_function_of_the_key():
 
 
 def test_no_noise_is_not_zero_decibels(precision):
-    silent, loud = source(precision), source(precision, signal_to_noise=0)
-    samples = silent.draw(KEY, 50)
-    signal = np.asarray(samples.codes) @ np.asarray(silent.dictionary).T
-    size = np.max(np.abs(samples.codes) @ np.abs(silent.dictionary).T)
+    clean, noisy = source(precision), source(precision, signal_to_noise=0)
+    samples = clean.draw(KEY, 50)
+    signal = np.asarray(samples.codes) @ np.asarray(clean.dictionary).T
+    size = np.max(np.abs(samples.codes) @ np.abs(clean.dictionary).T)
     np.testing.assert_allclose(samples.observations, signal, atol=rounding(precision, ACTIVE * SIZE, size=size))
     assert samples.observations.dtype == precision
-    assert silent.noise_variance == 0
-    assert float(loud.noise_variance) == pytest.approx(float(loud.signal_energy) / 5, rel=rounding(precision, terms=8))
+    assert clean.noise_variance == 0
+    assert float(noisy.noise_variance) == pytest.approx(
+        float(noisy.signal_energy) / 5, rel=rounding(precision, terms=8)
+    )
 
 
 def test_sources_are_swept_and_compiled(x64):
@@ -87,27 +89,18 @@ def test_random_subsets_are_uniform(size, chosen):
     assert len(every) == 1 or stats.chisquare(counts).pvalue > 1e-3
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"group_size": 4}, "`group_size` must be a divisor of the latent dimension 18, but got 4."),
-        ({"num_active": 7}, "`num_active` must be at most the number of groups, 6, but got 7."),
-        ({"num_active": 0}, "`num_active` must be a positive integer, but got 0."),
-        ({"min_norm": 0}, "`min_norm` must be finite and positive, but got 0."),
-        ({"max_norm": 3}, "`max_norm` must be at least `min_norm` = 4, but got 3."),
-        (
-            {"signal_to_noise": math.inf},
-            "`signal_to_noise` must be a finite number of decibels, or None for no noise, but got inf.",
-        ),
-        ({"dictionary": np.eye(18)[:17]}, "`dictionary` must have no column of zeros, but column 17 is one."),
-    ],
+GIVEN = {"dictionary": np.ones((5, 18)), "group_size": SIZE, "num_active": ACTIVE, "min_norm": 4, "max_norm": 5}
+DECIBELS = "`signal_to_noise` must be a finite number of decibels, or None for no noise, but got inf."
+test_a_bad_argument = refused(
+    ({"group_size": 4}, "`group_size` must be a divisor of the latent dimension 18, but got 4."),
+    ({"num_active": 7}, "`num_active` must be at most the number of groups, 6, but got 7."),
+    ({"num_active": 0}, "`num_active` must be a positive integer, but got 0."),
+    ({"min_norm": 0}, "`min_norm` must be finite and positive, but got 0."),
+    ({"max_norm": 3}, "`max_norm` must be at least `min_norm` = 4, but got 3."),
+    ({"signal_to_noise": math.inf}, DECIBELS),
+    ({"dictionary": np.eye(18)[:17]}, "`dictionary` must have no column of zeros, but column 17 is one."),
+    by=lambda change: GroupSparseSource(**GIVEN | change),
 )
-def test_a_bad_argument(options, message):
-    arguments = {"dictionary": np.ones((5, 18)), "group_size": SIZE, "num_active": ACTIVE, "min_norm": 4, "max_norm": 5}
-    with pytest.raises(ValueError, match=f"^Argument {re.escape(message)}$"):
-        GroupSparseSource(**(arguments | options))
-
-
-def test_the_number_of_samples_is_checked():
-    with pytest.raises(ValueError, match="`num_samples` must be a positive integer, but got 0"):
-        source().sample(KEY, 0)
+test_the_number_of_samples_is_checked = refused(
+    (lambda: source().sample(KEY, 0), "`num_samples` must be a positive integer, but got 0")
+)

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from oracles.spectra import blocks, power_law
+from refusals import refused
 from tolerance import rounding
 
 from aetheory.spectra import MarchenkoPastur, SampleCovariance
@@ -133,15 +134,10 @@ def test_float32_keeps_its_digits():
     assert float(law.moments(1)[0]) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("variances", "ratio", "message"),
-    [
-        ([1.0, -0.1], 0.5, "`variances` must be nonnegative and not all 0"),
-        ([0.0, 0.0], 0.5, "`variances` must be nonnegative and not all 0"),
-        ([1.0, np.nan], 0.5, "`variances` must be .* 1 entries are NaN"),
-        ([1.0], -1.0, "`ratio` must be finite and nonnegative"),
-    ],
+test_bad_input = refused(
+    (([1.0, -0.1], 0.5), "`variances` must be nonnegative and not all 0"),
+    (([0.0, 0.0], 0.5), "`variances` must be nonnegative and not all 0"),
+    (([1.0, np.nan], 0.5), "`variances` must be … 1 entries are NaN"),
+    (([1.0], -1.0), "`ratio` must be finite and nonnegative"),
+    by=lambda given: SampleCovariance(np.array(given[0]), given[1]),
 )
-def test_bad_input(variances, ratio, message):
-    with pytest.raises(ValueError, match=message):
-        SampleCovariance(np.array(variances), ratio)

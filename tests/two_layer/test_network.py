@@ -161,7 +161,7 @@ def test_equal_and_opposite_units_add_nothing(name, repeats, precision):
 
 @pytest.mark.parametrize("name", ["sign", "erf", "relu"])
 def test_rounding_finds_no_less_risk_than_there_is(name):
-    """Rows beside others at any distance, in float32: what the second of a pair adds drowns, and is never invented."""
+    """Pairs of rows at any distance, in float32: rounding may hide the gain of the second row, but never add to it."""
     rng = np.random.default_rng(0)
     for apart in (0.3, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 0.0):
         rows = rng.normal(size=(6, 10))
@@ -171,7 +171,7 @@ def test_rounding_finds_no_less_risk_than_there_is(name):
         with jax.enable_x64(False):
             found = float(optimal_risk(both, name))
         digits = rounding(np.float32, terms=12**2)
-        assert exact - digits < found < of_half * (1 + 1e-3)  # of a pair that is told apart its kernel may be lost
+        assert exact - digits < found < of_half * (1 + 1e-3)  # rounding may lose the kernel of a close pair
         assert apart < 0.1 or found == pytest.approx(exact, rel=2e-3)
 
 
