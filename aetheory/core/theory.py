@@ -1,6 +1,7 @@
 """What a theory is: one limit with its formula, its source, its range and its error, and the curve that it predicts."""
 
 import abc
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -40,6 +41,24 @@ class AbstractTheory(abc.ABC):
 
     is_approximate: ClassVar[bool] = False
     """Whether its curves come with a bracket."""
+
+    in_fits: ClassVar[Mapping[str, Any]] = {}
+    """Options of `curve` in a fit, which asks for hundreds of curves."""
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether a curve is a closed form or a quadrature, without a flow or a descent to solve."""
+        return False
+
+    @property
+    def left_out(self) -> str:
+        """What neither the limit nor its correction for finite size contains, for the messages of a fit."""
+        return ""
+
+    @property
+    def corrected(self) -> bool:
+        """Whether a first correction for finite size is known in closed form."""
+        return False
 
     @property
     def is_special(self) -> bool:

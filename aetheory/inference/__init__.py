@@ -2,7 +2,7 @@
 
 from aetheory.inference.finite_size import Correction as Correction
 from aetheory.inference.fit import fit as fit
-from aetheory.inference.model import Question as Question
+from aetheory.inference.fit_problem import FitProblem as FitProblem
 from aetheory.inference.observations import Observations as Observations
 from aetheory.inference.result import Estimate as Estimate
 from aetheory.inference.result import Fit as Fit

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Float64
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.simulate import run_repeats
 from aetheory.core.solve import require_finished
-from aetheory.inference.model import LeastSquares, with_numbers
+from aetheory.inference.fit_problem import LeastSquares, with_numbers
 
 _TOLERANCE = 1e-5
 """Of the simulated flows; what it does to a risk is far below the noise of any number of draws."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -15,12 +15,12 @@ from aetheory.core.checks import check_instance, check_key, fail, static_integer
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory
 from aetheory.inference.finite_size import Correction, correction
-from aetheory.inference.model import (
+from aetheory.inference.fit_problem import (
     LINEAR,
+    FitProblem,
     LeastSquares,
     Minimum,
     Numbers,
-    Question,
     default_bounds,
     split_parameters,
 )
@@ -32,32 +32,61 @@ from aetheory.linear.problem import LinearRatios
 _LINEAR = LinearRatios(0.1**0.5, 0.1**0.5, 10**0.5)
 """In the middle of the ratios that are looked for."""
 
-_NUM_SCANNED, _MORE_FOR_TIME, _MORE_IN_CLOSED_FORM = 128, 4, 8
-"""Points that are tried for a limit that is a flow; how many times more with a free unit of time, for which few are
-good, and of a curve that costs next to nothing."""
 
-_APART, _SAME = 0.1, 0.02
-"""Starts are no closer than a share of the ranges, along one direction at least that the curve sees, for close ones
-find the same minimum; minima no further apart in the logarithms of the parameters are one."""
+@dataclass(frozen=True)
+class SearchSettings:
+    """How the minimum of a least-squares problem is searched for.
 
-_MATTERS = 1e-8
-"""A parameter whose derivatives are a smaller share of the largest is one that the limit does not have."""
+    Arguments:
+        num_points: points of a Sobol sequence that are tried for a limit that is a flow.
+        factor_explicit: how many times more for a limit in closed form.
+        factor_time_unit: how many times more for a flow with a free unit of time, for which few points are good.
+        num_points_approximate: points that are tried for a limit that can only be approximated.
+        num_starts_approximate: starts for such a limit.
+        steps_per_round: evaluations from each start, before the best ones go on.
+        num_finished: starts that go on after the first round; others creep along a valley, or end higher.
+        num_rounds: rounds of the best start, until it converges.
+        num_rounds_of_others: rounds of the others that go on.
+        distance: starts are no closer than this share of the ranges, along a direction that the curve depends on.
+        same: minima no further apart in the logarithms of the parameters are one.
+        negligible: a direction whose derivatives are a smaller share of the largest does not change the curve.
+        criterion: minima are reported whose information criterion is no further above the best, which is called very
+            strong evidence.
+        num_batches: batches of simulations for the correction for finite size; a first rough one takes a single batch.
+        max_corrections: how often a fit is corrected again at its new parameters.
+        settled: a fit that a correction moves by no more than this share of its standard errors is not corrected again.
+    """
 
-_REACH = 10.0
-"""Minima whose information criterion is not further above the best are reported: the usual "very strong evidence"."""
+    num_points: int = 128
+    factor_explicit: int = 8
+    factor_time_unit: int = 4
+    num_points_approximate: int = 64
+    num_starts_approximate: int = 2
+    steps_per_round: int = 20
+    num_finished: int = 3
+    num_rounds: int = 20
+    num_rounds_of_others: int = 4
+    distance: float = 0.1
+    same: float = 0.02
+    negligible: float = 1e-8
+    criterion: float = 10.0
+    num_batches: int = 4
+    max_corrections: int = 6
+    settled: float = 0.25
 
-_NUM_BATCHES, _MOST_CORRECTIONS, _SETTLED = 4, 6, 0.25
-"""A fit that a correction moves by no more than a share of its standard errors is corrected where it stands."""
+    def count(self, fit_problem: FitProblem) -> int:
+        """Number of points that are tried."""
+        if fit_problem.theory.is_approximate:
+            return self.num_points_approximate
+        if fit_problem.theory.is_explicit:
+            return self.num_points * self.factor_explicit
+        return self.num_points * (self.factor_time_unit if "time_unit" in fit_problem.free else 1)
 
-_MAX_STEPS, _MORE_ROUNDS = 200, 3
-"""Of the solver from each start, and how often the best goes on that has not converged: one large-data curve of 200
-(pσ² = 2.8, H/p = 7.6, where 25 times up to 3 see little of the fall) was missed by a quarter without."""
 
-_FEW_SCANNED, _FEW_STARTS, _FEW_STEPS = 64, 2, 40
-"""The same three for a limit that can only be approximated, where one curve takes a tenth of a second."""
+SEARCH = SearchSettings()
 
 _MODEL_ACCURACY = 1e-6
-"""Of the largest observed risk: residuals below it tell nothing, since limits are computed no better."""
+"""Accuracy of a limit, as a share of the largest observed risk: smaller residuals carry no information."""
 
 
 def fit(
@@ -75,7 +104,7 @@ def fit(
 ) -> Fit:
     """Infer initial scale, H/p, p/N, the unit of time and a noise floor from an observed loss curve.
 
-    Weighted least squares by Levenberg–Marquardt in the logarithms of the parameters, inside their bounds, from the
+    Weighted least squares by a trust-region method in the logarithms of the parameters, inside their bounds, from the
     best of a hundred points or more that fill these evenly. Of all candidates the fit of the smallest Bayesian
     information criterion is returned, with the others beside it. What a curve cannot tell, such as p/N in the
     large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not identifiable.
@@ -112,7 +141,8 @@ def fit(
             regime or parameter, a number neither free nor fixed, a known p without a key for simulations.
         OSError: the CSV file cannot be read.
 
-    Source: the curves: arXiv:2606.05335; K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
+    Source: the curves: arXiv:2606.05335; M. Branch, T. Coleman, Y. Li (1999) for the method; G. Schwarz (1978) for the
+    criterion.
     """
     observations = curve if isinstance(curve, Observations) else Observations.of(curve)
     for argument, given in {"fixed": fixed, "bounds": bounds}.items():
@@ -131,9 +161,9 @@ def fit(
         if not (lower >= 0 if name in LINEAR else lower > 0) or not lower < upper < math.inf:
             raise fail("bounds", f"two finite, positive numbers in increasing order for `{name}`", (lower, upper))
     num_starts, listed = static_integer("num_starts", num_starts), _candidates(real, theories)
-    questions = [Question(one, real, names, values, limits, observations, input_dim) for one in listed]
-    batches = _keys(questions, key, num_simulations)
-    fits = _fits(questions, num_starts, theories is not None)
+    fit_problems = [FitProblem(one, real, names, values, limits, observations, input_dim) for one in listed]
+    batches = _keys(fit_problems, key, num_simulations)
+    fits = _fits(fit_problems, num_starts, theories is not None)
     fits.sort(key=lambda one: one.bic if math.isfinite(one.bic) else math.inf)
     best = fits[0]
     if batches is not None and not best.is_corrected and best.converged and not best.not_identifiable:
@@ -153,12 +183,12 @@ def _candidates(problem: AbstractProblem, theories: Any) -> tuple[AbstractTheory
     return found
 
 
-def _keys(questions: Sequence[Question], key: PRNGKeyArray | None, num_simulations: int | None) -> Any:
-    """Keys of the simulations in batches, once they are known to fit the question."""
-    first = questions[0]
+def _keys(fit_problems: Sequence[FitProblem], key: PRNGKeyArray | None, num_simulations: int | None) -> Any:
+    """Keys of the simulations in batches, once they are known to fit the problem."""
+    first = fit_problems[0]
     if first.input_dim is not None:
         first.problem.problem(static_integer("input_dim", first.input_dim))
-        if key is None and (needing := [one.theory.name for one in questions if not one.is_corrected]):
+        if key is None and (needing := [one.theory.name for one in fit_problems if not one.is_corrected]):
             raise fail("key", f"a JAX random key: with `input_dim`, {needing[0]} is corrected by simulations", key)
     elif key is not None or num_simulations is not None:
         raise ValueError("Arguments `key` and `num_simulations` must be None without `input_dim`, the simulated size.")
@@ -166,61 +196,71 @@ def _keys(questions: Sequence[Question], key: PRNGKeyArray | None, num_simulatio
         check_key(key)
     number = max(64, 4 * first.observations.num_repeats) if num_simulations is None else num_simulations
     number = static_integer("num_simulations", number)
-    return None if key is None else jax.random.split(key, (_NUM_BATCHES, math.ceil(number / _NUM_BATCHES)))
+    return None if key is None else jax.random.split(key, (SEARCH.num_batches, math.ceil(number / SEARCH.num_batches)))
 
 
-def _fits(questions: Sequence[Question], num_starts: int, every: bool) -> list[Fit]:
+def _fits(fit_problems: Sequence[FitProblem], num_starts: int, every: bool) -> list[Fit]:
     """The best of each; of what can only be approximated unless `every` one is asked for, where no other explains.
 
     Where not one is right, from twice as many starts: of 200 exact curves two lay in a valley that eight had missed.
     """
-    exact = [one for one in questions if not one.theory.is_approximate]
+    exact = [one for one in fit_problems if not one.theory.is_approximate]
     fits = [_best(one, num_starts) for one in exact]
     if every or not any(one.verdict.answer == "explains" for one in fits):
-        fits += [_best(one, min(num_starts, _FEW_STARTS)) for one in questions if one.theory.is_approximate]
+        fits += [
+            _best(one, min(num_starts, SEARCH.num_starts_approximate))
+            for one in fit_problems
+            if one.theory.is_approximate
+        ]
     if all(one.verdict.answer == "does not explain" for one in fits):
         fits[: len(exact)] = [_best(one, 2 * num_starts) for one in exact]
     return fits
 
 
-def _best(question: Question, num_starts: int) -> Fit:
+def _best(fit_problem: FitProblem, num_starts: int) -> Fit:
     """The best of the minima that are reached from several starts."""
-    squares = question.least_squares()
-    starts = jnp.asarray(_starts(question, squares, num_starts), squares.times.dtype)
-    most_steps = _FEW_STEPS if question.theory.is_approximate else _MAX_STEPS
-    minima = [squares.minimise(one, most_steps) for one in starts]
+    squares = fit_problem.least_squares()
+    starts = _starts(fit_problem, squares, num_starts)
+    first_round = [squares.minimise(one, SEARCH.steps_per_round) for one in starts]
+    first_round.sort(key=_cost)
+    minima = [_finished(squares, one, SEARCH.num_rounds_of_others) for one in first_round[: SEARCH.num_finished]]
     minima.sort(key=_cost)
-    for _ in range(_MORE_ROUNDS):  # along a narrow valley
-        if not minima[0].converged:
-            minima = sorted([squares.minimise(minima[0].coordinates, most_steps), *minima[1:]], key=_cost)
-    measured = _measured(question, squares, minima[0])
+    minima[0] = _finished(squares, minima[0], SEARCH.num_rounds)
+    measured = _measured(fit_problem, squares, minima[0])
     alternatives = _alternatives(squares, minima, measured["uncertainty"].null_space)
     agreeing = sum(float(one.cost) <= 1.001 * float(minima[0].cost) + 1e-12 for one in minima)
-    return Fit(**vars(question), **measured, num_agreeing=agreeing, num_starts=len(minima), alternatives=alternatives)
+    return Fit(
+        **vars(fit_problem), **measured, num_agreeing=agreeing, num_starts=len(minima), alternatives=alternatives
+    )
+
+
+def _finished(squares: LeastSquares, minimum: Minimum, num_rounds: int) -> Minimum:
+    """The minimum after further rounds, until it converges."""
+    for _ in range(num_rounds):
+        if minimum.converged:
+            break
+        minimum = squares.minimise(minimum.coordinates, SEARCH.steps_per_round)
+    return minimum
 
 
 def _cost(minimum: Minimum) -> float:
-    return float(minimum.cost) if math.isfinite(minimum.cost) else math.inf
+    return minimum.cost if math.isfinite(minimum.cost) else math.inf
 
 
-def _starts(question: Question, squares: LeastSquares, num_starts: int) -> Float64[np.ndarray, "starts free"]:
+def _starts(fit_problem: FitProblem, squares: LeastSquares, num_starts: int) -> Float64[np.ndarray, "starts free"]:
     """The best of the points that are tried, no two of them close together."""
-    lower, upper = question.ends
-    count = _NUM_SCANNED * (_MORE_FOR_TIME if "time_unit" in question.free else 1)
-    if getattr(question.theory, "is_explicit", True):
-        count = _NUM_SCANNED * _MORE_IN_CLOSED_FORM
-    if question.theory.is_approximate:
-        count = _FEW_SCANNED
-    points = qmc.scale(qmc.Sobol(len(lower), seed=0).random(count), lower, upper)
+    lower, upper = fit_problem.ends
+    points = qmc.scale(qmc.Sobol(len(lower), seed=0).random(SEARCH.count(fit_problem)), lower, upper)
     costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
-    chosen: list[Float64[np.ndarray, " free"]] = []
     best_first = points[np.argsort(costs, kind="stable")]
-    slopes = np.asarray(squares.jacobian(jnp.asarray(best_first[0], squares.times.dtype)), np.float64)
-    _, sizes, directions = np.linalg.svd(slopes.reshape(-1, len(lower)) * (upper - lower), full_matrices=False)
-    seen = directions[sizes >= _MATTERS * sizes.max()]  # such as c = xy alone of x and y
+    _, jacobian = squares.linearised(jnp.asarray(best_first[0], squares.times.dtype))
+    slopes = np.asarray(jacobian, np.float64).reshape(-1, len(lower))
+    _, sizes, directions = np.linalg.svd(slopes * (upper - lower), full_matrices=False)
+    determined = directions[sizes >= SEARCH.negligible * sizes.max()]  # such as c = xy alone of x and y
+    chosen: list[Float64[np.ndarray, " free"]] = []
     for point in best_first:
-        apart = [np.abs(seen @ ((point - other) / (upper - lower))).max() > _APART for other in chosen]
-        if len(chosen) < num_starts and all(apart):
+        distances = [np.abs(determined @ ((point - other) / (upper - lower))).max() for other in chosen]
+        if len(chosen) < num_starts and all(distance > SEARCH.distance for distance in distances):
             chosen.append(point)
     return np.array(chosen)
 
@@ -228,15 +268,18 @@ def _starts(question: Question, squares: LeastSquares, num_starts: int) -> Float
 def _corrected(found: Fit, batches: Any) -> Fit:
     """The fit to what remains of the observations when the distance of simulations from the limit is taken off."""
     squares = found.least_squares()
-    coordinates = jnp.asarray(found.coordinates, squares.times.dtype)
+    coordinates = found.coordinates
     # rough corrections first, for those that count to be taken near the solution
-    for num_batches, share in ((1, 1.0), (_NUM_BATCHES, _SETTLED)):
-        for _ in range(_MOST_CORRECTIONS):
-            corrected = correction(squares, coordinates, int(found.input_dim or 0), batches[:num_batches])
+    for num_batches, share in ((1, 1.0), (SEARCH.num_batches, SEARCH.settled)):
+        for _ in range(SEARCH.max_corrections):
+            point = jnp.asarray(coordinates, squares.times.dtype)
+            corrected = correction(squares, point, int(found.input_dim or 0), batches[:num_batches])
             remaining = jnp.asarray(found.observations.values - corrected.values, squares.times.dtype)
-            minimum = replace(squares, values=remaining).minimise(coordinates, _MAX_STEPS)
+            shifted = replace(squares, values=remaining)
+            start = shifted.minimise(coordinates, SEARCH.steps_per_round)
+            minimum = _finished(shifted, start, SEARCH.num_rounds)
             measured = _measured(found, squares, minimum, corrected)
-            moved, coordinates = np.abs(np.asarray(minimum.coordinates - coordinates)), minimum.coordinates
+            moved, coordinates = np.abs(minimum.coordinates - coordinates), minimum.coordinates
             settled = bool((moved <= share * np.sqrt(np.diag(measured["uncertainty"].covariance))).all())
             if settled:
                 break
@@ -244,20 +287,21 @@ def _corrected(found: Fit, batches: Any) -> Fit:
 
 
 def _measured(
-    question: Question, squares: LeastSquares, minimum: Minimum, corrected: Correction | None = None
+    fit_problem: FitProblem, squares: LeastSquares, minimum: Minimum, corrected: Correction | None = None
 ) -> dict[str, Any]:
     """What is reported of a minimum."""
-    observed = question.observations
-    fitted = np.asarray(squares.predicted(squares.parameters(minimum.coordinates)), np.float64)
+    observed = fit_problem.observations
+    curve, slopes = squares.linearised(jnp.asarray(minimum.coordinates, squares.times.dtype))
+    fitted, jacobian = np.asarray(curve, np.float64), np.asarray(slopes, np.float64)
     if corrected is not None:
         fitted = fitted + corrected.values
-    residuals, jacobian = observed.values - fitted, np.asarray(squares.jacobian(minimum.coordinates), np.float64)
+    residuals = observed.values - fitted
     return {
-        "coordinates": np.asarray(minimum.coordinates, np.float64),
+        "coordinates": minimum.coordinates,
         "uncertainty": uncertainty(jacobian, residuals, observed, None if corrected is None else corrected.repeats),
         "fitted": fitted,
         "deviance": float(np.sum((residuals * observed.weights) ** 2)) + _floor(observed.values, observed.weights),
-        "converged": bool(minimum.converged),
+        "converged": minimum.converged,
     }
 
 
@@ -275,12 +319,12 @@ def _alternatives(
     seen: list[Float64[np.ndarray, " free"]] = []
     found = []
     for one in minima:
-        point = np.asarray(one.coordinates, np.float64)
+        point = one.coordinates
         # what the curve does not determine makes no difference
         determined = point - null.T @ (null @ point)
         excess = squares.values.size * math.log((float(one.cost) + floor) / (float(minima[0].cost) + floor))
-        if excess < _REACH and all(np.abs(determined - other).max() >= _SAME for other in seen):
+        if excess < SEARCH.criterion and all(np.abs(determined - other).max() >= SEARCH.same for other in seen):
             seen.append(determined)
-            values = squares.parameters(one.coordinates)
+            values = squares.parameters(jnp.asarray(one.coordinates))
             found.append({name: float(values[name]) for name in squares.free})
     return tuple(found[1:])

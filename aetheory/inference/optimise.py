@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 
 from aetheory.core.checks import as_float, check_real, common_float_dtype, fail, is_concrete
 from aetheory.group_sparse.guarantees import ThresholdInterval
-from aetheory.inference.model import forward_curve
+from aetheory.inference.fit_problem import forward_curve
 from aetheory.linear.problem import LinearRatios
 from aetheory.two_layer.activations import Activation, ActivationLike, as_activation
 from aetheory.two_layer.limits.gaussian import water_filling

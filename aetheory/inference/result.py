@@ -15,7 +15,7 @@ from scipy.stats import t as student
 from aetheory.core.curve import Curve
 from aetheory.core.predict import predict
 from aetheory.inference.finite_size import Correction
-from aetheory.inference.model import LINEAR, Question, with_numbers
+from aetheory.inference.fit_problem import LINEAR, FitProblem, with_numbers
 from aetheory.inference.uncertainty import Uncertainty
 from aetheory.inference.verdict import Verdict, judge
 
@@ -49,8 +49,8 @@ class Estimate(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fit(Question):
-    """The hyperparameters inferred from a curve, in the regime that explains it best: the answer to a `Question`.
+class Fit(FitProblem):
+    """The hyperparameters inferred from a curve, in the regime that explains it best: the answer to a `FitProblem`.
 
     Arguments:
         coordinates: of the free parameters: logarithms, but for a noise floor.
@@ -64,7 +64,7 @@ class Fit(Question):
         correction: the distance of simulations from the limit, which `fitted` includes; `None` without it.
         candidates: the fits of all regimes that were tried, best first, none of them corrected by simulations.
 
-    Source: K. Levenberg (1944), D. Marquardt (1963); G. Schwarz (1978) for the criterion.
+    Source: M. Branch, T. Coleman, Y. Li (1999); G. Schwarz (1978) for the criterion.
     """
 
     coordinates: Float64[np.ndarray, " free"]
@@ -157,6 +157,8 @@ class Fit(Question):
         if self.input_dim is not None and not self.is_corrected and self.correction is None:
             why = "only the best candidate is, and only where every parameter is determined"
             yield f"The {self.regime} limit was not corrected for the finite size: {why}."
+        if self.input_dim is not None and self.theory.left_out and self.verdict.answer == "explains":
+            yield f"The {self.regime} limit leaves out {self.theory.left_out}, and the intervals do not include that."
         if self.correction is not None and not self.correction.settled:
             yield "The fit still moved when it was corrected again for the finite size. Try more `num_simulations`."
         if self.num_agreeing == 1 < self.num_starts:

@@ -12,7 +12,7 @@ from aetheory.core.checks import check_instance, check_times, common_float_dtype
 from aetheory.core.curve import Curve, Values
 from aetheory.core.predict import predict
 from aetheory.core.problem import AbstractProblem
-from aetheory.inference.model import forward_curve, with_numbers
+from aetheory.inference.fit_problem import forward_curve, with_numbers
 
 
 class Sensitivities(eqx.Module):

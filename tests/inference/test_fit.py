@@ -1,5 +1,5 @@
-import importlib
 import math
+import sys
 from dataclasses import replace
 
 import jax
@@ -26,8 +26,10 @@ def limit(regime):
     return ae.predict(ratios, np.linspace(0, latest, 21), regime)
 
 
-def set_constant(monkeypatch, name, value):
-    monkeypatch.setattr(importlib.import_module("aetheory.inference.fit"), name, value)  # which the function hides
+def set_search(monkeypatch, **changes):
+    """Other `SearchSettings`; the module has the name of the function in it."""
+    module = sys.modules["aetheory.inference.fit"]
+    monkeypatch.setattr(module, "SEARCH", replace(module.SEARCH, **changes))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +112,7 @@ def test_simulated_correction_for_finite_size(x64, monkeypatch):
     problem, times = ae.LinearProblem(30, 2, 15, 0.6 / 30), np.linspace(0, 0.6, 13)
     batches = [ae.simulate(problem, times, key, num_repeats=100) for key in jax.random.split(jax.random.key(0), 16)]
     options = {"theories": "narrow-latent", "fixed": {"sample_ratio": 2.0}, "num_starts": 1}
-    set_constant(monkeypatch, "_NUM_SCANNED", 16)
+    set_search(monkeypatch, num_points=16)
     found = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=400)
     (plain,) = found.candidates
     assert plain.correction is None
@@ -128,7 +130,7 @@ def test_simulated_correction_for_finite_size(x64, monkeypatch):
     assert "corrected for finite size by 400 simulations of p = 30" in str(found)
     assert found.correction.settled
     # one correction alone, taken at the uncorrected fit, has not settled, and says so
-    set_constant(monkeypatch, "_MOST_CORRECTIONS", 1)
+    set_search(monkeypatch, num_points=16, max_corrections=1)
     early = ae.fit(batches, **options, input_dim=30, key=jax.random.key(1), num_simulations=400)
     assert any("still moved when it was corrected again" in message for message in early.messages)
 
@@ -154,7 +156,7 @@ def test_a_unit_of_time_and_a_noise_floor_are_found_within_the_default_bounds(x6
 
 def test_a_minimum_that_one_start_found_is_doubted(x64, monkeypatch):
     """With too few points to start from, a curve is missed, and the fit does not pretend otherwise."""
-    set_constant(monkeypatch, "_MORE_IN_CLOSED_FORM", 1)
+    set_search(monkeypatch, factor_explicit=1)
     curve = limit("large-data")
     observed = {"time": np.asarray(curve.times) / 3, "train": np.asarray(curve.train) + 0.02}
     free = ["init_scale", "time_unit", "noise_floor"]
@@ -169,7 +171,7 @@ def test_a_fit_that_did_not_end_inside_its_bounds_says_so(x64, monkeypatch):
     found = ae.fit(limit("large-data"), "large-data", fixed=fixed, bounds=bounds)
     assert found.estimates["init_scale"].at_bound
     assert "`init_scale` ran into an end of its `bounds`" in str(found)
-    set_constant(monkeypatch, "_MAX_STEPS", 1)
+    set_search(monkeypatch, steps_per_round=1, num_rounds=1, num_rounds_of_others=1)
     early = ae.fit(limit("large-data"), "large-data", fixed=fixed, bounds=bounds)
     assert not early.converged
     assert "did not converge" in str(early)
@@ -202,7 +204,7 @@ def test_an_ordinary_experiment_is_named_interior(x64):
 
 
 def test_what_needs_a_bracket_is_tried_only_where_no_face_explains_the_curve(x64, monkeypatch):
-    tried, module = [], importlib.import_module("aetheory.inference.fit")
+    tried, module = [], sys.modules["aetheory.inference.fit"]
     best = module._best
 
     def recorded(question, num_starts):

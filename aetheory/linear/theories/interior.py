@@ -33,7 +33,6 @@ class BracketedTheory(AbstractTheory):
 
     is_approximate: ClassVar[bool] = True
     in_fits: ClassVar[dict[str, Any]] = {"method": Rotations(32, 2), "rtol": 1e-3}
-    """Options in a fit, which asks for hundreds of curves."""
 
     def curve(
         self,

@@ -95,6 +95,7 @@ MEAN_FIELD = LinearTheory(
     general_nodes=192,
     of_spectrum=risks,
     corrected=True,
+    left_out="that H is finite, which adds (Hσ²)² p/H to the risks at the start",
     penalised=True,
     face=Face(
         _on_face,

@@ -115,7 +115,7 @@ def rotated_risks(
     ranks = _integer_ranks(resolved.ratios, size)
     table = None if ratios.covariance is None else sample_covariance(resolved.ratios).tabulate()
     spectra = jax.lax.map(lambda rank: sample_shares(rows, resolved.ratios, rank, table), ranks.pairs[:, 1])
-    neighbours = min(_NUM_NEIGHBOURS, number)
+    neighbours = min(_NUM_NEIGHBOURS, number // 2)
 
     def one(inputs: tuple[Array, Array]) -> tuple[Values, SolverStats]:
         rotation, pair = inputs

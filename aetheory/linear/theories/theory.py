@@ -101,6 +101,7 @@ class LinearTheory(AbstractTheory):
             measured on others, their variance along each eigenvector of S.
         is_explicit: whether no flow has to be solved for Σ = I.
         corrected: whether it has a first correction in 1/p.
+        left_out: what the correction does not contain.
         penalised: whether weight decay and input noise are known.
         tied: whether it is of tied weights, W₁ = W₂ᵀ; otherwise of separate ones.
         face: the face of the prism, for a regime of one.
@@ -114,6 +115,7 @@ class LinearTheory(AbstractTheory):
     of_spectrum: Callable[[Times, AbstractLinear, Quadrature, Any], Values] | None = None
     is_explicit: bool = True
     corrected: bool = False
+    left_out: str = ""
     penalised: bool = False
     tied: bool = True
     face: Face | None = None

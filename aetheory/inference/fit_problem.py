@@ -1,4 +1,4 @@
-"""The question of a fit: what is free, within which bounds, and the least-squares problem that a theory makes of it."""
+"""A theory, its free parameters and the observations to fit, as a least-squares problem."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix
-from jaxtyping import Array, Bool, Float, Float64
+import scipy.optimize
+from jaxtyping import Array, Float, Float64
 
 from aetheory.core.checks import check_real, fail, keyword_only
 from aetheory.core.curve import Curve
@@ -31,11 +31,16 @@ _REACH = 10**2.5
 """Up to which factor, either way, a number is looked for around that of the problem; a thousand for the flow time at
 the end of a record, whatever its unit, around 1."""
 
-_FLOW = {"rtol": 1e-7, "max_steps": 512}
+_MAX_FLOW_STEPS = 512
 """A flow that needs more steps lies far from any curve that was observed; `_UNREACHED` stands for its values."""
 
 _UNREACHED = 1e6
-_TOLERANCE = 1e-7
+
+_RTOL, _RTOL_OF_SCAN = 1e-7, 1e-3
+"""Relative tolerance of flows in a minimisation, and in the scan for starting points."""
+
+_TOLERANCE, _TOLERANCE_OF_APPROXIMATE = 1e-7, 1e-4
+"""Relative change of coordinates and residuals at which a minimisation ends; looser for an approximate limit."""
 
 
 def with_numbers(problem: AbstractProblem, numbers: Mapping[str, Any]) -> Any:
@@ -45,7 +50,7 @@ def with_numbers(problem: AbstractProblem, numbers: Mapping[str, Any]) -> Any:
 
 def forward_curve(theory: AbstractTheory, problem: AbstractProblem, times: Any, **wanted: Any) -> Curve:
     """A theory's curve in forward mode, with those options that it has; infinite where a flow did not finish."""
-    wanted |= {"adjoint": diffrax.ForwardMode(), "throw": False} | getattr(theory, "in_fits", {})
+    wanted |= {"adjoint": diffrax.ForwardMode(), "throw": False} | dict(theory.in_fits)
     known = keyword_only(theory.curve)
     curve: Curve = theory.curve(problem, times, **{name: value for name, value in wanted.items() if name in known})
     finished = True if curve.stats is None else curve.stats.succeeded
@@ -80,7 +85,7 @@ def default_bounds(problem: AbstractProblem, name: str, observed: Observations) 
 
 
 class LeastSquares(eqx.Module):
-    """The least-squares problem of a `Question` as arrays: one compiled program serves all of a theory.
+    """The least-squares problem of a `FitProblem` as arrays: one compiled program serves all problems of a theory.
 
     Residuals are of order one, for tolerances to mean the same whatever their weights.
     """
@@ -103,67 +108,93 @@ class LeastSquares(eqx.Module):
         return self.fixed | {name: one if name in LINEAR else jnp.exp(one) for name, one in free}
 
     @eqx.filter_jit
-    def predicted(self, parameters: dict[str, Float[Array, ""]]) -> Float[Array, "risks times"]:
+    def predicted(self, parameters: dict[str, Float[Array, ""]], rtol: float = _RTOL) -> Float[Array, "risks times"]:
         """The values at the recorded times; differentiable in forward mode."""
         problem = with_numbers(self.problem, {name: parameters[name] for name in self.problem.free_numbers})
         times = parameters["time_unit"] * self.times
-        found = forward_curve(self.theory, problem, times, finite_size=self.finite_size, **_FLOW).values
+        options = {"finite_size": self.finite_size, "rtol": rtol, "max_steps": _MAX_FLOW_STEPS}
+        found = forward_curve(self.theory, problem, times, **options).values
         if not set(self.risks) <= set(found):
             raise fail("curve", f"observations of {' or '.join(found)}, as {self.theory.name} has them", self.risks)
         stacked = jnp.stack([found[name] for name in self.risks]) + parameters["noise_floor"]
         return jnp.where(jnp.all(jnp.isfinite(stacked)), stacked, _UNREACHED)
 
-    def residuals(self, coordinates: Float[Array, " free"]) -> Float[Array, "risks times"]:
-        """Weighted, observed minus predicted."""
-        return (self.values - self.predicted(self.parameters(coordinates))) * self.weights
+    def residuals(self, coordinates: Float[Array, " free"], rtol: float = _RTOL) -> Float[Array, "risks times"]:
+        """Weighted differences, observed minus predicted."""
+        return (self.values - self.predicted(self.parameters(coordinates), rtol)) * self.weights
 
     @eqx.filter_jit
     def costs(self, points: Float[Array, "points free"]) -> Float[Array, " points"]:
         """The sum of squared residuals at each point."""
+
         # one after the other: a batch of flows waits for its stiffest, measured to cost twenty times as much on a CPU
-        found: Float[Array, " points"] = jax.lax.map(lambda point: jnp.sum(self.residuals(point) ** 2), points)
+        def cost(point: Float[Array, " free"]) -> Float[Array, ""]:
+            return jnp.sum(self.residuals(point, _RTOL_OF_SCAN) ** 2)
+
+        found: Float[Array, " points"] = jax.lax.map(cost, points)
         return found
 
-    @eqx.filter_jit
-    def minimise(self, start: Float[Array, " free"], max_steps: int) -> "Minimum":
-        """The minimum that Levenberg–Marquardt reaches from a start, in logits of the coordinates within the bounds."""
+    def minimise(self, start: Float64[np.ndarray, " free"], max_steps: int) -> "Minimum":
+        """The point that a trust-region method reaches from a start within the bounds.
 
-        def inside(logits: Float[Array, " free"]) -> Float[Array, " free"]:
-            return self.lower + (self.upper - self.lower) * jax.nn.sigmoid(logits)
+        Everything but the curve and its derivatives is SciPy's: only these are compiled.
 
-        tolerance = max(_TOLERANCE, 30 * float(np.finfo(start.dtype).eps))
-        share = (start - self.lower) / (self.upper - self.lower)
-        solution: Any = optimistix.least_squares(
-            lambda logits, _: self.residuals(inside(logits)),
-            optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance),
-            # away from the ends, where the logistic function is flat
-            jax.scipy.special.logit(jnp.clip(share, 1e-3, 1 - 1e-3)),
-            max_steps=max_steps,
-            throw=False,
+        Source: M. Branch, T. Coleman, Y. Li (1999), as `scipy.optimize.least_squares` has it.
+        """
+        smallest = _TOLERANCE_OF_APPROXIMATE if self.theory.is_approximate else _TOLERANCE
+        tolerance = max(smallest, 30 * float(np.finfo(self.times.dtype).eps))
+        lower, upper = np.asarray(self.lower, np.float64), np.asarray(self.upper, np.float64)
+        weights = np.asarray(self.weights, np.float64).ravel()
+        observed = np.asarray(self.values, np.float64).ravel()
+        evaluated: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+
+        def evaluate(point: Float64[np.ndarray, " free"]) -> tuple[np.ndarray, np.ndarray]:
+            if point.tobytes() not in evaluated:
+                curve, slopes = self.linearised(jnp.asarray(point, self.times.dtype))
+                jacobian = np.nan_to_num(np.asarray(slopes, np.float64).reshape(-1, len(point)))
+                residuals = (observed - np.asarray(curve, np.float64).ravel()) * weights
+                evaluated[point.tobytes()] = residuals, -jacobian * weights[:, None]
+            return evaluated[point.tobytes()]
+
+        margin = 1e-3 * (upper - lower)  # a start at a bound would stay there
+        solution = scipy.optimize.least_squares(
+            lambda point: evaluate(point)[0],
+            np.clip(start, lower + margin, upper - margin),
+            jac=lambda point: evaluate(point)[1],
+            bounds=(lower, upper),
+            x_scale="jac",
+            xtol=tolerance,
+            ftol=tolerance,
+            gtol=tolerance**2,  # of exact curves the gradient vanishes long before the coordinates settle
+            max_nfev=max_steps,
         )
-        coordinates, converged = inside(solution.value), solution.result == optimistix.RESULTS.successful
-        return Minimum(coordinates, jnp.sum(self.residuals(coordinates) ** 2), jnp.asarray(converged))
+        return Minimum(solution.x, 2 * float(solution.cost), bool(solution.status > 0))
 
     @eqx.filter_jit
-    def jacobian(self, coordinates: Float[Array, " free"]) -> Float[Array, "risks times free"]:
-        """The derivatives of the predicted curve."""
-        found: Float[Array, "risks times free"] = jax.jacfwd(lambda one: self.predicted(self.parameters(one)))(
-            coordinates
-        )
-        return found
+    def linearised(
+        self, coordinates: Float[Array, " free"]
+    ) -> tuple[Float[Array, "risks times"], Float[Array, "risks times free"]]:
+        """The predicted curve and its derivatives in the coordinates."""
+
+        def twice(point: Float[Array, " free"]) -> tuple[Array, Array]:
+            curve = self.predicted(self.parameters(point))
+            return curve, curve
+
+        jacobian, curve = jax.jacfwd(twice, has_aux=True)(coordinates)
+        return curve, jacobian
 
 
 class Minimum(NamedTuple):
-    """Where a minimisation ended."""
+    """Where a minimisation ended, or stopped for the time being."""
 
-    coordinates: Float[Array, " free"]
-    cost: Float[Array, ""]
-    converged: Bool[Array, ""]
+    coordinates: Float64[np.ndarray, " free"]
+    cost: float
+    converged: bool
 
 
 @dataclass(frozen=True)
-class Question:
-    """Which parameters of a theory are behind observations.
+class FitProblem:
+    """A theory, its free parameters and the observations to fit.
 
     Arguments:
         theory: the limit.
@@ -186,7 +217,7 @@ class Question:
     @property
     def is_corrected(self) -> bool:
         """Whether the limit has a first correction in 1/p in closed form, and needs no simulations."""
-        return bool(getattr(self.theory, "corrected", False))
+        return self.theory.corrected
 
     def point(self, values: Mapping[str, Any]) -> Float64[np.ndarray, " free"]:
         """The coordinates of free parameters with these values."""
