@@ -114,6 +114,7 @@ def rotated_risks(
     resolved = _resolve(ratios, size)
     ranks = _integer_ranks(resolved.ratios, size)
     table = None if ratios.covariance is None else sample_covariance(resolved.ratios).tabulate()
+    initial = jax.lax.map(lambda rank: initial_shares(size, resolved.ratios, rank), ranks.pairs[:, 0])
     spectra = jax.lax.map(lambda rank: sample_shares(rows, resolved.ratios, rank, table), ranks.pairs[:, 1])
     neighbours = min(_NUM_NEIGHBOURS, number // 2)
 
@@ -121,7 +122,7 @@ def rotated_risks(
         rotation, pair = inputs
         own = jax.tree.map(lambda leaf: leaf[pair], spectra)
         make = partial(rotated, target_free=target_free) if ratios.tied else rotated_untied
-        ensemble = make(rotations[rotation], resolved.ratios, ranks.pairs[pair, 0], own)
+        ensemble = make(rotations[rotation], resolved.ratios, initial[pair], own)
         values, stats = evolve(ensemble, resolved.time_scale * times, **solver._asdict())
         return resolved.restore(values, ensemble), stats
 
@@ -242,6 +243,21 @@ def _integer_ranks(ratios: AbstractLinear, size: int) -> _Ranks:
     return _Ranks(pairs, (wanted - nearest) / step)
 
 
+def initial_shares(size: int, ratios: AbstractLinear, rank: Float[Array, ""]) -> Float[Array, " size"]:
+    """Equal shares of the law of M(0), free Poisson of rate H/p and jump pσ².
+
+    Untied, of both factors of W₂ and W₁ᵀ side by side: rate H/2p, and a jump of 2p times the variance of a weight.
+
+    Arguments:
+        size: number of entries.
+        ratios: x and y.
+        rank: how many of them are not 0; a whole number near size·min(1, rate).
+    """
+    rate, jump = ratios.latent_ratio, ratios.init_scale
+    law = free_poisson(rate, jump) if ratios.tied else free_poisson(rate / 2, 2 * jump)
+    return law.shares(size, rank)
+
+
 def sample_shares(
     size: int, ratios: AbstractLinear, rank: Float[Array, ""], table: SpectrumTable | None = None
 ) -> tuple[Float[Array, " size"], Float[Array, " size"] | None]:
@@ -262,7 +278,7 @@ def sample_shares(
 def rotated(
     rotation: Float[Array, "size size"],
     ratios: AbstractLinear,
-    rank: Float[Array, ""],
+    eigenvalues: Float[Array, " size"],
     measured: tuple[Float[Array, " size"], Float[Array, " size"] | None],
     target_free: bool = False,
 ) -> Ensemble:
@@ -272,13 +288,12 @@ def rotated(
 
     Arguments:
         rotation: U.
-        ratios: x, y and z.
-        rank: how many eigenvalues of M(0) are not 0; a whole number near size·min(1, y).
+        ratios: their penalty.
+        eigenvalues: the `initial_shares` λ.
         measured: the `sample_shares`.
         target_free: leave out the target I.
     """
-    size, dtype, (spectrum, seen) = len(rotation), rank.dtype, measured
-    eigenvalues = free_poisson(ratios.latent_ratio, ratios.init_scale).shares(size, rank)
+    size, dtype, (spectrum, seen) = len(rotation), eigenvalues.dtype, measured
     offset = jnp.full((), 0.0 if target_free else 1.0, dtype)
     return Ensemble(
         weights=rotation * square_root(eigenvalues)[None, :],
@@ -295,7 +310,7 @@ def rotated(
 def rotated_untied(
     rotation: Float[Array, "size size"],
     ratios: AbstractLinear,
-    rank: Float[Array, ""],
+    squares: Float[Array, " size"],
     measured: tuple[Float[Array, " rows"], Float[Array, " rows"] | None],
 ) -> Ensemble:
     """Both factors of untied weights from one rotation, half of whose rows stand for each.
@@ -305,15 +320,13 @@ def rotated_untied(
 
     Arguments:
         rotation: U.
-        ratios: x, y and z.
-        rank: how many singular values are not 0; a whole number near size·min(1, y/2).
+        ratios: their penalty.
+        squares: the `initial_shares` λ.
         measured: the `sample_shares`, half as many as the rotation has rows.
     """
     rows, (spectrum, seen) = len(rotation) // 2, measured
-    # of rate H/2p; the jump is 2p times the variance of a weight
-    squares = free_poisson(ratios.latent_ratio / 2, 2 * ratios.init_scale).shares(2 * rows, rank)
     factors = rotation * square_root(squares)[None, :]
-    one = jnp.ones((), rank.dtype)
+    one = jnp.ones((), squares.dtype)
     return Ensemble(
         weights=factors.reshape(2, rows, 2 * rows),
         spectrum=spectrum,

@@ -10,7 +10,7 @@ import aetheory as ae
 from aetheory.linear.expansion.planar import _digits, _free_moments
 from aetheory.linear.expansion.words import canonical
 from aetheory.linear.theories.balanced_rotations import balanced_rotations, hadamard_matrix, rotation_sizes
-from aetheory.linear.theories.rotations import rotated, sample_shares
+from aetheory.linear.theories.rotations import initial_shares, rotated, sample_shares
 
 X, Y, Z, SIZE, NUMBER = 0.8, 0.75, 1.6, 48, 8
 RANKS = (36, 30)
@@ -18,9 +18,9 @@ RANKS = (36, 30)
 
 def ensembles(dtype):
     ratios, ranks = ae.LinearRatios(X, Y, Z).ratios(dtype), jnp.asarray(RANKS, dtype)
-    measured = sample_shares(SIZE, ratios, ranks[1])
+    eigenvalues, measured = initial_shares(SIZE, ratios, ranks[0]), sample_shares(SIZE, ratios, ranks[1])
     rotations = jnp.asarray(balanced_rotations(SIZE, NUMBER, 0), dtype)
-    return [rotated(rotation, ratios, ranks[0], measured) for rotation in rotations]
+    return [rotated(rotation, ratios, eigenvalues, measured) for rotation in rotations]
 
 
 @pytest.mark.parametrize("size", [4, 12, 24, 32, 48, 64, 80, 88, 128])
