@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from aetheory.core.checks import is_concrete
+from aetheory.core.meaning import Meaning, meaning
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory
 
@@ -136,6 +137,10 @@ class Curve(eqx.Module):
         first = jax.tree.leaves(self.values)[0]
         return tuple(first.shape[: min(ends) - 1])
 
+    def meaning(self, name: str) -> Meaning:
+        """Long name, symbol and unit of one of its values, as the class of its problem declares them."""
+        return meaning(self.problem_type, name)
+
     def to_xarray(self) -> "xarray.Dataset":
         """The curve as a labelled dataset over `time` (and `batch_0`, `batch_1`, … for batched curves).
 
@@ -145,14 +150,14 @@ class Curve(eqx.Module):
         import xarray
 
         described = {}
-        for suffix, meaning, values in (
+        for suffix, prefix, values in (
             ("", "", self.values),
             ("_std", "standard deviation over repeats of the ", self.std),
             ("_lower", "lower end of the bracket around the ", self.lower),
             ("_upper", "upper end of the bracket around the ", self.upper),
         ):
             for name, array in () if values is None else values.items():
-                described[f"{name}{suffix}"] = self._variable(name, array, meaning)
+                described[f"{name}{suffix}"] = self._variable(name, array, prefix)
         attributes: dict[str, Any] = {"label": self.label, "num_repeats": self.num_repeats}
         if self.stats is not None:
             attributes["num_steps"] = int(np.max(np.asarray(self.stats.num_steps)))
@@ -161,12 +166,12 @@ class Curve(eqx.Module):
         time = ("time", self._common_times(), {"long_name": kind, "units": "1"})
         return xarray.Dataset(described, coords={"time": time}, attrs=attributes)
 
-    def _variable(self, name: str, array: Any, meaning: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
+    def _variable(self, name: str, array: Any, prefix: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
         leading = len(self.batch_shape)
         further = np.ndim(array) - leading - 1
         dims = (*(f"batch_{k}" for k in range(leading)), "time", *(f"{name}_{k}" for k in range(further)))
-        long_name = f"{name} risk" if name in ("train", "population") else name.replace("_", " ")
-        return dims, np.asarray(array), {"long_name": meaning + long_name, "units": "1"}
+        attributes = self.meaning(name).attributes
+        return dims, np.asarray(array), attributes | {"long_name": prefix + attributes["long_name"]}
 
     def _common_times(self) -> np.ndarray:
         """The times without the leading axes that `jax.vmap` gives them."""

@@ -2,13 +2,14 @@
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from aetheory.core.checks import did_you_mean, fail, keyword_only
 from aetheory.core.curve import Values
+from aetheory.core.meaning import PROBLEM_TYPES, Meaning
 from aetheory.core.precision import exact_products
 from aetheory.core.solve import SolverStats
 from aetheory.core.theory import AbstractTheory, Citation
@@ -63,6 +64,14 @@ class AbstractProblem(eqx.Module):
     """Where the system comes from."""
     free_numbers: eqx.AbstractClassVar[tuple[str, ...]]
     """The numbers of `continuous()` that its theories are differentiable in."""
+    meanings: ClassVar[Mapping[str, Meaning]] = {}
+    """Meaning of the values of its curves and of its `products`; fields declare theirs by `described` metadata."""
+    products: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Products of `free_numbers` that a fit reports too, such as c = xy, by name."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        PROBLEM_TYPES.append(cls)
 
     @abc.abstractmethod
     def default_theory(self) -> AbstractTheory:

@@ -14,8 +14,9 @@ import optax
 from jaxtyping import Array
 from jaxtyping import Real as RealArray
 
-from aetheory.core.checks import check_choice, check_real, check_steps, common_float_dtype, fail, static_integer
+from aetheory.core.checks import check_choice, check_steps, common_float_dtype, fail, static_integer
 from aetheory.core.dictionary import normalise_columns
+from aetheory.core.meaning import NONNEGATIVE, POSITIVE, Meaning, check_fields, described
 from aetheory.core.problem import AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.group_sparse.coherence import check_pair
@@ -35,6 +36,11 @@ Real = float | int | np.number | RealArray[Array, "..."] | RealArray[np.ndarray,
 def _whole(name: str, default: int) -> Any:
     """Field of a positive integer that decides shapes."""
     return eqx.field(static=True, default=default, converter=functools.partial(static_integer, name))
+
+
+def _number(default: float, long_name: str, symbol: str = "", **more: Any) -> Any:
+    """Field of a number that may be traced, with its meaning."""
+    return eqx.field(default=default, metadata=described(long_name, symbol, **more))
 
 
 class RecoveryProblem(AbstractProblem):
@@ -66,26 +72,33 @@ class RecoveryProblem(AbstractProblem):
     num_groups: int = _whole("num_groups", 500)
     group_size: int = _whole("group_size", 2)
     num_active: int = _whole("num_active", 3)
-    min_norm: Real = 4.0
-    max_norm: Real = 5.0
-    signal_to_noise: Real | None = 1.0
-    threshold: Real = 2.0
-    start_correlation: Real = 0.56
+    min_norm: Real = _number(4.0, "smallest norm of a group", r"B_{\min}", **POSITIVE)
+    max_norm: Real = _number(5.0, "largest norm of a group", r"B_{\max}", **POSITIVE)
+    signal_to_noise: Real | None = _number(1.0, "signal-to-noise ratio", unit="dB")
+    threshold: Real = _number(2.0, "threshold", r"\lambda", **NONNEGATIVE)
+    start_correlation: Real = _number(0.56, "correlation of the start", "c", maximum=1.0, **POSITIVE)
     optimizer: str | optax.GradientTransformation = eqx.field(static=True, default="adam")
-    learning_rate: Real = 1e-3
+    learning_rate: Real = _number(1e-3, "learning rate", r"\eta", **POSITIVE)
     batch_size: int = _whole("batch_size", 10_000)
     network: str = eqx.field(static=True, default="group")
     given: tuple[GroupSparseSource, GroupSparseAutoencoder] | None = None
 
     theories: ClassVar = THEORIES
+    meanings: ClassVar = {
+        "distance": Meaning("squared distance of the dictionaries", r"\|A-A^*\|_F^2"),
+        "correlation": Meaning("mean correlation with the true columns", r"\langle a_i, a_i^*\rangle"),
+        "column_norm": Meaning("mean norm of a column"),
+        "found": Meaning("active groups that are found", axis="rate"),
+        "invented": Meaning("inactive groups that are taken for active ones", axis="rate"),
+        "exact": Meaning("samples with the exact support", axis="rate"),
+    }
     citations: ClassVar = (Citation("theodosis2021convergence", "(1)–(2), (11)–(15), Fig. 3"),)
 
     def __check_init__(self) -> None:
         check_law(self.num_active, self.num_groups, self.min_norm, self.max_norm, self.signal_to_noise)
-        check_real("learning_rate", self.learning_rate, "finite and positive", minimum=0.0, strict=True)
-        check_real("threshold", self.threshold, "finite and nonnegative", minimum=0.0)
+        check_fields(self, "learning_rate", "threshold")
         if self.given is None:
-            check_real("start_correlation", self.start_correlation, "in (0, 1]", minimum=0.0, maximum=1.0, strict=True)
+            check_fields(self, "start_correlation")
         check_choice("network", self.network, NETWORKS)
         named = isinstance(self.optimizer, str) and self.optimizer in OPTIMIZERS
         if not (named or isinstance(self.optimizer, optax.GradientTransformation)):

@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import diffrax
 import equinox as eqx
@@ -37,6 +37,11 @@ class RecoveryTheory(AbstractTheory):
 
     values: Callable[[Any, Steps], Bracketed]
 
+    @property
+    def is_explicit(self) -> bool:
+        """True: no training is followed."""
+        return True
+
     def curve(self, problem: Any, times: Any) -> Curve:
         """Predicted values of a problem after these numbers of steps.
 
@@ -63,8 +68,6 @@ class TrajectoryTheory(AbstractTheory):
 
     process: Callable[..., Process]
     optimizers: tuple[str, ...] | None = None
-
-    is_explicit: ClassVar[bool] = False
 
     def curve(
         self,

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from aetheory.core.checks import as_float, check_dimension, check_real, fail, is_concrete
+from aetheory.core.meaning import NONNEGATIVE, POSITIVE, Meaning, check_fields, described
 from aetheory.core.solve import DEFAULT_MAX_STEPS
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.linear.data import population_variances
@@ -27,6 +28,8 @@ from aetheory.linear.theories.untied_modes import UNTIED_MODES
 
 _PENALTIES = ("weight_decay", "input_noise")
 _OPTIONAL = (*_PENALTIES, "tied")
+
+_RISK_AXIS = r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$"
 
 _NOTABLE = 0.05
 """Estimated error of a named regime that is worth a warning, as a share of max(1, initial risk)."""
@@ -60,6 +63,15 @@ class _AbstractPrism(AbstractLinear):
     theories: ClassVar = THEORIES
     citations: ClassVar = (Citation("golikov2026prism"), Citation("yarotsky2026gradient"))
     free_numbers: ClassVar = ("init_scale", "latent_ratio", "sample_ratio")
+    products: ClassVar = {"init_strength": ("init_scale", "latent_ratio")}
+    meanings: ClassVar = {
+        "train": Meaning("train risk", r"R_{\mathrm{train}}", axis=_RISK_AXIS),
+        "population": Meaning("population risk", r"R_{\mathrm{pop}}", axis=_RISK_AXIS),
+        "init_strength": Meaning("initial strength", r"H\sigma^2"),
+        "init_scale": Meaning("initial scale", r"p\sigma^2", **NONNEGATIVE),
+        "latent_ratio": Meaning("hidden units per input dimension", "H/p", **POSITIVE),
+        "sample_ratio": Meaning("input dimensions per sample", "p/N", **NONNEGATIVE),
+    }
 
     def ratios(self, dtype: Any) -> "LinearRatios":
         """x, y, z and p as arrays of one precision and one shape."""
@@ -164,20 +176,20 @@ class LinearProblem(_AbstractPrism):
     autoencoders", arXiv:2606.05335.
     """
 
-    input_dim: Real
-    latent_dim: Real
-    num_samples: Real
-    init_variance: Real
+    input_dim: Real = eqx.field(metadata=described("input dimension", "p"))
+    latent_dim: Real = eqx.field(metadata=described("hidden units", "H"))
+    num_samples: Real = eqx.field(metadata=described("training samples", "N"))
+    init_variance: Real = eqx.field(metadata=described("initial variance of a weight", r"\sigma^2", **NONNEGATIVE))
     covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
-    weight_decay: Real | None = None
-    input_noise: Real | None = None
+    weight_decay: Real | None = eqx.field(default=None, metadata=described("weight decay", r"\gamma", **NONNEGATIVE))
+    input_noise: Real | None = eqx.field(default=None, metadata=described("input noise", r"\varepsilon", **NONNEGATIVE))
     tied: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self) -> None:
         check_dimension("input_dim", self.input_dim)
         check_dimension("latent_dim", self.latent_dim)
         check_dimension("num_samples", self.num_samples, allow_infinity=True)
-        check_real("init_variance", self.init_variance, "finite and nonnegative", minimum=0.0)
+        check_fields(self, "init_variance")
         self.check_loss()
         if self.covariance is None or not is_concrete(self.input_dim):
             return
@@ -304,16 +316,14 @@ class LinearRatios(_AbstractPrism):
     init_scale: Real
     latent_ratio: Real
     sample_ratio: Real
-    input_dim: Real = math.inf
+    input_dim: Real = eqx.field(default=math.inf, metadata=described("input dimension", "p"))
     covariance: Float[Array, " input_dim"] | None = eqx.field(converter=population_variances, default=None)
-    weight_decay: Real | None = None
-    input_noise: Real | None = None
+    weight_decay: Real | None = eqx.field(default=None, metadata=described("weight decay", r"\gamma", **NONNEGATIVE))
+    input_noise: Real | None = eqx.field(default=None, metadata=described("input noise", r"\varepsilon", **NONNEGATIVE))
     tied: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self) -> None:
-        check_real("init_scale", self.init_scale, "finite and nonnegative", minimum=0.0)
-        check_real("latent_ratio", self.latent_ratio, "finite and positive", minimum=0.0, strict=True)
-        check_real("sample_ratio", self.sample_ratio, "finite and nonnegative", minimum=0.0)
+        check_fields(self, *self.free_numbers)
         check_dimension("input_dim", self.input_dim, allow_infinity=True)
         self.check_loss()
 

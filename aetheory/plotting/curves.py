@@ -7,24 +7,17 @@ import numpy as np
 
 from aetheory.core.checks import check_instance, fail
 from aetheory.core.curve import Curve
+from aetheory.core.meaning import meaning
 from aetheory.inference import Fit
+from aetheory.inference.fit_problem import LINEAR
 from aetheory.inference.sensitivities import Sensitivities
 from aetheory.plotting.axes import COLOURS, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LOOKS = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
-_LOOK = dict(zip(("train", "population"), _LOOKS, strict=False))
-
-
-_SYMBOLS = {
-    "init_scale": r"$p\sigma^2$",
-    "latent_ratio": r"$H/p$",
-    "sample_ratio": r"$p/N$",
-    "init_strength": r"$H\sigma^2$",
-    "time_unit": "time unit",
-}
+_STYLES = (("-", "o"), ("--", "s"), (":", "^"), ("-.", "D"))
+"""Line and marker of the first value, of the second, and so on."""
 
 
 def plot(
@@ -43,7 +36,7 @@ def plot(
     Arguments:
         curve: a single curve (no batch axes), of any system.
         ax: where to draw; new axes when omitted.
-        values: which of the curve's values to draw; train and population risk where it has them, otherwise the first.
+        values: which of the curve's values to draw; by default the first and those on the same axis.
         colour: one colour for all of them; the next of the axes' cycle when omitted.
         label: the legend entry (the curve's own label when omitted), to which the name of the value is added.
 
@@ -64,7 +57,7 @@ def plot(
     ax = new_axes() if ax is None else ax
     markers, times = curve.num_repeats > 0, np.asarray(curve.times)
     for index, name in enumerate(chosen):
-        line, marker = _LOOKS[index % len(_LOOKS)]
+        line, marker = _STYLES[index % len(_STYLES)]
         drawn_values = np.asarray(curve.values[name])
         look: dict[str, Any] = {"linestyle": "none", "marker": marker} if markers else {"linestyle": line}
         if markers and index:
@@ -79,14 +72,17 @@ def plot(
             lower, upper = (np.asarray(bound[name]) for bound in (curve.lower, curve.upper))
             ax.fill_between(times, lower, upper, color=colour, alpha=0.3, linewidth=0)
     ax.set_xlabel("step" if np.issubdtype(times.dtype, np.integer) else r"flow time $t$")
-    risk = set(chosen) <= {"train", "population", "risk"}
-    ax.set_ylabel(r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/p$" if risk else ", ".join(chosen).replace("_", " "))
+    axes = {curve.meaning(name).axis for name in chosen}
+    label_of_axis = axes.pop() if len(axes) == 1 else ""
+    ax.set_ylabel(label_of_axis or ", ".join(curve.meaning(name).long_name for name in chosen))
     return ax
 
 
 def _default_values(curve: Curve) -> tuple[str, ...]:
-    names = tuple(curve.values)
-    return ("train", "population") if {"train", "population"} <= set(names) else names[:1]
+    """The first value, and those that share its declared axis."""
+    first, *others = curve.values
+    axis = curve.meaning(first).axis
+    return (first, *(name for name in others if axis and curve.meaning(name).axis == axis))
 
 
 def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
@@ -97,32 +93,40 @@ def plot_fit(fit: Fit, ax: "Axes | None" = None) -> "Axes":
         ax: where to draw; new axes when omitted.
 
     Returns:
-        The axes; the title names the regime and the parameters that the curve determines.
+        The axes; the title names the theory and the parameters that the curve determines.
     """
+    check_instance("fit", fit, Fit, "what `ae.fit` returns")
     ax = new_axes() if ax is None else ax
     observed = fit.observations
     fine = np.linspace(observed.times[0], observed.times[-1], 201)
     curve = fit.curve(fine)
-    determined = set(fit.free) - set(fit.not_identifiable)
-    for index, risk in enumerate(observed.risks):
-        line, marker = _LOOK[risk]
-        colour = COLOURS[index]
+    for index, name in enumerate(observed.risks):
+        line, marker = _STYLES[index % len(_STYLES)]
+        colour = COLOURS[index % len(COLOURS)]
         errors = None if observed.errors is None else 2 * observed.errors[index]
-        look: dict[str, Any] = {"markerfacecolor": "none"} if risk == "population" else {}
+        look: dict[str, Any] = {"markerfacecolor": "none"} if index else {}
         ax.errorbar(
             observed.times, observed.values[index], errors, linestyle="none", marker=marker, markersize=3.5,
-            color=colour, elinewidth=1, label=f"observed, {risk}", **look,
+            color=colour, elinewidth=1, label=f"observed, {name}", **look,
         )  # fmt: skip
-        ax.plot(fine, np.asarray(getattr(curve, risk)), line, color=colour, linewidth=1.5, label=f"fit, {risk}")
-    named = [
-        f"{_SYMBOLS[name]} = {one.value:.3g} ± {100 * one.standard_error:.2g} %"
-        for name, one in fit.estimates.items()
-        if one.identifiable and name in _SYMBOLS and not (name == "init_strength" and "init_scale" in determined)
-    ]
-    ax.set_title("\n".join([f"{fit.regime} regime", ", ".join(named)]), fontsize=8)
-    ax.set(xlabel="recorded time", ylabel="risk")
+        ax.plot(fine, np.asarray(curve.values[name]), line, color=colour, linewidth=1.5, label=f"fit, {name}")
+    ax.set_title("\n".join([f"{fit.regime} regime", ", ".join(_determined(fit))]), fontsize=8)
+    axis = curve.meaning(observed.risks[0]).axis
+    ax.set(xlabel="recorded time", ylabel=axis or ", ".join(observed.risks))
     ax.legend(frameon=False, fontsize=8)
     return ax
+
+
+def _determined(fit: Fit) -> list[str]:
+    """Estimates that the curve determines; a product of parameters only where these are not determined themselves."""
+    lines = []
+    for name, estimate in fit.estimates.items():
+        factors = fit.problem.products.get(name, ())
+        known = bool(factors) and all(fit.estimates[factor].identifiable for factor in factors)
+        if estimate.identifiable and not known:
+            error = "" if name in LINEAR else f" ± {100 * estimate.standard_error:.2g} %"
+            lines.append(f"{meaning(type(fit.problem), name).label} = {estimate.value:.3g}{error}")
+    return lines
 
 
 def plot_sensitivities(sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None) -> "Axes":
@@ -133,7 +137,7 @@ def plot_sensitivities(sensitivities: Sensitivities, ax: "Axes | None" = None, *
     Arguments:
         sensitivities: of `ae.sensitivities`.
         ax: where to draw; new axes when omitted.
-        value: which of the curve's values; the last one when omitted, which is the population risk of a linear problem.
+        value: which of the curve's values; the last one when omitted, the population risk where it has both.
 
     Raises:
         ValueError: a value that the curve does not have.
@@ -145,8 +149,9 @@ def plot_sensitivities(sensitivities: Sensitivities, ax: "Axes | None" = None, *
     ax = new_axes() if ax is None else ax
     times = np.asarray(sensitivities.curve.times)
     for index, (name, answer) in enumerate(sensitivities.derivatives.items()):
-        colour, line, values = COLOURS[index], _LOOKS[index % len(_LOOKS)][0], np.asarray(answer[value])
-        ax.plot(times, values, line, color=colour, linewidth=1.5, label=_SYMBOLS.get(name, name))
+        colour, line, values = COLOURS[index], _STYLES[index % len(_STYLES)][0], np.asarray(answer[value])
+        label = meaning(sensitivities.curve.problem_type, name).label
+        ax.plot(times, values, line, color=colour, linewidth=1.5, label=label)
         ax.fill_between(times, 0, values, color=colour, alpha=0.12, linewidth=0)
     ax.axhline(0, color="0.6", linewidth=0.8)
     ax.set(xlabel=r"flow time $t$", ylabel=r"$\partial R/\partial\log\theta$")

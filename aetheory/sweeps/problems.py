@@ -219,7 +219,7 @@ class Prediction(_ProblemTask):
             program = Program(self._call, (theory, tuple(sorted(fixed.items()))))
             label = f"theory {_theory_name(theory)}, {label_of(fixed)}"
             chosen = self._problem.from_parameters({**first, **fixed}, continuous=True).find_theory(theory)
-            batch = CLOSED_FORM_BATCH if getattr(chosen, "is_explicit", False) else 1
+            batch = CLOSED_FORM_BATCH if chosen.is_explicit else 1
             group = columns_group(program, grid, traced, fixed, float)
             group = group._replace(label=label, cpu_batch=batch, compiler_options=_CLOSED_FORM_COMPILER)
             groups.append(group)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from aetheory.core.checks import check_instance, fail
+from aetheory.core.meaning import meaning
 from aetheory.core.store import SETTINGS
 from aetheory.sweeps.blocks import FAILED, Plan, Region, regions
 from aetheory.sweeps.programs import Output, Results
@@ -105,8 +106,8 @@ class Layout(NamedTuple):
 
 
 def _described(name: str) -> dict[str, Any]:
-    """Long name and units of a variable; every number of the theory is without a unit."""
-    return {"long_name": _LONG_NAMES.get(name, name.replace("_", " ")), "units": "1"}
+    """Long name and units of a variable."""
+    return {"long_name": _LONG_NAMES[name], "units": "1"} if name in _LONG_NAMES else meaning(None, name).attributes
 
 
 def check_names(plan: Plan, outputs: Mapping[str, Output]) -> None:

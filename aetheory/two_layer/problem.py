@@ -13,13 +13,13 @@ from jaxtyping import Real as Real_
 from aetheory.core.checks import (
     check_choice,
     check_covariance,
-    check_real,
     check_samples,
     fail,
     is_concrete,
     keyword_only,
     static_integer,
 )
+from aetheory.core.meaning import NONNEGATIVE, POSITIVE, Meaning, check_fields, described
 from aetheory.core.problem import AbstractExperiment, AbstractProblem
 from aetheory.core.theory import AbstractTheory, Citation
 from aetheory.two_layer.activations import as_activation
@@ -84,19 +84,26 @@ class TwoLayerProblem(AbstractProblem):
     Source: A. Shevchenko, K. Kögler, H. Hassani, M. Mondelli, arXiv:2212.13468; sparse sources: arXiv:2402.05013.
     """
 
-    input_dim: Real
-    num_units: Real
+    input_dim: Real = eqx.field(metadata=described("input dimension", "d", **POSITIVE))
+    num_units: Real = eqx.field(metadata=described("hidden units", "n", **POSITIVE))
     activation: Any = "sign"
     method: str = eqx.field(static=True, default="tied")
     covariance: Any = None
     source: Any = None
     start: Any = None
-    step_size: Real | None = None
+    step_size: Real | None = eqx.field(default=None, metadata=described("step size", r"\eta", **POSITIVE))
     batch_size: int | None = eqx.field(static=True, default=None)
     optimizer: optax.GradientTransformation | None = eqx.field(static=True, default=None)
-    alpha: Real | None = None
+    alpha: Real | None = eqx.field(
+        default=None, metadata=described("nonlinearity of the activation", r"\alpha", **NONNEGATIVE)
+    )
 
     theories: ClassVar = THEORIES
+    meanings: ClassVar = {
+        "risk": Meaning("risk", "R", axis=r"risk $R = \mathbb{E}\,\|x-\hat x\|^2/d$"),
+        "second_moment": Meaning("second moment of the kernel", r"\mathrm{tr}\,K^2/n"),
+        "overlap": Meaning("overlap with the start", r"\mathrm{tr}\,B(t)\Sigma B(0)^\top/n"),
+    }
     citations: ClassVar = (Citation("shevchenko2023fundamental", "eq. (1.1)"), Citation("kogler2024compression"))
 
     def __post_init__(self) -> None:
@@ -112,11 +119,7 @@ class TwoLayerProblem(AbstractProblem):
         self._check_start()
 
     def _check_numbers(self) -> None:
-        for name in ("input_dim", "num_units", "step_size"):
-            if (value := getattr(self, name)) is not None:
-                check_real(name, value, "finite and positive", minimum=0.0, strict=True)
-        if self.alpha is not None:
-            check_real("alpha", self.alpha, "finite and nonnegative", minimum=0.0)
+        check_fields(self, "input_dim", "num_units", "step_size", "alpha")
         for name, methods in _METHODS_WITH.items():
             if self.method not in methods and (value := getattr(self, name)) is not None:
                 raise fail(name, f"None for the method {self.method!r}", value)

@@ -29,6 +29,11 @@ class EndPoint(AbstractTheory):
 
     risk: Callable[[Any], Float[Array, "*batch"]]
 
+    @property
+    def is_explicit(self) -> bool:
+        """True: no flow is solved."""
+        return True
+
     def curve(self, problem: Any, times: Any) -> Curve:
         """Risk at the end, at all times; numbers of units and dimensions may be real, traced or arrays.
 

@@ -91,6 +91,16 @@ def test_fit_shows_observations_with_errors_and_the_fitted_curve(x64):
     plt.close("all")
 
 
+def test_fit_of_another_system(x64):
+    observed = {"time": [0, 1, 2], "risk": [0.7, 0.7, 0.7]}
+    problem = ae.TwoLayerProblem(20, 9, method="sgd")
+    ax = plot_fit(ae.fit(observed, "gaussian", free=["num_units"], problem=problem, fixed={"alpha": 0.5}))
+    assert "gaussian regime" in ax.get_title()
+    assert "risk" in ax.get_ylabel()
+    assert set(ax.get_legend_handles_labels()[1]) == {"observed, risk", "fit, risk"}
+    plt.close("all")
+
+
 def test_sensitivities_have_a_line_for_each_ratio(x64):
     found = ae.sensitivities(ae.LinearRatios(0.5, 0.5, 1.0), np.linspace(0, 1, 5), "mean-field")
     lines = plot_sensitivities(found).get_lines()[:3]
