@@ -222,11 +222,13 @@ def fit(
     from aetheory.inference import Observations
     from aetheory.inference import fit as fit_curve
     from aetheory.linear.flow_time import flow_time
+    from aetheory.linear.problem import LinearProblem
 
     columns = {"time": time, "train": train, "population": population}
     try:
         known = {name: float(value) for name, _, value in (pair.partition("=") for pair in fixed or [])}
-        observations = Observations.read_csv(path, {role: name for role, name in columns.items() if name is not None})
+        given = {value: name for value, name in columns.items() if name is not None}
+        observations = Observations.read_csv(path, given, LinearProblem)
         candidates = [tuple(one.split(",")) for one in model] if model else None
         if learning_rate is not None and input_dim is not None:
             options: Any = {"reduction": reduction, "batch_size": batch_size, "momentum": momentum}

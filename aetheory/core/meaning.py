@@ -67,13 +67,21 @@ def meaning(problem_type: type | None, name: str) -> Meaning:
     with spaces for underscores.
     """
     for one in PROBLEM_TYPES if problem_type is None else [problem_type]:
-        if name in (declared := getattr(one, "meanings", {})):
-            found: Meaning = declared[name]
-            return found
+        declared: dict[str, Meaning] = {**getattr(one, "meanings", {}), **getattr(one, "number_meanings", {})}
+        if name in declared:
+            return declared[name]
         for field in dataclasses.fields(one):
             if field.name == name and "meaning" in field.metadata:
                 return field.metadata["meaning"]  # type: ignore[no-any-return]
     return Meaning(name.replace("_", " "))
+
+
+def value_names(problem_type: type | None = None) -> tuple[str, ...]:
+    """Declared names of the values of a problem's curves; of all problems where no class is given."""
+    names: dict[str, None] = {}
+    for one in PROBLEM_TYPES if problem_type is None else [problem_type]:
+        names |= dict.fromkeys(getattr(one, "meanings", {}))
+    return tuple(names)
 
 
 def check_fields(problem: Any, *names: str) -> None:

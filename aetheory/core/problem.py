@@ -65,9 +65,13 @@ class AbstractProblem(eqx.Module):
     free_numbers: eqx.AbstractClassVar[tuple[str, ...]]
     """The numbers of `continuous()` that its theories are differentiable in."""
     meanings: ClassVar[Mapping[str, Meaning]] = {}
-    """Meaning of the values of its curves and of its `products`; fields declare theirs by `described` metadata."""
+    """Meaning of the values of its curves, by name; fields declare theirs by `described` metadata."""
+    number_meanings: ClassVar[Mapping[str, Meaning]] = {}
+    """Meaning of its numbers that are not fields of every class, such as ratios and `products`."""
     products: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Products of `free_numbers` that a fit reports too, such as c = xy, by name."""
+    takes_input_dim: ClassVar[bool] = False
+    """Whether `problem(input_dim)` makes problems of several dimensions, so that a fit can be corrected for size."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

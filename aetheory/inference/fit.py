@@ -144,13 +144,13 @@ def fit(
     Source: the curves: arXiv:2606.05335; M. Branch, T. Coleman, Y. Li (1999) for the method; G. Schwarz (1978) for the
     criterion.
     """
-    observations = curve if isinstance(curve, Observations) else Observations.of(curve)
     for argument, given in {"fixed": fixed, "bounds": bounds}.items():
         check_instance(argument, given, Mapping | None, "a mapping from parameters to values")
     check_instance("free", free, Sequence | None, "a sequence of names of parameters")
     if problem is not None:
         check_instance("problem", problem, AbstractProblem, "a problem, such as an ae.LinearProblem")
     real, bounds = _LINEAR if problem is None else problem.continuous(), bounds or {}
+    observations = curve if isinstance(curve, Observations) else Observations.of(curve, type(real))
     names, values = split_parameters(real, free, fixed or {})
     if not set(bounds) <= set(names):
         raise fail("bounds", f"given for free parameters only ({', '.join(names)})", sorted(bounds))

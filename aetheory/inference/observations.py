@@ -11,17 +11,16 @@ from jaxtyping import Float64
 
 from aetheory.core.checks import fail
 from aetheory.core.curve import Curve
-
-_ROLES = ("time", "train", "population")
+from aetheory.core.meaning import value_names
 
 
 @dataclass(frozen=True)
 class Observations:
-    """Observed risks at common times.
+    """Observed values, such as risks, at common times.
 
     Arguments:
         times: shape (num_times,), in the recorded unit.
-        risks: which values were observed: "train" and "population" risk of a linear problem.
+        risks: names of the observed values of a curve, such as "train" and "population".
         values: their means over the repeats, shape (num_risks, num_times).
         errors: standard errors of these means, of the same shape; `None` where they are not known.
         repeats: the single repeats, shape (num_repeats, num_risks, num_times); `None` where they are not known.
@@ -36,32 +35,36 @@ class Observations:
     num_repeats: int = 1
 
     @classmethod
-    def read_csv(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> "Observations":
-        """Read the columns `time`, `train` and `population` of a file with a header, or those that are there.
+    def read_csv(
+        cls, path: str | Path, columns: Mapping[str, str] | None = None, problem_type: type | None = None
+    ) -> "Observations":
+        """Observations in a CSV file with a header: its column `time`, and those named like values of a curve.
 
         Arguments:
             path: the file.
-            columns: other names for them, e.g. `{"time": "epoch", "train": "loss"}`, which must be there.
+            columns: other headers for them, e.g. `{"time": "epoch", "train": "loss"}`, which must be there.
+            problem_type: class of the problem that was trained, whose values are read; any problem's when omitted.
 
         Raises:
-            ValueError: no such column, or an entry that is no number.
+            ValueError: an unknown value, no such column, or an entry that is no number.
             OSError: the file cannot be read.
         """
-        return _of_arrays(_read_columns(path, columns or {}))
+        return _of_arrays(_read_columns(path, columns or {}, value_names(problem_type)))
 
     @classmethod
-    def of(cls, observed: Any) -> "Observations":
-        """The observations in whatever `fit` takes.
+    def of(cls, observed: Any, problem_type: type | None = None) -> "Observations":
+        """Observations from a curve, repeats of it, arrays or a file: what `fit` takes.
 
         Arguments:
             observed: a `Curve`, with a leading axis for repeats where it has one; a sequence of curves, one a repeat;
                 a mapping from "time" and names of risks to arrays of shape (num_times,) or (num_repeats, num_times);
                 or the path of a CSV file.
+            problem_type: as for `read_csv`, where a file is read.
 
         Raises:
             ValueError: NaN or infinite entries, shapes that do not fit, times that are not increasing, no risk.
         """
-        found = _of_arrays(_arrays(observed))
+        found = _of_arrays(_arrays(observed, value_names(problem_type)))
         std, count = getattr(observed, "std", None), getattr(observed, "num_repeats", 0)
         if std is None or count < 2 or found.repeats is not None:
             return found
@@ -80,15 +83,15 @@ class Observations:
         return weights
 
     def with_repeats(self, repeats: Float64[np.ndarray, "repeats risks times"]) -> "Observations":
-        """What several repeats tell, with the scatter of their mean."""
+        """Observations of the mean of these repeats, with its standard errors."""
         errors = repeats.std(axis=0, ddof=1) / len(repeats) ** 0.5
         return Observations(self.times, self.risks, repeats.mean(axis=0), errors, repeats, len(repeats))
 
 
-def _arrays(observed: Any) -> Mapping[str, Any]:
-    """Times and risks by name."""
+def _arrays(observed: Any, values: Sequence[str]) -> Mapping[str, Any]:
+    """Times and values by name."""
     if isinstance(observed, str | Path):
-        return _read_columns(observed, {})
+        return _read_columns(observed, {}, values)
     if isinstance(observed, Mapping):
         return observed
     if isinstance(observed, Curve):
@@ -104,9 +107,11 @@ def _arrays(observed: Any) -> Mapping[str, Any]:
 
 
 def _of_arrays(arrays: Mapping[str, Any]) -> Observations:
-    risks = tuple(sorted((name for name in arrays if name != "time"), key=lambda name: name != "train"))
+    risks = tuple(name for name in arrays if name != "time")
     if "time" not in arrays or not risks:
-        raise fail("curve", "a mapping from 'time' and one or both of 'train' and 'population'", sorted(arrays))
+        raise fail(
+            "curve", "a mapping from 'time' and names of values, such as 'train' and 'population'", sorted(arrays)
+        )
     times = _finite("time", arrays["time"])
     if times.ndim != 1 or times.size == 0 or (times < 0).any() or (np.diff(times) < 0).any():
         raise fail("time", "a non-empty vector of nonnegative times in increasing order", arrays["time"])
@@ -127,17 +132,17 @@ def _finite(name: str, values: Any) -> Float64[np.ndarray, "..."]:
     return array
 
 
-def _read_columns(path: str | Path, columns: Mapping[str, str]) -> dict[str, list[float]]:
+def _read_columns(path: str | Path, columns: Mapping[str, str], values: Sequence[str]) -> dict[str, list[float]]:
     """The columns of a CSV file by what they stand for."""
-    if unknown := set(columns) - set(_ROLES):
-        raise fail("columns", "a mapping from 'time', 'train' and 'population'", sorted(unknown))
+    if unknown := set(columns) - {"time", *values}:
+        raise fail("columns", f"a mapping from 'time' and {', '.join(map(repr, values))}", sorted(unknown))
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
         header, *rows = list(csv.reader(file, skipinitialspace=True)) or [[]]
     names = [name.strip() for name in header]
-    wanted = {"time": "time"} | {role: role for role in _ROLES if role in names} | dict(columns)
+    wanted = {"time": "time"} | {value: value for value in values if value in names} | dict(columns)
     missing = [name for name in wanted.values() if name not in names]
     if missing or len(wanted) == 1:
-        named = ", ".join(map(repr, missing)) or "'train' or 'population'"
+        named = ", ".join(map(repr, missing)) or " or ".join(map(repr, values))
         raise ValueError(f"File {path} has no column {named}; its columns are {', '.join(map(repr, names))}.")
     try:
         return {role: [float(row[names.index(name)]) for row in rows if row] for role, name in wanted.items()}

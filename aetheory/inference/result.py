@@ -1,5 +1,6 @@
-"""What a fit returns."""
+"""`Fit`, the result of `fit`: estimates, their intervals, the verdict and warnings."""
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,14 +14,16 @@ from jaxtyping import Float64
 from scipy.stats import t as student
 
 from aetheory.core.curve import Curve
+from aetheory.core.meaning import meaning
 from aetheory.core.predict import predict
+from aetheory.core.problem import AbstractProblem
 from aetheory.inference.finite_size import Correction
 from aetheory.inference.fit_problem import LINEAR, FitProblem, with_numbers
 from aetheory.inference.uncertainty import Uncertainty
 from aetheory.inference.verdict import Verdict, judge
 
 _LARGEST_ERROR = 1.0
-"""In a logarithm: a parameter that is only known to within a factor e is not identified by the data."""
+"""Standard error of a logarithm above which the parameter is called not identifiable: a factor e."""
 
 _METHODS = {
     "repeats": "scatter of the repeats",
@@ -90,10 +93,11 @@ class Fit(FitProblem):
 
     @cached_property
     def estimates(self) -> dict[str, Estimate]:
-        """Of every free parameter, and of "init_strength" c = Hσ² = xy where it is made of them."""
+        """Estimates of every free parameter, and of the problem's `products` of them, such as c = Hσ² = xy."""
         gradients, (lower, upper) = dict(zip(self.free, np.eye(len(self.free)), strict=True)), self.ends
-        if {"init_scale", "latent_ratio"} <= set(gradients):
-            gradients["init_strength"] = gradients["init_scale"] + gradients["latent_ratio"]
+        for product, factors in self.problem.products.items():
+            if set(factors) <= set(gradients):
+                gradients[product] = np.sum([gradients[factor] for factor in factors], axis=0)
         near = np.minimum(self.coordinates - lower, upper - self.coordinates) < 5e-3 * (upper - lower)
         quantile, found = float(student.ppf(0.975, self.uncertainty.degrees_of_freedom)), {}
         for name, gradient in gradients.items():
@@ -137,7 +141,7 @@ class Fit(FitProblem):
 
     @property
     def messages(self) -> tuple[str, ...]:
-        """What is to be known before the numbers are trusted."""
+        """Warnings to read before the estimates are used."""
         return tuple(self._messages())
 
     def _messages(self) -> Iterator[str]:
@@ -146,7 +150,8 @@ class Fit(FitProblem):
         if self.verdict.answer == "does not explain" and "time_unit" not in self.free and self._counts_steps:
             yield "The times look like numbers of steps: make `time_unit` free, or convert them by `ae.flow_time`."
         if self.uncertainty.method == "newey-west" and self.input_dim is None and self.verdict.answer == "explains":
-            yield "The intervals are of this one draw: give repeats, or `input_dim` to simulate how draws differ."
+            simulated = ", or `input_dim` to simulate how draws differ" if self.problem.takes_input_dim else ""
+            yield f"The intervals are of this one draw: give repeats{simulated}."
         if not self.converged:
             yield "The solver did not converge. Try other `bounds`, more `num_starts` or fewer parameters."
         for name in self.free:
@@ -186,7 +191,7 @@ class Fit(FitProblem):
         return replace(limit, times=recorded, values=risks, stats=None, label=f"fit, {self.regime}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the arrays, as JSON takes it: numbers that are not finite become `None`."""
+        """Results as JSON takes them, without the arrays; numbers that are not finite become `None`."""
         found = {
             "regime": self.regime,
             "verdict": self.verdict.answer,
@@ -217,13 +222,22 @@ class Fit(FitProblem):
         residuals = f"root mean square {typical:.2g}, correlation of neighbours {lagged:.2f}"
         lines.append(f"\nintervals: {_METHODS[self.uncertainty.method]}; residuals: {residuals}")
         if self.correction is not None:
-            size: Any = self.correction.problem
-            size = f"p = {size.input_dim}, H = {size.latent_dim}, N = {size.num_samples}"
-            lines.append(f"corrected for finite size by {len(self.correction.repeats)} simulations of {size}")
+            sizes = _sizes(self.correction.problem)
+            lines.append(f"corrected for finite size by {len(self.correction.repeats)} simulations of {sizes}")
         if len(self.candidates) > 1:
             above = (f"{one.regime} {one.bic - self.candidates[0].bic:.1f}" for one in self.candidates)
             lines.append(f"information criterion (BIC) above the best: {', '.join(above)}")
         return "\n".join([*lines, *self.messages])
+
+
+def _sizes(problem: AbstractProblem) -> str:
+    """Whole and infinite dimensions of a problem, each with its symbol."""
+    sizes = []
+    for one in dataclasses.fields(problem):
+        value, symbol = getattr(problem, one.name), meaning(type(problem), one.name).symbol
+        if symbol and (isinstance(value, int) or value == math.inf):
+            sizes.append(f"{symbol} = {value}")
+    return ", ".join(sizes)
 
 
 def _as_json(value: Any) -> Any:

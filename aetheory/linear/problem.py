@@ -67,6 +67,8 @@ class _AbstractPrism(AbstractLinear):
     meanings: ClassVar = {
         "train": Meaning("train risk", r"R_{\mathrm{train}}", axis=_RISK_AXIS),
         "population": Meaning("population risk", r"R_{\mathrm{pop}}", axis=_RISK_AXIS),
+    }
+    number_meanings: ClassVar = {
         "init_strength": Meaning("initial strength", r"H\sigma^2"),
         "init_scale": Meaning("initial scale", r"p\sigma^2", **NONNEGATIVE),
         "latent_ratio": Meaning("hidden units per input dimension", "H/p", **POSITIVE),
@@ -312,6 +314,8 @@ class LinearRatios(_AbstractPrism):
 
     Source: arXiv:2606.05335.
     """
+
+    takes_input_dim: ClassVar[bool] = True
 
     init_scale: Real
     latent_ratio: Real

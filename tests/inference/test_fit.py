@@ -275,3 +275,15 @@ def test_candidates_speak_of_the_problem():
     found = ae.fit(ended, free=["num_units"], problem=ae.TwoLayerProblem(20, 9, method="sgd"), fixed={"alpha": 0.5})
     assert found.theory.name == "gaussian"
     assert found.values["num_units"] == pytest.approx(20 * 0.3 * 1.5, rel=1e-3)  # R = 1 − r/(1+α)
+
+
+def test_a_fit_of_another_system_advises_what_it_takes(x64):
+    times = np.linspace(0, 2, 9)
+    problem = ae.TwoLayerProblem(20, 8, alpha=0.5)
+    curve = ae.predict(problem, times)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(9)
+    observed = {"time": times, "risk": np.asarray(curve.risk) + noise}
+    found = ae.fit(observed, free=["alpha"], fixed={"num_units": 8.0}, problem=problem)
+    assert "init_strength" not in found.estimates
+    (advice,) = [message for message in found.messages if "of this one draw" in message]
+    assert "input_dim" not in advice

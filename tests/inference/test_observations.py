@@ -27,6 +27,9 @@ def test_columns_of_a_file(tmp_path):
     found = ae.Observations.read_csv(other, {"time": "epoch", "train": "loss"})
     assert found.risks == ("train",)
     np.testing.assert_array_equal(found.times, [0, 1])
+    steps = write(tmp_path / "steps.csv", "time,risk,train\n0,1,3\n1,.5,3\n")
+    assert ae.Observations.of(steps, ae.TwoLayerProblem).risks == ("risk",)
+    assert ae.Observations.of(steps, ae.LinearProblem).risks == ("train",)
 
 
 def test_files_without_what_is_needed(tmp_path):
@@ -39,7 +42,7 @@ def test_files_without_what_is_needed(tmp_path):
         ({"date": "epoch"}, "`columns` must be a mapping"),
     ):
         with pytest.raises(ValueError, match=message):
-            ae.Observations.read_csv(path, columns)
+            ae.Observations.read_csv(path, columns, ae.LinearProblem)
     with pytest.raises(OSError, match="missing"):
         ae.Observations.of(tmp_path / "missing.csv")
 
