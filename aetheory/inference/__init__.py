@@ -1,4 +1,4 @@
-"""The inverse question: which hyperparameters, and which regime, are behind an observed loss curve."""
+"""Inference: hyperparameters and regime from an observed loss curve, sensitivities, optimal design."""
 
 from aetheory.inference.finite_size import Correction as Correction
 from aetheory.inference.fit import fit as fit

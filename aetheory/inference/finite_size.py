@@ -1,4 +1,4 @@
-"""How far a problem of finite size is from its limit, measured by simulations."""
+"""Difference between a problem of finite size and its limit, measured by simulations."""
 
 from typing import Any, NamedTuple
 
@@ -12,11 +12,11 @@ from aetheory.core.solve import require_finished
 from aetheory.inference.fit_problem import LeastSquares, with_numbers
 
 _TOLERANCE = 1e-5
-"""Of the simulated flows; what it does to a risk is far below the noise of any number of draws."""
+"""Relative tolerance of the simulated flows; its effect on a risk is far below the noise of the draws."""
 
 
 class Correction(NamedTuple):
-    """The mean of simulations less the limit of the same problem.
+    """Mean of simulations minus the limit of the same problem.
 
     Arguments:
         values: shape (num_risks, num_times).
@@ -32,7 +32,7 @@ class Correction(NamedTuple):
 
 
 def correction(squares: LeastSquares, coordinates: Float[Array, " free"], input_dim: int, batches: Any) -> Correction:
-    """Simulate the problem of this input dimension that is nearest to a fit.
+    """Correction by simulations of the problem of this input dimension that is nearest to a fit.
 
     H and N are whole numbers there, and the limit that is taken off has the same ones: the correction varies little
     from one whole number to the next, where the limit itself may vary much. `batches` are keys, as many in each, for

@@ -1,4 +1,4 @@
-"""`fit`: the hyperparameters behind an observed loss curve, and the regime that explains it best."""
+"""`fit`: hyperparameters of an observed loss curve, and the regime that explains it best."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from aetheory.inference.uncertainty import uncertainty
 from aetheory.linear.problem import LinearRatios
 
 _LINEAR = LinearRatios(0.1**0.5, 0.1**0.5, 10**0.5)
-"""In the middle of the ratios that are looked for."""
+"""Ratios of a linear autoencoder in the middle of the default bounds."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def fit(
 
     Weighted least squares by a trust-region method in the logarithms of the parameters, inside their bounds, from the
     best of a hundred points or more that fill these evenly. Of all candidates the fit of the smallest Bayesian
-    information criterion is returned, with the others beside it. What a curve cannot tell, such as p/N in the
+    information criterion is returned, with the others beside it. What a curve does not determine, such as p/N in the
     large-data regime or pσ² and H/p beyond their product in the mean-field one, is reported as not identifiable.
 
     Arguments:
@@ -200,9 +200,9 @@ def _keys(fit_problems: Sequence[FitProblem], key: PRNGKeyArray | None, num_simu
 
 
 def _fits(fit_problems: Sequence[FitProblem], num_starts: int, every: bool) -> list[Fit]:
-    """The best of each; of what can only be approximated unless `every` one is asked for, where no other explains.
+    """Best fit of each theory; of approximate theories only where no other explains the curve, or where `every`.
 
-    Where not one is right, from twice as many starts: of 200 exact curves two lay in a valley that eight had missed.
+    Where no theory explains the curve, fits are repeated from twice as many starts: 2 of 200 exact curves need it.
     """
     exact = [one for one in fit_problems if not one.theory.is_approximate]
     fits = [_best(one, num_starts) for one in exact]
@@ -218,7 +218,7 @@ def _fits(fit_problems: Sequence[FitProblem], num_starts: int, every: bool) -> l
 
 
 def _best(fit_problem: FitProblem, num_starts: int) -> Fit:
-    """The best of the minima that are reached from several starts."""
+    """Best of the minima from several starts."""
     squares = fit_problem.least_squares()
     starts = _starts(fit_problem, squares, num_starts)
     first_round = [squares.minimise(one, SEARCH.steps_per_round) for one in starts]
@@ -248,7 +248,7 @@ def _cost(minimum: Minimum) -> float:
 
 
 def _starts(fit_problem: FitProblem, squares: LeastSquares, num_starts: int) -> Float64[np.ndarray, "starts free"]:
-    """The best of the points that are tried, no two of them close together."""
+    """Best of the points that are tried, no two of them close together."""
     lower, upper = fit_problem.ends
     points = qmc.scale(qmc.Sobol(len(lower), seed=0).random(SEARCH.count(fit_problem)), lower, upper)
     costs = np.asarray(squares.costs(jnp.asarray(points, squares.times.dtype)))
@@ -266,7 +266,7 @@ def _starts(fit_problem: FitProblem, squares: LeastSquares, num_starts: int) -> 
 
 
 def _corrected(found: Fit, batches: Any) -> Fit:
-    """The fit to what remains of the observations when the distance of simulations from the limit is taken off."""
+    """Fit to the observations minus the simulated correction for finite size."""
     squares = found.least_squares()
     coordinates = found.coordinates
     # rough corrections first, for those that count to be taken near the solution
@@ -289,7 +289,7 @@ def _corrected(found: Fit, batches: Any) -> Fit:
 def _measured(
     fit_problem: FitProblem, squares: LeastSquares, minimum: Minimum, corrected: Correction | None = None
 ) -> dict[str, Any]:
-    """What is reported of a minimum."""
+    """Fields of a `Fit` that follow from a minimum."""
     observed = fit_problem.observations
     curve, slopes = squares.linearised(jnp.asarray(minimum.coordinates, squares.times.dtype))
     fitted, jacobian = np.asarray(curve, np.float64), np.asarray(slopes, np.float64)
@@ -306,7 +306,7 @@ def _measured(
 
 
 def _floor(values: Any, weights: Any) -> float:
-    """The deviance below which the accuracy of the model itself does not allow to tell minima apart."""
+    """Deviance from the limited accuracy of the model; smaller differences between minima mean nothing."""
     accuracy = _MODEL_ACCURACY if jnp.result_type(float) == jnp.float64 else 10 * _MODEL_ACCURACY
     return float(np.sum((accuracy * np.abs(values).max() * weights) ** 2))
 
@@ -314,7 +314,7 @@ def _floor(values: Any, weights: Any) -> float:
 def _alternatives(
     squares: LeastSquares, minima: Sequence[Minimum], null: Float64[np.ndarray, "null free"]
 ) -> tuple[dict[str, float], ...]:
-    """The free parameters at other minima whose criterion is within reach of the best, each once."""
+    """Free parameters at other minima whose information criterion is close to the best, each once."""
     floor = _floor(squares.values, squares.weights)
     seen: list[Float64[np.ndarray, " free"]] = []
     found = []

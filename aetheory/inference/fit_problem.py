@@ -22,14 +22,13 @@ from aetheory.inference.observations import Observations
 Numbers = Mapping[str, float | int]
 
 RECORD = {"time_unit": 1.0, "noise_floor": 0.0}
-"""What a record adds to the numbers of its problem, by default: flow time for one of its units; a constant on top."""
+"""Default parameters of the record: flow time per recorded unit, and a constant that is added to all values."""
 
 LINEAR = frozenset({"noise_floor"})
 """The parameters that may be 0 and are fitted as they are; the others by their logarithms."""
 
 _REACH = 10**2.5
-"""Up to which factor, either way, a number is looked for around that of the problem; a thousand for the flow time at
-the end of a record, whatever its unit, around 1."""
+"""Default bounds are the problem's number divided and multiplied by this factor (1000 for the flow time at the end)."""
 
 _MAX_FLOW_STEPS = 512
 """A flow that needs more steps lies far from any curve that was observed; `_UNREACHED` stands for its values."""
@@ -76,7 +75,7 @@ def split_parameters(
 
 
 def default_bounds(problem: AbstractProblem, name: str, observed: Observations) -> tuple[float, float]:
-    """Between which a parameter is looked for."""
+    """Default bounds of a parameter."""
     if name == "noise_floor":
         return 0.0, max(float(observed.values.min()), 1e-12)
     unit = 1 / (float(observed.times.max()) or 1.0)
@@ -198,7 +197,7 @@ class FitProblem:
 
     Arguments:
         theory: the limit.
-        problem: what its numbers are of.
+        problem: the problem, with the free numbers at any values.
         free: the free parameters, in their order.
         fixed: the values of the others.
         bounds: both ends of every free parameter's range.
@@ -230,7 +229,7 @@ class FitProblem:
         return self.point(lower), self.point(upper)
 
     def least_squares(self) -> LeastSquares:
-        """In the present precision."""
+        """The least-squares problem as arrays of the present precision."""
         finite_size, observed = self.input_dim is not None and self.is_corrected, self.observations
         problem = with_numbers(self.problem, {"input_dim": float(self.input_dim or 0)}) if finite_size else self.problem
         weights = observed.weights / np.sqrt(np.mean((observed.weights * observed.values) ** 2))

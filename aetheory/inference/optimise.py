@@ -1,6 +1,6 @@
-"""Design questions by gradient: where to start, when to stop, how to share units, which threshold.
+"""Optimal design by gradient: initial scale, stopping time, shares of hidden units, threshold.
 
-What else is to be least, of any problem whose theory is differentiable, is an objective of `minimise`.
+`minimise` takes any other objective of one number, of any problem whose theory is differentiable.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,22 +20,22 @@ from aetheory.two_layer.activations import Activation, ActivationLike, as_activa
 from aetheory.two_layer.limits.gaussian import water_filling
 
 _NUM_SCANNED = 7
-"""Enough to tell the lowest valley of a risk from the others."""
+"""Points that are tried before the derivative is bisected between two of them."""
 
 _NUM_HALVINGS = 16
-"""From three decades to the fifth digit; the secant between ends that close is good for twice as many."""
+"""Bisections, from three decades to five digits; the last step, by the secant, doubles the digits."""
 
 Scalar = Float[Array, ""]
 Vector = Float[Array, "*shape"]
 
 
 class Minimum(eqx.Module):
-    """Where a function is least.
+    """Minimum of a function of one number.
 
     Arguments:
-        argument: the minimiser.
+        argument: the number at which the function is least.
         value: the function's value there.
-        at_bound: whether it is an end of the range, so that the true minimiser may lie beyond.
+        at_bound: whether that number is an end of the range, so that the true minimum may lie outside.
     """
 
     argument: Float[Array, "*batch"]
@@ -44,7 +44,7 @@ class Minimum(eqx.Module):
 
 
 def minimise(objective: Callable[[Scalar], Scalar], bounds: tuple[Any, Any]) -> Minimum:
-    """The least value over an interval of positive numbers: the best of seven points, then the zero of the derivative.
+    """Minimum over an interval of positive numbers, by the best of seven points and a zero of the derivative.
 
     The points are evenly spaced in the logarithm; beside the best of them the derivative (forward mode) is bisected.
     Works under `jit`, `vmap` and, where the minimum lies inside, differentiates, as that zero does, with respect to
@@ -83,7 +83,7 @@ def minimise(objective: Callable[[Scalar], Scalar], bounds: tuple[Any, Any]) -> 
 def _halved(
     beyond: Callable[[Vector], Bool[Array, "*shape"]], lower: Vector, upper: Vector, count: int
 ) -> tuple[Vector, Vector]:
-    """The last numbers before and after something becomes true, which need be no zero of a continuous function."""
+    """Interval around the number at which a condition becomes true, by bisection of a given interval."""
 
     def halve(_: Any, ends: tuple[Vector, Vector]) -> tuple[Vector, Vector]:
         middle = (ends[0] + ends[1]) / 2
@@ -97,7 +97,7 @@ def _halved(
 def initial_scale(
     time: Any, latent_ratio: Any, sample_ratio: Any, regime: Any, *, bounds: tuple[Any, Any] = (1e-2, 10.0)
 ) -> Minimum:
-    """The initial scale x = pσ² at which the population risk of a linear autoencoder after a given time is least.
+    """Initial scale x = pσ² with the least population risk of a linear autoencoder at a given time.
 
     Arguments:
         time: flow time, the budget; positive.
@@ -118,7 +118,7 @@ def initial_scale(
 def stopping_time(
     init_scale: Any, latent_ratio: Any, sample_ratio: Any, regime: Any, *, bounds: tuple[Any, Any] = (1e-2, 10.0)
 ) -> Minimum:
-    """The flow time at which that risk is least; `at_bound` where training longer never hurts.
+    """Flow time with the least population risk; `at_bound` where longer training never increases the risk.
 
     Arguments:
         init_scale: x = pσ².
@@ -143,12 +143,12 @@ def _population(ratios: LinearRatios, time: Any, regime: Any) -> Scalar:
 
 
 class Allocation(eqx.Module):
-    """Units of each source, and what they achieve together.
+    """Hidden units of each source, and the risk of all sources.
 
     Arguments:
         units: n_i, shape (num_sources,).
         risk: Σ_i d_i R_i(n_i), the squared error of all sources.
-        multiplier: −∂risk/∂n, what one more unit is worth.
+        multiplier: −∂risk/∂n, the decrease of the risk for one more unit.
     """
 
     units: Float[Array, " sources"]
@@ -160,7 +160,7 @@ def allocation(standard_deviations: Sequence[Any], num_units: Any, activation: A
     """Share hidden units among independent Gaussian sources so that the squared error of all is least.
 
     Every source has its own two-layer autoencoder, at the limit of `ae.limits.water_filling`, which is convex in n_i:
-    it takes units until one more is worth less than their price, and the price is the one at which all are taken.
+    each source gets units until one more decreases its risk by less than a multiplier that all share.
 
     Arguments:
         standard_deviations: for each source, its deviations D_j, shape (d_i,); the d_i may differ. An error that costs
@@ -195,7 +195,7 @@ def _allocate(deviations: tuple[Float[Array, " _"], ...], total: Scalar, activat
 
     highest = jnp.max(jnp.stack([jnp.max(one) ** 2 for one in deviations]))
     low, high = _halved(lambda price: jnp.sum(taken(price)) < total, jnp.zeros_like(total), highest, count)
-    # sources that are indifferent, at the same price, between many units and few take what the others leave
+    # sources with the same risk per unit over an interval of units share what the others leave
     many, few = taken(low), taken(high)
     units = few + (many - few) * (total - jnp.sum(few)) / jnp.sum(many - few)
     return Allocation(units, risk(units), high)
@@ -211,7 +211,8 @@ class ThresholdChoice(eqx.Module):
 def threshold(interval: ThresholdInterval) -> ThresholdChoice:
     """The threshold λ of the largest recovery margin min(λ − lower, upper − λ): the middle of the interval.
 
-    The margin is how much louder an inactive group, or fainter an active one, may be than the guarantee assumes.
+    The margin is by how much an inactive group's norm may be larger, or an active one's smaller, than the guarantee
+    assumes.
 
     Arguments:
         interval: of `ae.recovery.threshold_interval` (form "sound") or `ae.recovery.support_guarantee`.

@@ -1,4 +1,4 @@
-"""How a predicted curve answers to the numbers of its problem: derivatives in their logarithms, and elasticities."""
+"""Derivatives of a predicted curve in the logarithms of its problem's numbers, and elasticities."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ class Sensitivities(eqx.Module):
 
     Arguments:
         curve: the curve itself.
-        derivatives: ∂R/∂log θ of every value, by the name of the number, shape (num_times,) each: what it gains per
+        derivatives: ∂R/∂log θ of every value, by the name of the number, shape (num_times,) each: its change per
             relative change of the number.
     """
 

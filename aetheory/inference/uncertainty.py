@@ -1,4 +1,4 @@
-"""How well a least-squares fit determines its parameters: covariance, and what is not identifiable."""
+"""Covariance of the parameters of a least-squares fit, and the directions that are not identifiable."""
 
 from typing import Literal, NamedTuple
 
@@ -8,7 +8,7 @@ from jaxtyping import Float64
 from aetheory.inference.observations import Observations
 
 _SMALLEST_SINGULAR_VALUE = 1e-5
-"""Relative to the largest: a direction in the parameters below it moves the curve by no more than its own accuracy."""
+"""Relative to the largest; a direction in the parameters below it changes the curve by less than its accuracy."""
 
 Method = Literal["repeats", "bound", "simulations", "newey-west"]
 Risks = Float64[np.ndarray, "risks times"]
@@ -16,7 +16,7 @@ Square = Float64[np.ndarray, "free free"]
 
 
 class Uncertainty(NamedTuple):
-    """The covariance of a fit in its coordinates, and what it does not determine.
+    """Covariance of a fit in its coordinates, and the directions that the fit does not determine.
 
     Arguments:
         covariance: shape (num_free, num_free), on the determined directions; those of `null_space` have none.
@@ -37,11 +37,11 @@ class Uncertainty(NamedTuple):
 
     @property
     def rank(self) -> int:
-        """How many directions in the parameters are determined."""
+        """Number of determined directions in the parameters."""
         return len(self.covariance) - len(self.null_space)
 
     def standard_error(self, gradient: Float64[np.ndarray, " free"]) -> float:
-        """That of a function of the coordinates with this gradient; infinite where it is not determined."""
+        """Standard error of a function of the coordinates with this gradient; infinite where it is not determined."""
         if np.linalg.norm(self.null_space @ gradient) > 1e-2 * np.linalg.norm(gradient):
             return float("inf")
         if self.shifts is None:
@@ -112,7 +112,7 @@ def _jackknife(
     observations: Observations,
     determined: Float64[np.ndarray, "rank free"],
 ) -> Square:
-    """(R − 1)/R times the scatter of the steps, along the determined directions, that all repeats but one ask for."""
+    """Jackknife covariance: (R − 1)/R times the scatter of the Gauss–Newton steps of all repeats but one."""
     steps = []
     for index in range(observations.num_repeats):
         others = observations.with_repeats(np.delete(np.asarray(observations.repeats), index, axis=0))
@@ -127,7 +127,7 @@ def _jackknife(
 def _sandwich(
     weighted: Float64[np.ndarray, "risks times free"], residuals: Risks, inverse: Square, freedom: int
 ) -> Square:
-    """The larger one, in every direction, of the covariance of correlated noise and that of independent noise.
+    """Covariance of correlated or of independent noise, in every direction the larger one.
 
     Residuals are divided by 1 − leverage: where few times decide on a parameter, the fit passes close to them.
     """

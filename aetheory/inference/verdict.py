@@ -12,16 +12,17 @@ from aetheory.inference.observations import Observations
 Answer = Literal["explains", "does not explain", "cannot tell"]
 
 _CHANCE = 1e-3
-"""Of noise that passes for a curve, or of residuals of one sign that pass for noise."""
+"""Significance level of the two tests: noise is taken for a curve, or systematic residuals for noise."""
 
 _VISIBLE = 0.02
-"""Of the range of the observed risk: what a limit misses by less is not held against it, for no size is infinite."""
+"""Residual that is accepted whatever the noise, as a share of the observed range: no size is infinite."""
 
 _DEVIATIONS = 3.0
+"""Residual that is accepted, in standard deviations of the noise."""
 
 
 class Verdict(NamedTuple):
-    """The answer, and why.
+    """Whether a theory explains a curve, with the reason.
 
     Attributes:
         answer: whether the theory "explains" the curve, "does not explain" it, or the curve "cannot tell".
@@ -33,13 +34,13 @@ class Verdict(NamedTuple):
 
 
 def judge(observations: Observations, fitted: Float64[np.ndarray, "risks times"], rank: int) -> Verdict:
-    """Hold the residuals against a constant, against the noise of the curve, and against chance.
+    """Verdict on a fitted theory: its residuals are compared with a constant, with the noise and with chance.
 
-    Noise around a constant tells nothing; a curve for which the theory does no more than a constant, by the F test, is
-    not explained. Otherwise the theory misses it where its
-    residuals are larger than the noise and than a fiftieth of the curve's range, and keep their sign for longer than
-    chance allows. The noise is the standard error where it is known; for a single curve it is read off its second
-    differences, by their median, which smooth curves leave small.
+    Noise around a constant carries no information; a curve for which the theory does no more than a constant, by the
+    F test, is not explained. Otherwise the theory does not explain the curve where its residuals are larger than the
+    noise and than a fiftieth of the curve's range, and keep their sign for longer than chance allows. The noise is the
+    standard error where it is known; for a single curve it is the median of its second differences, which smooth curves
+    leave small.
 
     Arguments:
         observations: what was observed.
@@ -52,7 +53,7 @@ def judge(observations: Observations, fitted: Float64[np.ndarray, "risks times"]
     spread = values - values.mean(axis=1, keepdims=True)
     left = values.size - len(values) - rank
     if left < 1:
-        return Verdict("cannot tell", f"{values.size} observations leave nothing to test {rank} parameters by.")
+        return Verdict("cannot tell", f"{values.size} observations are too few to test {rank} parameters.")
     explained, missed = float(np.sum(spread**2) - np.sum(residuals**2)), float(np.sum(residuals**2))
     noise = _noise(observations)
     if explained / max(rank, 1) < fisher.ppf(1 - _CHANCE, max(rank, 1), left) * missed / left:
@@ -70,7 +71,7 @@ def judge(observations: Observations, fitted: Float64[np.ndarray, "risks times"]
 
 
 def _noise(observations: Observations) -> Float64[np.ndarray, " risks"]:
-    """A standard deviation for each risk."""
+    """Standard deviation of the noise of each risk."""
     if observations.errors is not None:
         known: Float64[np.ndarray, " risks"] = np.sqrt(np.mean(observations.errors**2, axis=1))
         return known
@@ -83,7 +84,7 @@ def _noise(observations: Observations) -> Float64[np.ndarray, " risks"]:
 
 
 def _too_few_runs(residuals: Float64[np.ndarray, " times"]) -> bool:
-    """Whether runs of one sign are so few that independent noise has fewer with a small chance only."""
+    """Whether residuals have so few runs of one sign that independent noise is unlikely."""
     above = int(np.sum(residuals > 0))
     below, count = residuals.size - above, residuals.size
     if min(above, below) == 0:

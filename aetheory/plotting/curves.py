@@ -130,9 +130,9 @@ def _determined(fit: Fit) -> list[str]:
 
 
 def plot_sensitivities(sensitivities: Sensitivities, ax: "Axes | None" = None, *, value: str | None = None) -> "Axes":
-    """Draw how a risk answers to each ratio: its derivative in the ratio's logarithm.
+    """Draw the derivatives of a value in the logarithm of each number of the problem.
 
-    A band about 0 to it shows what a change of the ratio by its own size would do to first order.
+    A filled derivative is the first-order effect of a change of the number by its own size.
 
     Arguments:
         sensitivities: of `ae.sensitivities`.

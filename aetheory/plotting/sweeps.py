@@ -13,8 +13,8 @@ from aetheory.linear.locate import locate
 from aetheory.linear.problem import LinearProblem
 from aetheory.plotting.axes import COLOURS
 
-_MOST = 6
-"""Panels, and lines in one."""
+_MAX_SHOWN = 6
+"""Largest number of panels, and of lines in a panel."""
 
 
 def curves_figure(sweeps: dict[str, xarray.Dataset], variable: str = "population") -> Figure:
@@ -130,7 +130,7 @@ def _grid_dims(dataset: xarray.Dataset) -> list[str]:
 
 
 def _spread(size: int) -> list[int]:
-    return sorted({round(place) for place in np.linspace(0, size - 1, min(size, _MOST))})
+    return sorted({round(place) for place in np.linspace(0, size - 1, min(size, _MAX_SHOWN))})
 
 
 def _panels(places: list[int]) -> tuple[Figure, Any]:
