@@ -105,7 +105,7 @@ _ = ax.legend()
 # ## The interior
 #
 # If $x$, $y$ and $z$ are all of order one, no face is close. The curve then has no closed form but can still be
-# computed, with a *bracket*: `lower` and `upper` come from two consecutive truncations, or from random rotations with
+# computed, with a *bracket*: `lower` and `upper` come from rotations of the spectra of M(0) and S against each other, with
 # their error bar. It is drawn as a band, and its width is part of the result.
 
 # %%

@@ -119,7 +119,7 @@ print(f"allocated:       mean risk {shared.risk / 200:.4f}")
 # $\log z$ come with the curve:
 
 # %%
-answers = ae.sensitivities(ae.LinearRatios(0.4, 0.5, 0.8), times, "mean-field")
+answers = ae.sensitivities(ae.LinearRatios(4e-3, 50.0, 0.8), times, "mean-field")
 _ = plotting.plot_sensitivities(answers)
 
 # %% [markdown]

@@ -166,7 +166,8 @@ class Fit(FitProblem):
             yield f"The {self.regime} limit leaves out {self.theory.left_out}, and the intervals do not include that."
         if self.correction is not None and not self.correction.settled:
             yield "The fit still moved when it was corrected again for the finite size. Try more `num_simulations`."
-        if self.num_agreeing == 1 < self.num_starts:
+        sufficient = self.theory.is_approximate and self.verdict.answer == "explains"  # it has few starts
+        if self.num_agreeing == 1 < self.num_starts and not sufficient:
             found = f"Only 1 of {self.num_starts} starts came to this minimum, and there may be a better one."
             yield f"{found} Try more `num_starts` or narrower `bounds`."
         for other in self.alternatives:
