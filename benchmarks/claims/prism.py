@@ -182,7 +182,7 @@ def simulated_free(ratios):
 @claim("linear/simulations/free", OWN, cost="default")
 @verdict("beyond the papers", 0.01, "what the theory states of its error", against=SIMULATIONS, axis="flow time")
 def test_simulations_free():
-    r"""The free face can be computed, by truncated path space and random rotations: \(p=300\), \(p\sigma^2=10^4\), up
+    r"""The free face can be computed, by balanced rotations: \(p=300\), \(p\sigma^2=10^4\), up
     to \(tp\sigma^2=1\), \(H/p=.7\), \(p/N=.8\), 8 draws."""
     return simulated_free((0.7, 0.8))
 
