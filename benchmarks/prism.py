@@ -151,7 +151,7 @@ _FRESH = {
     "import aetheory   wanted: 2.5 s": "import aetheory",
     "first predict, compilation included   wanted: 5 s": (
         "import aetheory as ae, numpy as np, time; start = time.perf_counter(); "
-        "ae.predict(ae.LinearProblem(300, 150, 600, 1/300), np.linspace(0, 3, 61), 'narrow-latent').train"
+        "ae.predict(ae.LinearProblem(300, 3, 600, 1/300), np.linspace(0, 3, 61), 'narrow-latent').train"
         ".block_until_ready()"
     ),
     "p = 1 000 000, H = 50, N = 100, with import and compilation   wanted: 10 s, 1 GB": (
