@@ -20,7 +20,9 @@ def attacked(*names):
 
 
 def test_the_cheapest_functions():
-    calls, bad = attacked("predict", "locate", "flow_time", "sample", "group_relu", "GaussianSource")
+    calls, bad = attacked(
+        "LinearProblem", "RecoveryProblem", "predict", "locate", "flow_time", "sample", "group_relu", "GaussianSource"
+    )
     assert calls > 400
     assert bad == []
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any
+from typing import Any, get_args
 
 from aetheory.core.checks import check_real
 
@@ -85,9 +85,10 @@ def value_names(problem_type: type | None = None) -> tuple[str, ...]:
 
 
 def check_fields(problem: Any, *names: str) -> None:
-    """Raise ValueError where one of these fields is outside the range that its metadata declares; `None` passes."""
+    """Raise ValueError where a field is outside the range that its metadata declares, or `None` but not optional."""
+    types = {field.name: field.type for field in dataclasses.fields(problem)}
     for name in names:
         value, range_ = getattr(problem, name), meaning(type(problem), name)
-        if value is not None:
+        if value is not None or type(None) not in get_args(types[name]):
             limits = {"minimum": range_.minimum, "maximum": range_.maximum}
             check_real(name, value, range_.allowed, strict=range_.strict, **limits)

@@ -1,3 +1,4 @@
+import equinox as eqx
 import jax.numpy as jnp
 import pytest
 
@@ -59,3 +60,11 @@ def test_bad_input():
         with pytest.raises(ValueError, match=message):
             make()
     check_fields(ae.TwoLayerProblem(10, 5), "alpha")
+
+
+def test_none_is_refused_where_a_number_is_needed():
+    """Made by `tree_at`, since annotations are checked when a problem is constructed in tests."""
+    broken = eqx.tree_at(lambda one: one.init_variance, ae.LinearProblem(9, 4, 20, 0.1), None)
+    with pytest.raises(ValueError, match="`init_variance` must be finite and nonnegative, but got None"):
+        check_fields(broken, "init_variance")
+    check_fields(ae.TwoLayerProblem(4, 9, step_size=None), "step_size")
