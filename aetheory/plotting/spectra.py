@@ -21,7 +21,7 @@ def plot_spectrum(
 ) -> "Axes":
     """Draw the density of a limiting spectral law, and under it a histogram of eigenvalues.
 
-    The continuous part is drawn; an atom at 0, and the eigenvalues that make it, are told in the legend.
+    The continuous part is drawn; an atom at 0, and the eigenvalues that make it, are named in the legend.
 
     Arguments:
         law: of `ae.spectra`: a Marchenko–Pastur or free Poisson law, or that of samples of any covariance.
